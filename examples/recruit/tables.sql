@@ -1,0 +1,20 @@
+-- The target tables of the `recruit` pipeline: they are ordinary tables of yours, and
+-- Forebay reads all it has to know about them from the catalog.
+create extension if not exists vector;
+
+create table if not exists recruit_metadata (
+    id              uuid primary key,
+    company_name    text not null,
+    exp_years       integer not null,
+    english_level   text,
+    primary_keyword text check (char_length(primary_keyword) <= 40),
+    updated_at      timestamptz not null default now()
+);
+
+create table if not exists recruit_embedding (
+    id         uuid primary key references recruit_metadata on delete cascade,
+    -- A vector of up to about 2,000 dimensions fits into its row's page: kept there, it is
+    -- written a quarter faster and read without a detour.
+    vector     vector(1536) storage plain not null,
+    updated_at timestamptz not null default now()
+);
