@@ -1,0 +1,130 @@
+//! `forebay check`: everything that can be known without moving a row.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Exit, Global, print_json, session};
+use crate::{
+    config::{Config, schema},
+    pipeline::{Host, Pipeline, PipelineError},
+};
+
+/// A check answers soon, and yet allows for a server that is just starting.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    /// Print the JSON Schema of the configuration, for editors, and do nothing else
+    #[arg(long)]
+    schema: bool,
+}
+
+/// What was looked at, and what is wrong with it.
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: String,
+    ok: bool,
+    detail: String,
+}
+
+impl Check {
+    pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
+        if self.schema {
+            print_json(&schema())?;
+            return Ok(Exit::Done);
+        }
+        let mut config = Config::load(&global.config)?;
+        config.give_up_after = config.give_up_after.min(PATIENCE);
+        let config = Arc::new(config);
+        let mut findings = vec![finding(
+            global.config.display(),
+            Ok(format!("{} pipelines", config.pipelines.len())),
+        )];
+        let database = session::Database::open(global, Some(&config)).await;
+        match database {
+            Ok(database) => {
+                check_host(&config, &database, &mut findings).await;
+                database.close().await?;
+            }
+            Err(error) => findings.push(finding("database", Err(format!("{error:#}")))),
+        }
+        let ok = findings.iter().all(|finding| finding.ok);
+        if global.json {
+            print_json(&json!({ "ok": ok, "findings": findings }))?;
+        } else {
+            for finding in &findings {
+                let mark = if finding.ok { "ok  " } else { "FAIL" };
+                println!(
+                    "{mark} {}: {}",
+                    finding.what,
+                    finding.detail.replace('\n', "\n     ")
+                );
+            }
+        }
+        Ok(if ok { Exit::Done } else { Exit::Usage })
+    }
+}
+
+fn finding(what: impl ToString, result: Result<String, String>) -> Finding {
+    let ok = result.is_ok();
+    Finding {
+        what: what.to_string(),
+        ok,
+        detail: result.unwrap_or_else(|error| error),
+    }
+}
+
+async fn check_host(
+    config: &Arc<Config>,
+    database: &session::Database,
+    findings: &mut Vec<Finding>,
+) {
+    findings.push(finding("database", Ok(database.url.to_string())));
+    match session::host(config, database).await {
+        Ok(host) => {
+            for plugin in host.plugins.iter() {
+                let id = plugin.id();
+                let digest = id.digest.get(..12).unwrap_or_default();
+                let detail = format!(
+                    "{} (sha256 {digest}…) as {}",
+                    id.version,
+                    plugin.roles().names().join(", ")
+                );
+                findings.push(finding(format!("plugin {}", id.name), Ok(detail)));
+            }
+            for pipeline in &config.pipelines {
+                let result = check_pipeline(&host, pipeline)
+                    .await
+                    .map_err(|error| error.to_string());
+                findings.push(finding(format!("pipeline {}", pipeline.name), result));
+            }
+        }
+        Err(error) => findings.push(finding("plugins", Err(format!("{error:#}")))),
+    }
+}
+
+async fn check_pipeline(
+    host: &Host,
+    config: &crate::config::Pipeline,
+) -> Result<String, PipelineError> {
+    let pipeline = Pipeline::prepare(host, config).await?;
+    let dataset = pipeline.dataset();
+    let tables: Vec<String> = pipeline
+        .targets()
+        .tables
+        .iter()
+        .map(|target| target.table.quoted.clone())
+        .collect();
+    let rows = dataset
+        .row_count
+        .map_or_else(|| Value::from("unknown"), Value::from);
+    Ok(format!(
+        "dataset {} ({} fields, {} embeddings, {rows} rows) into {}",
+        config.source.dataset,
+        dataset.schema.columns.len(),
+        dataset.schema.embeddings.len(),
+        tables.join(", "),
+    ))
+}

@@ -1,0 +1,83 @@
+//! How far a run has come: a bar on a terminal, lines of the log otherwise.
+
+use std::{
+    io::IsTerminal,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::JoinHandle;
+
+use super::{logs::BARS, output::thousands};
+use crate::pipeline::Progress;
+
+/// Shown while it lives.
+pub(super) struct Shown {
+    task: JoinHandle<()>,
+    bar: ProgressBar,
+}
+
+/// Begins to show `progress`.
+pub(super) fn show(name: &str, progress: &Arc<Progress>) -> Shown {
+    let terminal = std::io::stderr().is_terminal();
+    let bar = if terminal {
+        BARS.add(ProgressBar::no_length())
+    } else {
+        ProgressBar::hidden()
+    };
+    let template =
+        "{prefix} [{bar:32}] {human_pos}/{human_len} rows · {per_sec} · {msg} · {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_prefix(name.to_owned());
+    let task = tokio::spawn(update(
+        name.to_owned(),
+        Arc::clone(progress),
+        bar.clone(),
+        terminal,
+    ));
+    Shown { task, bar }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.bar.finish_and_clear();
+    }
+}
+
+async fn update(name: String, progress: Arc<Progress>, bar: ProgressBar, terminal: bool) {
+    let period = if terminal {
+        Duration::from_millis(100)
+    } else {
+        Duration::from_secs(2)
+    };
+    let mut ticks = tokio::time::interval(period);
+    let mut last = (Instant::now(), progress.rows.load(Ordering::Relaxed));
+    let mut first = true;
+    loop {
+        ticks.tick().await;
+        let rows = progress.rows.load(Ordering::Relaxed);
+        let expected = progress.expected.load(Ordering::Relaxed);
+        let dead_letters = progress.dead_letters.load(Ordering::Relaxed);
+        if terminal {
+            if expected > 0 {
+                bar.set_length(expected.max(rows));
+            }
+            if first && rows > 0 {
+                // A resumed run: what was there before does not count for the rate.
+                bar.reset_eta();
+            }
+            bar.set_position(rows);
+            bar.set_message(format!("{} dead letters", thousands(dead_letters)));
+        } else if rows > last.1 {
+            let rate = (rows - last.1) as f64 / last.0.elapsed().as_secs_f64().max(0.001);
+            let rate = rate as u64;
+            tracing::info!(target: "progress", pipeline = name, rows, of = expected, rate, dead_letters, "running");
+            last = (Instant::now(), rows);
+        }
+        first = false;
+    }
+}

@@ -1,0 +1,169 @@
+//! `forebay run`
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+
+use super::{Exit, Global, UsageError, print_json, progress, session, stop, summary};
+use crate::{
+    config::{self, Config},
+    pipeline::{Host, Pipeline, Progress},
+    report::Report,
+    store::checkpoint::Status,
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    /// Names of pipelines; all of the configuration if none is given
+    pipelines: Vec<String>,
+    /// Write the report as JSON to this file: an object, or an array for several pipelines
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+impl Run {
+    pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
+        let config = session::config(global)?;
+        let chosen = choose(&config, &self.pipelines)?;
+        let stop = stop::on_signal()?;
+        let database = tokio::select! {
+            database = session::Database::wait_for(global, &config) => database?,
+            () = stop.cancelled() => return Ok(Exit::Interrupted),
+        };
+        let result = async {
+            let host = session::host(&config, &database).await?;
+            run(&host, &chosen, &stop).await
+        }
+        .await;
+        database.close().await?;
+        let (reports, exit) = result?;
+        if let Some(path) = &self.report {
+            write_report(path, &reports)?;
+        }
+        if global.json {
+            print_reports(&reports)?;
+        } else {
+            for report in &reports {
+                print!("{}", summary::text(report));
+            }
+        }
+        Ok(exit)
+    }
+}
+
+fn choose(config: &Config, names: &[String]) -> anyhow::Result<Vec<config::Pipeline>> {
+    if names.is_empty() {
+        return Ok(config.pipelines.clone());
+    }
+    let find = |name: &String| {
+        let known: Vec<&str> = config
+            .pipelines
+            .iter()
+            .map(|pipeline| pipeline.name.as_str())
+            .collect();
+        let found = config
+            .pipelines
+            .iter()
+            .find(|pipeline| pipeline.name == *name)
+            .cloned();
+        found.ok_or_else(|| {
+            UsageError(format!(
+                "no pipeline `{name}`; there are: {}",
+                known.join(", ")
+            ))
+            .into()
+        })
+    };
+    names.iter().map(find).collect()
+}
+
+/// Runs pipelines one after the other. All are prepared before the first is run, so that what
+/// does not fit is known before a row is moved.
+async fn run(
+    host: &Host,
+    chosen: &[config::Pipeline],
+    stop: &CancellationToken,
+) -> anyhow::Result<(Vec<Report>, Exit)> {
+    let mut pipelines = Vec::new();
+    for config in chosen {
+        let prepared = tokio::select! {
+            prepared = Pipeline::prepare(host, config) => prepared,
+            () = stop.cancelled() => return Ok((Vec::new(), Exit::Interrupted)),
+        };
+        pipelines.push((
+            &config.name,
+            prepared.with_context(|| format!("pipeline {}", config.name))?,
+        ));
+    }
+    let (mut reports, mut exit) = (Vec::new(), Exit::Done);
+    for (name, pipeline) in pipelines {
+        if stop.is_cancelled() {
+            break;
+        }
+        let (report, ended) = run_one(name, &pipeline, stop).await?;
+        exit = exit.max(ended);
+        reports.push(report);
+    }
+    Ok((reports, exit))
+}
+
+/// Runs one pipeline and shows its progress.
+pub(super) async fn run_one(
+    name: &str,
+    pipeline: &Pipeline,
+    stop: &CancellationToken,
+) -> anyhow::Result<(Report, Exit)> {
+    let progress = Arc::new(Progress::default());
+    let shown = progress::show(name, &progress);
+    let ended = pipeline.run(&progress, stop).await;
+    drop(shown);
+    let (report, error) = ended?;
+    if let Some(error) = error {
+        tracing::error!(pipeline = name, %error, "run ended early");
+    }
+    let exit = match report.status {
+        Status::Succeeded => Exit::Done,
+        Status::Failed => Exit::Failed,
+        Status::Halted => Exit::Halted,
+        Status::Interrupted => Exit::Interrupted,
+    };
+    Ok((report, exit))
+}
+
+fn print_reports(reports: &[Report]) -> anyhow::Result<()> {
+    match reports {
+        [report] => print_json(report),
+        reports => print_json(&reports),
+    }
+}
+
+/// Writes reports to a file, whole or not at all.
+pub(super) fn write_report(path: &Path, reports: &[Report]) -> anyhow::Result<()> {
+    let text = match reports {
+        [report] => serde_json::to_string_pretty(report)?,
+        reports => serde_json::to_string_pretty(reports)?,
+    };
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::Builder::new()
+            .permissions(permissions())
+            .tempfile_in(directory)?;
+        std::io::Write::write_all(&mut file, text.as_bytes())?;
+        std::io::Write::write_all(&mut file, b"\n")?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write the report to {}", path.display()))
+}
+
+/// As files usually have; a temporary file is private otherwise.
+fn permissions() -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o644)
+}

@@ -1,0 +1,186 @@
+//! What commands need before they can begin: configuration, database, plugins.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+
+use super::{Global, UsageError};
+use crate::{
+    config::{Config, DatabaseUrl, database_url_from_environment},
+    embedded::{self, Embedded},
+    pipeline::{Host, PipelineError},
+    plugin::{Engine, Limits, Plugin},
+    retry::Patience,
+    store::Store,
+};
+
+/// A database, and the embedded server if it is that.
+pub(super) struct Database {
+    pub store: Store,
+    pub url: DatabaseUrl,
+    embedded: Option<Embedded>,
+}
+
+impl Database {
+    /// The configured database, or what `DATABASE_URL` names, or the embedded one.
+    pub(super) async fn open(global: &Global, config: Option<&Config>) -> anyhow::Result<Self> {
+        let configured = config.map_or_else(database_url_from_environment, Config::database_url);
+        let settings = embedded_settings(global, config.map(|config| config.directory.as_path()));
+        Self::open_url(configured, settings, None).await
+    }
+
+    /// The same, waiting for a server that is away as long as the configuration says.
+    pub(super) async fn wait_for(global: &Global, config: &Config) -> anyhow::Result<Self> {
+        let settings = embedded_settings(global, Some(&config.directory));
+        Self::open_url(
+            config.database_url(),
+            settings,
+            Some(Patience::new(config.give_up_after)),
+        )
+        .await
+    }
+
+    pub(super) async fn open_url(
+        url: Option<DatabaseUrl>,
+        settings: embedded::Settings,
+        patience: Option<Patience>,
+    ) -> anyhow::Result<Self> {
+        let (url, embedded) = match url {
+            Some(url) => (url, None),
+            None => {
+                let embedded = embedded::start(&settings).await?;
+                (DatabaseUrl(embedded.url().to_owned()), Some(embedded))
+            }
+        };
+        let store = match connect(&url, patience).await {
+            Ok(store) => store,
+            Err(error) => {
+                if let Some(embedded) = embedded {
+                    embedded.stop().await?;
+                }
+                return Err(error.into());
+            }
+        };
+        Ok(Self {
+            store,
+            url,
+            embedded,
+        })
+    }
+
+    /// Whether the embedded server is used.
+    pub(super) fn is_embedded(&self) -> bool {
+        self.embedded.is_some()
+    }
+
+    /// Closes the connections, and stops the embedded server unless somebody else needs it.
+    pub(super) async fn close(self) -> anyhow::Result<()> {
+        self.store.close().await;
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+async fn connect(
+    url: &DatabaseUrl,
+    mut patience: Option<Patience>,
+) -> Result<Store, PipelineError> {
+    loop {
+        match (Store::connect(url).await, &mut patience) {
+            (Ok(store), _) => return Ok(store),
+            (Err(error), Some(patience)) => patience.wait(error.into()).await?,
+            (Err(error), None) => return Err(error.into()),
+        }
+    }
+}
+
+/// Where the embedded server lives: `.forebay/` beside the configuration.
+pub(super) fn embedded_settings(global: &Global, directory: Option<&Path>) -> embedded::Settings {
+    let beside = || {
+        global
+            .config
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+    };
+    let directory = directory.or_else(beside).unwrap_or(Path::new("."));
+    embedded::Settings {
+        directory: directory.join(".forebay"),
+        pg_dir: global.pg_dir.clone(),
+        cache_directory: None,
+    }
+}
+
+/// The configuration, which has to be there.
+pub(super) fn config(global: &Global) -> anyhow::Result<Arc<Config>> {
+    Ok(Arc::new(Config::load(&global.config)?))
+}
+
+/// The configuration, for commands that can do without.
+pub(super) fn config_if_any(global: &Global) -> anyhow::Result<Option<Config>> {
+    if global.config.exists() {
+        Ok(Some(Config::load(&global.config)?))
+    } else {
+        Ok(None)
+    }
+}
+
+/// The compiled-artefact cache of plugins.
+fn plugin_cache() -> Option<PathBuf> {
+    dirs::cache_dir().map(|cache| cache.join("forebay").join("plugins"))
+}
+
+/// Loads every plugin of the directory.
+fn load_plugins(config: &Config) -> anyhow::Result<Vec<Arc<Plugin>>> {
+    let limits = Limits {
+        memory: config.plugins.memory,
+        deadline: config.plugins.deadline,
+    };
+    let engine = Engine::new(limits, plugin_cache())?;
+    let directory = &config.plugins.directory;
+    if !directory.is_dir() {
+        let wants_none = config
+            .pipelines
+            .iter()
+            .all(|pipeline| pipeline.plugins.as_ref().is_some_and(Vec::is_empty));
+        if wants_none {
+            return Ok(Vec::new());
+        }
+        let hint = "create it, name another with plugins.directory, or write `plugins = []` in the pipelines";
+        return Err(UsageError(format!(
+            "no plugin directory {}\n  hint: {hint}",
+            directory.display()
+        ))
+        .into());
+    }
+    let (mut plugins, mut broken) = (Vec::new(), Vec::new());
+    for loaded in engine.load_directory(directory)? {
+        match loaded {
+            Ok(plugin) => plugins.push(plugin),
+            Err(error) => broken.push(error.to_string()),
+        }
+    }
+    if !broken.is_empty() {
+        return Err(UsageError(broken.join("\n")).into());
+    }
+    Ok(plugins)
+}
+
+/// Everything a pipeline needs, with the database migrated.
+pub(super) async fn host(config: &Arc<Config>, database: &Database) -> anyhow::Result<Host> {
+    let plugins = load_plugins(config)?;
+    database
+        .store
+        .migrate()
+        .await
+        .context("cannot migrate the database")?;
+    Ok(Host {
+        config: Arc::clone(config),
+        store: database.store.clone(),
+        plugins: Arc::new(plugins),
+    })
+}

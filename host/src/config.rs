@@ -1,0 +1,212 @@
+//! `forebay.toml`: read once, checked once, trusted afterwards.
+//!
+//! [`Config::load`] is the only place where configuration is read from files or from the
+//! environment. It reports every problem of the file together, each with its line, its key and
+//! a hint. The shape of the file is [`file::File`], from which the JSON Schema for editors is
+//! made too ([`schema`]); what leaves this module needs no further checks.
+
+mod check;
+mod file;
+mod problems;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub use problems::{ConfigError, Problem};
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where `.forebay/` and relative paths belong: the directory of the file.
+    pub directory: PathBuf,
+    /// `None` for the embedded server.
+    pub database: Option<DatabaseUrl>,
+    /// Where plugins are and what they may use.
+    pub plugins: Plugins,
+    /// What bounds memory.
+    pub limits: Limits,
+    /// How long to try again without progress before a pipeline fails.
+    pub give_up_after: Duration,
+    /// In name order.
+    pub pipelines: Vec<Pipeline>,
+}
+
+/// A connection URL. Shown without its password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(pub String);
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            return f.write_str("…");
+        };
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        if query.contains('@') {
+            // More likely a password that should have been percent-encoded.
+            return write!(f, "{scheme}://…");
+        }
+        match rest.rsplit_once('@') {
+            Some((user, host)) => {
+                let user = user.split_once(':').map_or(user, |(name, _)| name);
+                write!(f, "{scheme}://{user}@{host}")
+            }
+            None => write!(f, "{scheme}://{rest}"),
+        }
+    }
+}
+
+/// Where plugins are and what they may use.
+#[derive(Debug, Clone)]
+pub struct Plugins {
+    /// Every `*.wasm` in it is loaded.
+    pub directory: PathBuf,
+    /// Linear memory of one instance, in bytes.
+    pub memory: usize,
+    /// Wall-clock time of one call.
+    pub deadline: Duration,
+}
+
+/// What bounds memory. Sizes in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// An encoded row; a larger one is dead-lettered.
+    pub row: usize,
+    /// An encoded chunk; a larger one ends the stream with an error.
+    pub chunk: usize,
+    /// Chunks received and not yet committed, together.
+    pub in_flight: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // A row of 16,000 f32 elements has 64 KB: 1 MiB leaves room for texts. 300 such rows
+        // make 19 MB. Four chunks of 300 × 1536 f32 in flight are 8 MB.
+        Self {
+            row: 1 << 20,
+            chunk: 64 << 20,
+            in_flight: 32 << 20,
+        }
+    }
+}
+
+/// One dataset's way into its tables.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// Unique in the file; names the pipeline in the database too.
+    pub name: String,
+    /// Where the rows come from.
+    pub source: Source,
+    /// By name, in this order; `None` for all in the directory, by name.
+    pub plugins: Option<Vec<String>>,
+    /// At least one.
+    pub tables: Vec<String>,
+    /// From the name of a field or embedding to the name of a column.
+    pub rename: BTreeMap<String, String>,
+    /// Whom to tell when a run has changed rows.
+    pub notify: Option<Notify>,
+    /// By plugin.
+    pub settings: BTreeMap<String, Vec<(String, String)>>,
+}
+
+/// Where the rows come from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// `http://`, `https://` or `unix:` followed by a path.
+    pub grpc: String,
+    /// As the server lists it.
+    pub dataset: String,
+    /// Rows in a chunk at most.
+    pub chunk_rows: u32,
+}
+
+/// Whom to tell when a run has changed rows.
+#[derive(Debug, Clone)]
+pub struct Notify {
+    /// `http://`, `https://` or `unix:` followed by a path.
+    pub grpc: String,
+    /// What to name in the call.
+    pub target: String,
+}
+
+impl Config {
+    /// Reads and checks a file. `${NAME}` in a text stands for an environment variable.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or with all its problems.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
+        Self::parse(path, &text, &|name| std::env::var(name).ok())
+    }
+
+    /// Checks the text of a file; `path` is for messages and relative paths.
+    ///
+    /// # Errors
+    /// With all problems of the file.
+    pub fn parse(
+        path: &Path,
+        text: &str,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        check::check(path, text, variable)
+    }
+
+    /// The database to use: the configured one, or what `DATABASE_URL` names.
+    #[must_use]
+    pub fn database_url(&self) -> Option<DatabaseUrl> {
+        self.database.clone().or_else(database_url_from_environment)
+    }
+}
+
+/// What `DATABASE_URL` names, if it is set and not empty.
+#[must_use]
+pub fn database_url_from_environment() -> Option<DatabaseUrl> {
+    std::env::var("DATABASE_URL")
+        .ok()
+        .filter(|url| !url.is_empty())
+        .map(DatabaseUrl)
+}
+
+/// The JSON Schema of `forebay.toml`, for editors.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    let settings = schemars::generate::SchemaSettings::default()
+        .with_transform(schemars::transform::RecursiveTransform(without_null));
+    settings
+        .into_generator()
+        .into_root_schema_for::<file::File>()
+        .to_value()
+}
+
+/// TOML has no null: what may be left out is not also allowed to be that.
+fn without_null(schema: &mut schemars::Schema) {
+    use serde_json::Value;
+    if let Some(Value::Array(types)) = schema.get("type")
+        && let [only, Value::String(null)] | [Value::String(null), only] = types.as_slice()
+        && null == "null"
+    {
+        let only = only.clone();
+        schema.insert("type".into(), only);
+    }
+    if let Some(Value::Array(variants)) = schema.get("anyOf")
+        && let [Value::Object(only), null] = variants.as_slice()
+        && null.get("type").is_some_and(|name| name == "null")
+    {
+        let only = only.clone();
+        schema.remove("anyOf");
+        schema.ensure_object().extend(only);
+    }
+}
+
+#[cfg(test)]
+mod tests;

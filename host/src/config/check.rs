@@ -1,0 +1,397 @@
+//! From the text of a file to a checked [`Config`], collecting every problem on the way.
+
+use std::{path::Path, str::FromStr, time::Duration};
+
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use serde_json::Value;
+use toml::de::DeTable;
+
+use super::{
+    Config, ConfigError, DatabaseUrl, Limits, Notify, Pipeline, Plugins, Source,
+    file::File,
+    problems::{Problem, Problems, line_of},
+    schema,
+};
+
+/// The default of `source.chunk_rows`, and the width of everything else that is per chunk.
+const CHUNK_ROWS: u32 = 300;
+
+pub(super) fn check(
+    path: &Path,
+    text: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, ConfigError> {
+    let syntax_error = |error: &toml::de::Error| {
+        let line = error.span().map(|span| line_of(text, span.start));
+        let message = format!("not valid TOML: {}", error.message());
+        ConfigError {
+            path: path.into(),
+            problems: vec![Problem {
+                line,
+                key: String::new(),
+                message,
+                hint: None,
+            }],
+        }
+    };
+    let table = DeTable::parse(text).map_err(|error| syntax_error(&error))?;
+    let mut document: Value = toml::from_str(text).map_err(|error| syntax_error(&error))?;
+    let mut problems = Problems::new(text, table.into_inner());
+
+    substitute(&mut document, &mut Vec::new(), variable, &mut problems);
+    check_shape(&document, &mut problems);
+    check_relations(&document, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems.into_error(path));
+    }
+    match serde_json::from_value(document) {
+        Ok(file) => Ok(build(path, file)),
+        Err(error) => {
+            problems.add(&[], error.to_string(), None);
+            Err(problems.into_error(path))
+        }
+    }
+}
+
+/// Unknown and missing keys, types, ranges and formats: all that the schema says.
+fn check_shape(document: &Value, problems: &mut Problems<'_>) {
+    let schema = schema();
+    let mut options = jsonschema::options().should_validate_formats(true);
+    for format in FORMATS {
+        options = options.with_format(format.name, format.accepts);
+    }
+    let Ok(validator) = options.build(&schema) else {
+        problems.add(&[], "the schema of the configuration is broken", None);
+        return;
+    };
+    for error in validator.iter_errors(document) {
+        let location = error.instance_path().to_string();
+        let parts: Vec<String> = location.split('/').skip(1).map(unescaped).collect();
+        let path: Vec<&str> = parts.iter().map(String::as_str).collect();
+        match error.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected } => {
+                let known = known_keys(&schema, &path);
+                for key in unexpected {
+                    let full: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();
+                    problems.add(&full, "unknown key", Some(suggestion(key, &known)));
+                }
+            }
+            ValidationErrorKind::Required { property } => {
+                let full: Vec<&str> = path.iter().copied().chain(property.as_str()).collect();
+                problems.add(&full, "missing", Some("add this key".into()));
+            }
+            ValidationErrorKind::MinProperties { .. } => {
+                problems.add(
+                    &path,
+                    "empty",
+                    Some("describe at least one, such as [pipelines.recruit]".into()),
+                );
+            }
+            ValidationErrorKind::MinItems { .. } => {
+                problems.add(&path, "empty", Some("name at least one".into()))
+            }
+            ValidationErrorKind::Type {
+                kind: TypeKind::Single(expected),
+            } => {
+                let (wanted, hint) = described(expected.as_str());
+                problems.add(&path, format!("is not {wanted}"), Some(hint.into()));
+            }
+            // A variable that is not set has no format either.
+            ValidationErrorKind::Format { .. } if problems.concern(&path) => {}
+            ValidationErrorKind::Format { format } => {
+                if let Some(known) = FORMATS.iter().find(|known| known.name == format) {
+                    let text = error.instance().as_str().filter(|_| !known.secret);
+                    let shown = text.map(|text| format!("`{text}` ")).unwrap_or_default();
+                    problems.add(
+                        &path,
+                        format!("{shown}is not {}", known.what),
+                        Some(known.hint.into()),
+                    );
+                }
+            }
+            _ => problems.add(&path, error.to_string(), None),
+        }
+    }
+}
+
+/// A part of a JSON Pointer (RFC 6901).
+fn unescaped(part: &str) -> String {
+    part.replace("~1", "/").replace("~0", "~")
+}
+
+/// A type of JSON in words of TOML, and how to write it.
+fn described(json_type: &str) -> (&'static str, &'static str) {
+    match json_type {
+        "string" => ("a text", "write the value in quotes"),
+        "integer" => ("a whole number", "write it without quotes"),
+        "array" => ("a list", "write [\"a\", \"b\"]"),
+        _ => ("a table", "write { key = \"value\" }"),
+    }
+}
+
+/// What a text has to be, by the name of its format in the schema.
+struct Format {
+    name: &'static str,
+    accepts: fn(&str) -> bool,
+    what: &'static str,
+    hint: &'static str,
+    /// Not to be repeated in messages.
+    secret: bool,
+}
+
+const FORMATS: [Format; 4] = [
+    Format {
+        name: "byte-size",
+        accepts: |text| parse_size(text).is_some(),
+        what: "a size",
+        hint: "such as \"64MiB\"",
+        secret: false,
+    },
+    Format {
+        name: "time-span",
+        accepts: |text| parse_duration(text).is_some(),
+        what: "a duration",
+        hint: "such as \"500ms\" or \"5m\"",
+        secret: false,
+    },
+    Format {
+        name: "grpc-address",
+        accepts: is_address,
+        what: "an address",
+        hint: "write http://host:port, https://host:port or unix:/path",
+        secret: false,
+    },
+    Format {
+        name: "postgres-url",
+        accepts: |text| text.starts_with("postgres://") || text.starts_with("postgresql://"),
+        what: "a PostgreSQL URL",
+        hint: "such as postgres://user@host/database; leave `url` out for an embedded server",
+        secret: true,
+    },
+];
+
+fn parse_size(text: &str) -> Option<usize> {
+    let size = bytesize::ByteSize::from_str(text).ok()?;
+    usize::try_from(size.as_u64())
+        .ok()
+        .filter(|bytes| *bytes > 0)
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    humantime::parse_duration(text)
+        .ok()
+        .filter(|duration| !duration.is_zero())
+}
+
+fn is_address(text: &str) -> bool {
+    text.starts_with("unix:/")
+        || ["http://", "https://"]
+            .iter()
+            .any(|scheme| text.starts_with(scheme))
+            && tonic::transport::Endpoint::from_str(text).is_ok()
+}
+
+/// What keys say about each other. Looks at the document, so that it is reported together with
+/// what is wrong with its shape.
+fn check_relations(document: &Value, problems: &mut Problems<'_>) {
+    let default = Limits::default();
+    let size = |name: &str, default| match document.pointer(&format!("/limits/{name}")) {
+        Some(value) => value.as_str().and_then(parse_size),
+        None => Some(default),
+    };
+    if let (Some(row), Some(chunk)) = (size("row", default.row), size("chunk", default.chunk))
+        && row > chunk
+    {
+        problems.add(
+            &["limits", "row"],
+            "larger than limits.chunk",
+            Some("a row must fit into a chunk".into()),
+        );
+    }
+    for (name, pipeline) in document
+        .get("pipelines")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        let settings = pipeline.get("settings").and_then(Value::as_object);
+        let (Some(plugins), Some(settings)) =
+            (pipeline.get("plugins").and_then(Value::as_array), settings)
+        else {
+            continue;
+        };
+        for plugin in settings
+            .keys()
+            .filter(|plugin| !plugins.iter().any(|used| used == plugin.as_str()))
+        {
+            let hint = format!("name it in pipelines.{name}.plugins, or remove its settings");
+            let message = "settings of a plugin that the pipeline does not use";
+            problems.add(
+                &["pipelines", name, "settings", plugin],
+                message,
+                Some(hint),
+            );
+        }
+    }
+}
+
+/// The keys the schema knows at `path`.
+fn known_keys(schema: &Value, path: &[&str]) -> Vec<String> {
+    let mut node = schema;
+    for part in path {
+        let next = node
+            .pointer(&format!("/properties/{part}"))
+            .or_else(|| node.get("additionalProperties"));
+        let Some(next) = next else { return Vec::new() };
+        node = resolve(schema, next);
+    }
+    let properties = node.get("properties").and_then(Value::as_object);
+    properties
+        .map(|known| known.keys().cloned().collect())
+        .unwrap_or_default()
+}
+
+fn resolve<'s>(schema: &'s Value, mut node: &'s Value) -> &'s Value {
+    while let Some(next) = node
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|target| schema.pointer(target.trim_start_matches('#')))
+    {
+        node = next;
+    }
+    node
+}
+
+fn suggestion(key: &str, known: &[String]) -> String {
+    let closest = known
+        .iter()
+        .map(|candidate| (strsim::jaro_winkler(key, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match closest {
+        Some((_, candidate)) => format!("did you mean `{candidate}`?"),
+        None if known.is_empty() => "remove it".into(),
+        None => format!("remove it; known here: {}", known.join(", ")),
+    }
+}
+
+/// Puts environment variables in the place of `${NAME}`; `$${` stands for `${`.
+fn substitute<'d>(
+    value: &mut Value,
+    path: &mut Vec<String>,
+    variable: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Problems<'d>,
+) {
+    match value {
+        Value::String(text) if text.contains("${") => match expand(text, variable) {
+            Ok(expanded) => *text = expanded,
+            Err((message, hint)) => {
+                let parts: Vec<&str> = path.iter().map(String::as_str).collect();
+                problems.add(&parts, message, Some(hint));
+            }
+        },
+        Value::Array(items) => {
+            for item in items {
+                substitute(item, path, variable, problems);
+            }
+        }
+        Value::Object(entries) => {
+            for (key, entry) in entries {
+                path.push(key.clone());
+                substitute(entry, path, variable, problems);
+                path.pop();
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn expand(
+    text: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<String, (String, String)> {
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        let (before, reference) = rest.split_at(start);
+        if let Some(literal) = before.strip_suffix('$') {
+            expanded.push_str(literal);
+            expanded.push_str("${");
+            rest = reference.get(2..).unwrap_or_default();
+            continue;
+        }
+        let Some((name, after)) = reference.get(2..).unwrap_or_default().split_once('}') else {
+            return Err((
+                "`${` without `}`".into(),
+                "write $${ for the characters themselves".into(),
+            ));
+        };
+        let Some(value) = variable(name) else {
+            return Err((
+                format!("the environment variable {name} is not set"),
+                format!("set {name}, or write the value here"),
+            ));
+        };
+        expanded.push_str(before);
+        expanded.push_str(&value);
+        rest = after;
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
+}
+
+/// The file with its defaults. The schema has accepted every text that is parsed here.
+fn build(path: &Path, file: File) -> Config {
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let size =
+        |text: Option<String>, default| text.as_deref().and_then(parse_size).unwrap_or(default);
+    let duration =
+        |text: Option<String>, default| text.as_deref().and_then(parse_duration).unwrap_or(default);
+    let default = Limits::default();
+    Config {
+        directory: directory.into(),
+        database: file.database.url.map(DatabaseUrl),
+        plugins: Plugins {
+            directory: directory.join(file.plugins.directory.as_deref().unwrap_or("plugins")),
+            memory: size(file.plugins.limits.memory, 64 << 20),
+            deadline: duration(file.plugins.limits.deadline, Duration::from_millis(500)),
+        },
+        limits: Limits {
+            row: size(file.limits.row, default.row),
+            chunk: size(file.limits.chunk, default.chunk),
+            in_flight: size(file.limits.in_flight, default.in_flight),
+        },
+        give_up_after: duration(file.retry.give_up_after, Duration::from_secs(300)),
+        pipelines: file
+            .pipelines
+            .into_iter()
+            .map(|(name, raw)| pipeline(name, raw))
+            .collect(),
+    }
+}
+
+fn pipeline(name: String, raw: super::file::Pipeline) -> Pipeline {
+    Pipeline {
+        name,
+        source: Source {
+            grpc: raw.source.grpc,
+            dataset: raw.source.dataset,
+            chunk_rows: raw.source.chunk_rows.unwrap_or(CHUNK_ROWS),
+        },
+        plugins: raw.plugins,
+        tables: raw.tables,
+        rename: raw.rename,
+        notify: raw.notify.map(|raw| Notify {
+            grpc: raw.grpc,
+            target: raw.target,
+        }),
+        settings: raw
+            .settings
+            .into_iter()
+            .map(|(plugin, map)| (plugin, map.into_iter().collect()))
+            .collect(),
+    }
+}

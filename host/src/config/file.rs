@@ -1,0 +1,121 @@
+//! The shape of `forebay.toml`. The comments are what an editor shows.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Configuration of Forebay.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    /// The database. Left out: `DATABASE_URL`, or else an embedded PostgreSQL under `.forebay/`.
+    #[serde(default)]
+    pub database: Database,
+    /// Where plugins are and what they may use.
+    #[serde(default)]
+    pub plugins: Plugins,
+    /// What bounds memory.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What happens when the source, the database or the API server is away.
+    #[serde(default)]
+    pub retry: Retry,
+    /// The pipelines, by name.
+    #[schemars(extend("minProperties" = 1))]
+    pub pipelines: BTreeMap<String, Pipeline>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Database {
+    /// `postgres://user:password@host:port/database`. Write `"${DATABASE_URL}"` to keep it out of the file.
+    #[schemars(extend("format" = "postgres-url"))]
+    pub url: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Plugins {
+    /// Every `*.wasm` in it is a plugin; relative to this file. Default: `plugins`.
+    pub directory: Option<String>,
+    /// What one instance may use.
+    #[serde(default)]
+    pub limits: PluginLimits,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PluginLimits {
+    /// Linear memory, such as `"64MiB"` (the default).
+    #[schemars(extend("format" = "byte-size"))]
+    pub memory: Option<String>,
+    /// Time of one call, such as `"500ms"` (the default).
+    #[schemars(extend("format" = "time-span"))]
+    pub deadline: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    /// A larger row is dead-lettered. Default: `"1MiB"`.
+    #[schemars(extend("format" = "byte-size"))]
+    pub row: Option<String>,
+    /// A larger chunk ends the stream. Default: `"64MiB"`.
+    #[schemars(extend("format" = "byte-size"))]
+    pub chunk: Option<String>,
+    /// Received and not yet committed, together. Default: `"32MiB"`.
+    #[schemars(extend("format" = "byte-size"))]
+    pub in_flight: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Retry {
+    /// How long to try again without progress before the pipeline fails. Default: `"5m"`.
+    #[schemars(extend("format" = "time-span"))]
+    pub give_up_after: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pipeline {
+    /// Where the rows come from.
+    pub source: Source,
+    /// Plugins by name, in this order. Left out: all in the directory, in name order.
+    pub plugins: Option<Vec<String>>,
+    /// Target tables; the order does not matter.
+    #[schemars(length(min = 1))]
+    pub tables: Vec<String>,
+    /// From the name of a field or embedding to the name of its column, where they differ.
+    #[serde(default)]
+    pub rename: BTreeMap<String, String>,
+    /// Whom to tell when a run has changed rows.
+    pub notify: Option<Notify>,
+    /// Settings of each plugin, as texts.
+    #[serde(default)]
+    pub settings: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Source {
+    /// Address of the embedding server: `http://host:port`, `https://host:port` or `unix:/path`.
+    #[schemars(extend("format" = "grpc-address"))]
+    pub grpc: String,
+    /// Name of the dataset on that server.
+    pub dataset: String,
+    /// Rows in a chunk, 1 to 10,000. Default: 300.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub chunk_rows: Option<u32>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Notify {
+    /// Address of the API server: `http://host:port`, `https://host:port` or `unix:/path`.
+    #[schemars(extend("format" = "grpc-address"))]
+    pub grpc: String,
+    /// What to name in the call.
+    pub target: String,
+}

@@ -1,0 +1,403 @@
+#![allow(clippy::unwrap_used)]
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use super::*;
+
+const PATH: &str = "conf/forebay.toml";
+
+/// The least that is a configuration.
+const LEAST: &str = r#"
+[pipelines.p]
+source = { grpc = "http://localhost:1", dataset = "d" }
+tables = ["t"]
+"#;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    let variable = |name: &str| match name {
+        "PASSWORD" => Some("s3cret".to_owned()),
+        "BAD" => Some("a lot".to_owned()),
+        _ => None,
+    };
+    Config::parse(Path::new(PATH), text, &variable)
+}
+
+/// All that is wrong with a text, as users see it.
+fn problems(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+/// The least configuration with `text` after it has exactly this one problem.
+#[track_caller]
+fn check(text: &str, expected: &str) {
+    let error = parse(&format!("{LEAST}{text}")).unwrap_err();
+    assert_eq!(error.problems.len(), 1, "{error}");
+    assert_eq!(error.to_string(), format!("{PATH}{expected}"));
+}
+
+#[test]
+fn the_least_gets_defaults() {
+    let config = parse(LEAST).unwrap();
+    assert_eq!(config.directory, Path::new("conf"));
+    assert_eq!(config.database, None);
+    assert_eq!(config.plugins.directory, Path::new("conf/plugins"));
+    assert_eq!(config.plugins.memory, 64 << 20);
+    assert_eq!(config.plugins.deadline, Duration::from_millis(500));
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.give_up_after, Duration::from_secs(300));
+    let [pipeline] = config.pipelines.as_slice() else {
+        panic!("{config:?}")
+    };
+    assert_eq!(
+        (pipeline.name.as_str(), pipeline.source.chunk_rows),
+        ("p", 300)
+    );
+    assert!(pipeline.plugins.is_none() && pipeline.notify.is_none() && pipeline.rename.is_empty());
+}
+
+#[test]
+fn every_key_arrives() {
+    let text = r#"
+[database]
+url = "postgres://me:${PASSWORD}@db.example/jobs"
+[plugins]
+directory = "/opt/plugins"
+limits = { memory = "32MiB", deadline = "2s" }
+[limits]
+row = "2MiB"
+chunk = "8MiB"
+in_flight = "16MB"
+[retry]
+give_up_after = "1h 30m"
+[pipelines.b]
+source = { grpc = "unix:/run/embed.sock", dataset = "d", chunk_rows = 50 }
+plugins = ["two", "one"]
+tables = ["a", "s.b"]
+rename = { text = "body" }
+notify = { grpc = "https://api.example", target = "cost: $${5}" }
+settings = { one = { low = "1" } }
+[pipelines.a]
+source = { grpc = "http://localhost:1", dataset = "d" }
+plugins = []
+tables = ["t"]
+"#;
+    let config = parse(text).unwrap();
+    assert_eq!(
+        config.database,
+        Some(DatabaseUrl("postgres://me:s3cret@db.example/jobs".into()))
+    );
+    assert_eq!(config.plugins.directory, Path::new("/opt/plugins"));
+    assert_eq!(
+        (config.plugins.memory, config.plugins.deadline),
+        (32 << 20, Duration::from_secs(2))
+    );
+    assert_eq!(
+        config.limits,
+        Limits {
+            row: 2 << 20,
+            chunk: 8 << 20,
+            in_flight: 16_000_000
+        }
+    );
+    assert_eq!(config.give_up_after, Duration::from_secs(5_400));
+    let [a, b] = config.pipelines.as_slice() else {
+        panic!("{config:?}")
+    };
+    assert_eq!(
+        (a.name.as_str(), a.plugins.as_deref()),
+        ("a", Some(&[][..]))
+    );
+    assert_eq!(
+        (b.source.grpc.as_str(), b.source.chunk_rows),
+        ("unix:/run/embed.sock", 50)
+    );
+    assert_eq!(b.plugins.as_deref().unwrap(), ["two", "one"]);
+    assert_eq!(b.tables, ["a", "s.b"]);
+    assert_eq!(b.rename["text"], "body");
+    assert_eq!(b.notify.as_ref().unwrap().target, "cost: ${5}");
+    assert_eq!(b.settings["one"], [("low".to_owned(), "1".to_owned())]);
+}
+
+#[test]
+fn everything_wrong_is_reported_together() {
+    let ugly = r#"
+[databse]
+url = "x"
+
+[database]
+url = "mysql://root:hunter2@localhost/jobs"
+
+[plugins]
+limits = { memory = "lots", deadline = 500, fuel = 7 }
+
+[limits]
+row = "65MiB"
+in_flight = "${BAD}"
+
+[retry]
+give_up_after = "0s"
+
+[pipelines.recruit]
+source = { grcp = "http://localhost:50051", dataset = "recruit", chunk_rows = 0 }
+plugins = ["recruit-rules"]
+tables = []
+rename = "none"
+notify = { grpc = "localhost:50052", target = "${UNSET}", when = "always" }
+
+[pipelines.recruit.settings.recruit-rules]
+min_years = 0
+
+[pipelines.recruit.settings.recruit-dlq]
+drop_codes = "KEY_MISSING"
+
+[pipelines.other]
+source = "http://localhost:50051"
+"#;
+    assert_snapshot!(problems(ugly), @r#"
+    conf/forebay.toml:2: databse: unknown key
+      hint: did you mean `database`?
+    conf/forebay.toml:6: database.url: is not a PostgreSQL URL
+      hint: such as postgres://user@host/database; leave `url` out for an embedded server
+    conf/forebay.toml:9: plugins.limits.deadline: is not a text
+      hint: write the value in quotes
+    conf/forebay.toml:9: plugins.limits.memory: `lots` is not a size
+      hint: such as "64MiB"
+    conf/forebay.toml:9: plugins.limits.fuel: unknown key
+      hint: remove it; known here: memory, deadline
+    conf/forebay.toml:12: limits.row: larger than limits.chunk
+      hint: a row must fit into a chunk
+    conf/forebay.toml:13: limits.in_flight: `a lot` is not a size
+      hint: such as "64MiB"
+    conf/forebay.toml:16: retry.give_up_after: `0s` is not a duration
+      hint: such as "500ms" or "5m"
+    conf/forebay.toml:19: pipelines.recruit.source.grpc: missing
+      hint: add this key
+    conf/forebay.toml:19: pipelines.recruit.source.chunk_rows: 0 is less than the minimum of 1
+    conf/forebay.toml:19: pipelines.recruit.source.grcp: unknown key
+      hint: did you mean `grpc`?
+    conf/forebay.toml:21: pipelines.recruit.tables: empty
+      hint: name at least one
+    conf/forebay.toml:22: pipelines.recruit.rename: is not a table
+      hint: write { key = "value" }
+    conf/forebay.toml:23: pipelines.recruit.notify.target: the environment variable UNSET is not set
+      hint: set UNSET, or write the value here
+    conf/forebay.toml:23: pipelines.recruit.notify.grpc: `localhost:50052` is not an address
+      hint: write http://host:port, https://host:port or unix:/path
+    conf/forebay.toml:23: pipelines.recruit.notify.when: unknown key
+      hint: remove it; known here: grpc, target
+    conf/forebay.toml:26: pipelines.recruit.settings.recruit-rules.min_years: is not a text
+      hint: write the value in quotes
+    conf/forebay.toml:28: pipelines.recruit.settings.recruit-dlq: settings of a plugin that the pipeline does not use
+      hint: name it in pipelines.recruit.plugins, or remove its settings
+    conf/forebay.toml:31: pipelines.other.tables: missing
+      hint: add this key
+    conf/forebay.toml:32: pipelines.other.source: is not a table
+      hint: write { key = "value" }
+    "#);
+}
+
+#[test]
+fn one_problem_each() {
+    for (text, expected) in [
+        (
+            "[limits]\nrow = \"0\"",
+            ":6: limits.row: `0` is not a size\n  hint: such as \"64MiB\"",
+        ),
+        (
+            "[limits]\nrow = 7",
+            ":6: limits.row: is not a text\n  hint: write the value in quotes",
+        ),
+        (
+            "[limits]\nchunk = \"1KiB\"",
+            // What is left out counts with its default.
+            ":5: limits.row: larger than limits.chunk\n  hint: a row must fit into a chunk",
+        ),
+        (
+            "[retry]\ngive_up_after = \"soon\"",
+            ":6: retry.give_up_after: `soon` is not a duration\n  hint: such as \"500ms\" or \"5m\"",
+        ),
+        (
+            "[database]\nurl = \"${PASSWORD}\"",
+            ":6: database.url: is not a PostgreSQL URL\n  hint: such as postgres://user@host/database; leave `url` out for an embedded server",
+        ),
+        (
+            "[plugins]\ndirectory = \"${\"",
+            ":6: plugins.directory: `${` without `}`\n  hint: write $${ for the characters themselves",
+        ),
+        (
+            "[limits]\nchunk = \"${NO}\"",
+            ":6: limits.chunk: the environment variable NO is not set\n  hint: set NO, or write the value here",
+        ),
+        (
+            "[plugin]",
+            ":5: plugin: unknown key\n  hint: did you mean `plugins`?",
+        ),
+        (
+            "[xyz]",
+            ":5: xyz: unknown key\n  hint: remove it; known here: database, plugins, limits, retry, pipelines",
+        ),
+        (
+            "[pipelines.\"a/b~c\"]\nsource = { grpc = \"http://h\", dataset = \"d\" }",
+            ":5: pipelines.a/b~c.tables: missing\n  hint: add this key",
+        ),
+        (
+            "notify = { grpc = \"unix:relative\", target = \"t\" }",
+            ":5: pipelines.p.notify.grpc: `unix:relative` is not an address\n  hint: write http://host:port, https://host:port or unix:/path",
+        ),
+        (
+            "notify = { grpc = \"http://a b\", target = \"t\" }",
+            ":5: pipelines.p.notify.grpc: `http://a b` is not an address\n  hint: write http://host:port, https://host:port or unix:/path",
+        ),
+        (
+            "rename = { a = 1 }",
+            ":5: pipelines.p.rename.a: is not a text\n  hint: write the value in quotes",
+        ),
+        (
+            "plugins = [\"a\"]\nsettings = { b = {} }",
+            ":6: pipelines.p.settings.b: settings of a plugin that the pipeline does not use\n  hint: name it in pipelines.p.plugins, or remove its settings",
+        ),
+        (
+            "rename = {",
+            ":5: not valid TOML: unclosed inline table, expected `}`",
+        ),
+    ] {
+        check(text, expected);
+    }
+}
+
+#[test]
+fn nothing_is_too_little() {
+    assert_snapshot!(problems(""), @r#"
+    conf/forebay.toml: pipelines: missing
+      hint: add this key
+    "#);
+    assert_snapshot!(problems("[pipelines]"), @r#"
+    conf/forebay.toml:1: pipelines: empty
+      hint: describe at least one, such as [pipelines.recruit]
+    "#);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Config::load(Path::new("/nowhere/forebay.toml")).unwrap_err();
+    assert_snapshot!(error, @r#"
+    /nowhere/forebay.toml: cannot be read: No such file or directory (os error 2)
+      hint: name another file with --config, or start from examples/recruit/forebay.toml
+    "#);
+}
+
+#[test]
+fn passwords_are_never_shown() {
+    for (url, shown) in [
+        (
+            "postgres://me:s3cret@host:5432/jobs?sslmode=require",
+            "postgres://me@host:5432/jobs",
+        ),
+        ("postgres://me@host/jobs", "postgres://me@host/jobs"),
+        (
+            "postgres:///jobs?host=/run&password=s3cret",
+            "postgres:///jobs",
+        ),
+        // Passwords that should have been percent-encoded.
+        (
+            "postgres://me:s3@s3cret@host/jobs",
+            "postgres://me@host/jobs",
+        ),
+        (
+            "postgres://me:s3cret/s3cret@host/jobs",
+            "postgres://me@host/jobs",
+        ),
+        ("postgres://me:s3cret?s3cret@host/jobs", "postgres://…"),
+        ("postgres://me:s3@s3cret?s3cret@host/jobs", "postgres://…"),
+        ("me:s3cret@host", "…"),
+    ] {
+        let url = DatabaseUrl(url.into());
+        assert_eq!(
+            (url.to_string().as_str(), format!("{url:?}").as_str()),
+            (shown, shown)
+        );
+    }
+    let config = parse(&format!(
+        "{LEAST}[database]\nurl = \"postgres://me:${{PASSWORD}}@host/jobs\""
+    ))
+    .unwrap();
+    assert!(!format!("{config:?}").contains("s3cret"), "{config:?}");
+}
+
+/// Every key of the schema, with dots; `*` for names of the user's choice.
+fn keys(schema: &Value, node: &Value, path: &str, found: &mut Vec<String>) {
+    let node = match node.get("$ref").and_then(Value::as_str) {
+        Some(reference) => schema.pointer(reference.trim_start_matches('#')).unwrap(),
+        None => node,
+    };
+    let properties = node
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
+    let additional = node
+        .get("additionalProperties")
+        .filter(|free| free.is_object());
+    for (name, inner) in properties
+        .map(|(name, inner)| (name.as_str(), inner))
+        .chain(additional.map(|inner| ("*", inner)))
+    {
+        let path = if path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{path}.{name}")
+        };
+        keys(schema, inner, &path, found);
+        found.push(path);
+    }
+}
+
+#[test]
+fn the_schema_names_every_key_and_accepts_the_example() {
+    let schema = schema();
+    let mut found = Vec::new();
+    keys(&schema, &schema, "", &mut found);
+    found.sort_unstable();
+    assert_snapshot!(found.join("\n"), @r#"
+    database
+    database.url
+    limits
+    limits.chunk
+    limits.in_flight
+    limits.row
+    pipelines
+    pipelines.*
+    pipelines.*.notify
+    pipelines.*.notify.grpc
+    pipelines.*.notify.target
+    pipelines.*.plugins
+    pipelines.*.rename
+    pipelines.*.rename.*
+    pipelines.*.settings
+    pipelines.*.settings.*
+    pipelines.*.settings.*.*
+    pipelines.*.source
+    pipelines.*.source.chunk_rows
+    pipelines.*.source.dataset
+    pipelines.*.source.grpc
+    pipelines.*.tables
+    plugins
+    plugins.directory
+    plugins.limits
+    plugins.limits.deadline
+    plugins.limits.memory
+    retry
+    retry.give_up_after
+    "#);
+    // It is what editors validate with, so it stands alone.
+    assert!(!schema.to_string().contains("\"null\""));
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let example = include_str!("../../../examples/recruit/forebay.toml");
+    let errors: Vec<String> = validator
+        .iter_errors(&toml::from_str(example).unwrap())
+        .map(|error| error.to_string())
+        .collect();
+    assert!(errors.is_empty(), "{errors:?}");
+    Config::parse(Path::new(PATH), example, &|_| None).unwrap();
+}

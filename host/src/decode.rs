@@ -1,0 +1,347 @@
+//! From bytes to rows, with limits.
+//!
+//! Walks the encoded `forebay.v1.Row` messages of a chunk once and keeps slices of them: no
+//! text or vector is copied, no map is built. What is wrong with a row makes a [`Failure`] of
+//! that row and of no other. Two fields of the same name, and members that this version does
+//! not know, are treated as protobuf says: the last one wins, the unknown are passed over.
+
+mod fields;
+
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use bytestring::ByteString;
+use prost::encoding::{WireType, decode_key, decode_varint};
+
+use crate::row::{Batch, Embeddings, Failure, FieldType, Schema, Stage, Value, Vector};
+
+/// The type of the target tables' primary key, which a row's key has to fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyType {
+    /// `uuid`.
+    Uuid,
+    /// `smallint`, `integer` or `bigint`, with its width in bits.
+    Integer(u32),
+    /// `text` and its like.
+    Text,
+}
+
+/// A key longer than this cannot be indexed (PostgreSQL: a third of an 8 KiB page).
+const MAX_KEY_BYTES: usize = 2_600;
+
+/// What is asked of every row.
+#[derive(Debug, Clone)]
+pub struct Decoder {
+    /// What rows consist of.
+    pub schema: Arc<Schema>,
+    /// What the key has to be.
+    pub key_type: KeyType,
+    /// The largest encoded row, in bytes.
+    pub max_row_bytes: usize,
+}
+
+/// A row's fault: code, message, field.
+type Fault = (&'static str, String, Option<String>);
+
+impl Decoder {
+    /// Decodes the rows of a chunk. Those that fail are in `failures`, the others in `live`.
+    #[must_use]
+    pub fn decode(&self, wire: Vec<Bytes>) -> Batch {
+        let rows = wire.len();
+        let mut batch = Batch {
+            schema: Arc::clone(&self.schema),
+            keys: vec![ByteString::new(); rows],
+            values: vec![Value::Null; rows * self.schema.columns.len()],
+            embeddings: Embeddings {
+                width: self.schema.embeddings.len(),
+                vectors: vec![None; rows * self.schema.embeddings.len()],
+            },
+            live: Vec::with_capacity(rows),
+            wire,
+            ..Batch::default()
+        };
+        for row in 0..rows {
+            self.decode_row(&mut batch, row);
+        }
+        batch
+    }
+
+    /// Decodes one row of a batch again, from its wire bytes.
+    pub fn decode_row(&self, batch: &mut Batch, row: usize) {
+        let index = u32::try_from(row).unwrap_or(u32::MAX);
+        match self.row(batch, row) {
+            Ok(()) => batch.live.push(index),
+            Err((code, message, field)) => batch.failures.push(Failure {
+                row: index,
+                stage: Stage::Decode,
+                code: code.into(),
+                message,
+                field,
+                plugin: None,
+                attempt: 1,
+            }),
+        }
+    }
+
+    fn row(&self, batch: &mut Batch, row: usize) -> Result<(), Fault> {
+        let Some(mut bytes) = batch.wire.get(row).cloned() else {
+            return Ok(());
+        };
+        if bytes.len() > self.max_row_bytes {
+            let message = format!(
+                "the row has {} bytes, {} are allowed",
+                bytes.len(),
+                self.max_row_bytes
+            );
+            // The key is worth knowing even so; it comes first in what usual encoders write.
+            if let Ok(Part::Key(key)) = self.part(&mut bytes) {
+                set(&mut batch.keys, row, key);
+            }
+            return Err(("ROW_TOO_LARGE", message, None));
+        }
+        let columns = self.schema.columns.len();
+        let width = self.schema.embeddings.len();
+        // The first fault is kept while the rest is read: the policy may want the fields.
+        let mut fault = None;
+        while bytes.has_remaining() {
+            match self.part(&mut bytes) {
+                Ok(Part::Key(key)) => set(&mut batch.keys, row, key),
+                Ok(Part::Field(column, value)) => {
+                    set(&mut batch.values, row * columns + column, value)
+                }
+                Ok(Part::Embedding(column, vector)) => {
+                    set(
+                        &mut batch.embeddings.vectors,
+                        row * width + column,
+                        Some(vector),
+                    );
+                }
+                Ok(Part::Unknown) => {}
+                Err(error) if error.0 == "ROW_MALFORMED" => return Err(error),
+                Err(error) => fault = fault.or(Some(error)),
+            }
+        }
+        let key = batch
+            .keys
+            .get(row)
+            .map(ByteString::as_ref)
+            .unwrap_or_default();
+        if let Some(canonical) = self.check_key(key)? {
+            set(&mut batch.keys, row, canonical);
+        }
+        fault.map_or(Ok(()), Err)?;
+        self.check_embeddings(&batch.embeddings, row)
+    }
+
+    fn part(&self, bytes: &mut Bytes) -> Result<Part, Fault> {
+        let (tag, wire_type) = decode_key(bytes).map_err(malformed)?;
+        match (tag, wire_type) {
+            (1, WireType::LengthDelimited) => Ok(Part::Key(text(delimited(bytes)?)?)),
+            (2, WireType::LengthDelimited) => self.field(delimited(bytes)?),
+            (3, WireType::LengthDelimited) => self.embedding(delimited(bytes)?),
+            (1..=3, _) => Err((
+                "ROW_MALFORMED",
+                format!("member {tag} has the wrong wire type"),
+                None,
+            )),
+            _ => {
+                fields::skip(wire_type, tag, bytes)?;
+                Ok(Part::Unknown)
+            }
+        }
+    }
+
+    fn field(&self, entry: Bytes) -> Result<Part, Fault> {
+        let (name, value) = map_entry(entry)?;
+        let Some(column) = self.schema.column(&name) else {
+            let message = format!("the dataset declares no field `{name}`");
+            return Err(("FIELD_UNKNOWN", message, Some(name.to_string())));
+        };
+        let value = fields::value(value)
+            .map_err(|(code, message, _)| (code, message, Some(name.to_string())))?;
+        match self
+            .schema
+            .columns
+            .get(column)
+            .and_then(|column| column.field_type)
+        {
+            Some(declared) if !fits(&value, declared) => {
+                let message = format!(
+                    "`{name}` is declared {declared:?} and came as {}",
+                    kind(&value)
+                );
+                Err(("FIELD_TYPE", message, Some(name.to_string())))
+            }
+            Some(_) => Ok(Part::Field(column, value)),
+            None => {
+                let message = format!("the dataset declares no field `{name}`");
+                Err(("FIELD_UNKNOWN", message, Some(name.to_string())))
+            }
+        }
+    }
+
+    fn embedding(&self, entry: Bytes) -> Result<Part, Fault> {
+        let (name, vector) = map_entry(entry)?;
+        let Some(column) = self.schema.embedding(&name) else {
+            let message = format!("the dataset declares no embedding `{name}`");
+            return Err(("EMBEDDING_UNKNOWN", message, Some(name.to_string())));
+        };
+        match fields::vector(vector)? {
+            Some(vector) => Ok(Part::Embedding(column, vector)),
+            None => Ok(Part::Unknown),
+        }
+    }
+
+    /// Judges a key. One that is spelled in another way than the database would (a UUID in
+    /// capitals, `007`) is returned as the database has it: equal keys have to be equal texts.
+    fn check_key(&self, key: &str) -> Result<Option<ByteString>, Fault> {
+        if key.is_empty() {
+            return Err(("KEY_MISSING", "the row has no key".into(), None));
+        }
+        let invalid = |wanted: &str| {
+            (
+                "KEY_INVALID",
+                format!("`{}` is not {wanted}", excerpt(key)),
+                None,
+            )
+        };
+        let canonical = |text: &str| (text != key).then(|| ByteString::from(text));
+        match self.key_type {
+            KeyType::Uuid => {
+                let uuid = uuid::Uuid::try_parse(key).map_err(|_| invalid("a uuid"))?;
+                Ok(canonical(
+                    uuid.hyphenated()
+                        .encode_lower(&mut uuid::Uuid::encode_buffer()),
+                ))
+            }
+            KeyType::Integer(bits) => {
+                let range = -(1i128 << (bits - 1))..(1i128 << (bits - 1));
+                let integer = key.parse().ok().filter(|integer| range.contains(integer));
+                Ok(canonical(
+                    &integer
+                        .ok_or_else(|| invalid("an integer in range"))?
+                        .to_string(),
+                ))
+            }
+            KeyType::Text if key.len() > MAX_KEY_BYTES || key.contains('\0') => {
+                Err(invalid("a text of at most 2,600 bytes without NUL"))
+            }
+            KeyType::Text => Ok(None),
+        }
+    }
+
+    fn check_embeddings(&self, embeddings: &Embeddings, row: usize) -> Result<(), Fault> {
+        for (index, declared) in self.schema.embeddings.iter().enumerate() {
+            let name = &declared.name;
+            let Some(vector) = embeddings.get(row, index) else {
+                return Err((
+                    "EMBEDDING_MISSING",
+                    format!("`{name}` is missing"),
+                    Some(name.clone()),
+                ));
+            };
+            let (bytes, width) = match vector {
+                Vector::F32(bytes) => (bytes, 4),
+                Vector::F16(bytes) => (bytes, 2),
+            };
+            if bytes.len() != declared.dimensions * width {
+                let message = format!(
+                    "`{name}` has {} bytes, {} dimensions need {}",
+                    bytes.len(),
+                    declared.dimensions,
+                    declared.dimensions * width
+                );
+                return Err(("EMBEDDING_DIMENSIONS", message, Some(name.clone())));
+            }
+            if let Some(position) = fields::first_not_finite(vector) {
+                let message = format!("`{name}` has a NaN or an infinity at element {position}");
+                return Err(("EMBEDDING_NOT_FINITE", message, Some(name.clone())));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a member of a row turned out to be.
+enum Part {
+    Key(ByteString),
+    Field(usize, Value),
+    Embedding(usize, Vector),
+    Unknown,
+}
+
+fn set<T>(slots: &mut [T], index: usize, value: T) {
+    if let Some(slot) = slots.get_mut(index) {
+        *slot = value;
+    }
+}
+
+fn malformed(error: prost::DecodeError) -> Fault {
+    ("ROW_MALFORMED", error.to_string(), None)
+}
+
+/// The bytes of a length-delimited member, as a slice of the row's.
+fn delimited(bytes: &mut Bytes) -> Result<Bytes, Fault> {
+    let length = decode_varint(bytes).map_err(malformed)?;
+    match usize::try_from(length) {
+        Ok(length) if length <= bytes.len() => Ok(bytes.split_to(length)),
+        _ => Err((
+            "ROW_MALFORMED",
+            "a member is longer than the row".into(),
+            None,
+        )),
+    }
+}
+
+fn text(bytes: Bytes) -> Result<ByteString, Fault> {
+    ByteString::try_from(bytes).map_err(|_| ("ROW_MALFORMED", "a text is not UTF-8".into(), None))
+}
+
+/// A map's entry: key 1, value 2, either of which may be left out when empty.
+fn map_entry(mut entry: Bytes) -> Result<(ByteString, Bytes), Fault> {
+    let (mut name, mut value) = (ByteString::new(), Bytes::new());
+    while entry.has_remaining() {
+        let (tag, wire_type) = decode_key(&mut entry).map_err(malformed)?;
+        match (tag, wire_type) {
+            (1, WireType::LengthDelimited) => name = text(delimited(&mut entry)?)?,
+            (2, WireType::LengthDelimited) => value = delimited(&mut entry)?,
+            _ => fields::skip(wire_type, tag, &mut entry)?,
+        }
+    }
+    Ok((name, value))
+}
+
+fn fits(value: &Value, declared: FieldType) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Boolean(_) => declared == FieldType::Boolean,
+        Value::Integer(_) => declared == FieldType::Integer,
+        Value::Real(_) => declared == FieldType::Real,
+        Value::Text(_) => declared == FieldType::Text,
+        Value::Binary(_) => declared == FieldType::Binary,
+        Value::Timestamp(_) => declared == FieldType::Timestamp,
+        Value::Texts(_) => declared == FieldType::Texts,
+        Value::Json(_) => declared == FieldType::Json,
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Boolean(_) => "a boolean",
+        Value::Integer(_) => "an integer",
+        Value::Real(_) => "a real",
+        Value::Text(_) => "a text",
+        Value::Binary(_) => "binary",
+        Value::Timestamp(_) => "a timestamp",
+        Value::Texts(_) => "texts",
+        Value::Json(_) => "JSON",
+    }
+}
+
+fn excerpt(key: &str) -> String {
+    key.chars().take(60).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! The members of a row: values and vectors, as `proto/forebay/v1/source.proto` defines them.
+
+use bytes::{Buf, Bytes};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+
+use super::{Fault, delimited, malformed, text};
+use crate::row::{Value, Vector};
+
+/// `forebay.v1.Value`: the last member that is set counts, none means null.
+pub(super) fn value(mut bytes: Bytes) -> Result<Value, Fault> {
+    let mut value = Value::Null;
+    while bytes.has_remaining() {
+        let (tag, wire_type) = decode_key(&mut bytes).map_err(malformed)?;
+        value = match (tag, wire_type) {
+            (1, WireType::Varint) => Value::Boolean(varint(&mut bytes)? != 0),
+            (2, WireType::Varint) => Value::Integer(zigzag(varint(&mut bytes)?)),
+            (3, WireType::SixtyFourBit) => match bytes.try_get_f64_le() {
+                Ok(real) => Value::Real(real),
+                Err(_) => return Err(("ROW_MALFORMED", "a real is cut off".into(), None)),
+            },
+            (4, WireType::LengthDelimited) => Value::Text(text(delimited(&mut bytes)?)?),
+            (5, WireType::LengthDelimited) => Value::Binary(delimited(&mut bytes)?),
+            (6, WireType::LengthDelimited) => timestamp(delimited(&mut bytes)?)?,
+            (7, WireType::LengthDelimited) => texts(delimited(&mut bytes)?)?,
+            (8, WireType::LengthDelimited) => json(delimited(&mut bytes)?)?,
+            (1..=8, _) => {
+                return Err((
+                    "ROW_MALFORMED",
+                    "a value has the wrong wire type".into(),
+                    None,
+                ));
+            }
+            _ => {
+                skip(wire_type, tag, &mut bytes)?;
+                continue;
+            }
+        };
+    }
+    Ok(value)
+}
+
+/// `google.protobuf.Timestamp` in whole microseconds.
+fn timestamp(mut bytes: Bytes) -> Result<Value, Fault> {
+    let (mut seconds, mut nanoseconds) = (0i64, 0i64);
+    while bytes.has_remaining() {
+        let (tag, wire_type) = decode_key(&mut bytes).map_err(malformed)?;
+        match (tag, wire_type) {
+            (1, WireType::Varint) => seconds = varint(&mut bytes)?.cast_signed(),
+            (2, WireType::Varint) => nanoseconds = varint(&mut bytes)?.cast_signed(),
+            _ => skip(wire_type, tag, &mut bytes)?,
+        }
+    }
+    let micros = seconds
+        .checked_mul(1_000_000)
+        .and_then(|micros| micros.checked_add(nanoseconds / 1_000));
+    match micros {
+        Some(micros) if (0..1_000_000_000).contains(&nanoseconds) => Ok(Value::Timestamp(micros)),
+        _ => Err(("FIELD_TYPE", "the timestamp is out of range".into(), None)),
+    }
+}
+
+fn texts(mut bytes: Bytes) -> Result<Value, Fault> {
+    let mut list = Vec::new();
+    while bytes.has_remaining() {
+        let (tag, wire_type) = decode_key(&mut bytes).map_err(malformed)?;
+        match (tag, wire_type) {
+            (1, WireType::LengthDelimited) => list.push(text(delimited(&mut bytes)?)?),
+            _ => skip(wire_type, tag, &mut bytes)?,
+        }
+    }
+    Ok(Value::Texts(list))
+}
+
+fn json(bytes: Bytes) -> Result<Value, Fault> {
+    let json = text(bytes)?;
+    match serde_json::from_str::<serde::de::IgnoredAny>(&json) {
+        Ok(_) => Ok(Value::Json(json)),
+        Err(error) => Err(("FIELD_TYPE", format!("not JSON: {error}"), None)),
+    }
+}
+
+/// `forebay.v1.Vector`; `None` if no member is set.
+pub(super) fn vector(mut bytes: Bytes) -> Result<Option<Vector>, Fault> {
+    let mut vector = None;
+    while bytes.has_remaining() {
+        let (tag, wire_type) = decode_key(&mut bytes).map_err(malformed)?;
+        match (tag, wire_type) {
+            (1, WireType::LengthDelimited) => vector = Some(Vector::F32(delimited(&mut bytes)?)),
+            (2, WireType::LengthDelimited) => vector = Some(Vector::F16(delimited(&mut bytes)?)),
+            (1 | 2, _) => {
+                return Err((
+                    "ROW_MALFORMED",
+                    "a vector has the wrong wire type".into(),
+                    None,
+                ));
+            }
+            _ => skip(wire_type, tag, &mut bytes)?,
+        }
+    }
+    Ok(vector)
+}
+
+/// The first element that is a NaN or an infinity: one whose exponent bits are all set.
+pub(super) fn first_not_finite(vector: &Vector) -> Option<usize> {
+    match vector {
+        Vector::F32(bytes) => {
+            let bad = |element: &[u8; 4]| u32::from_le_bytes(*element) & 0x7f80_0000 == 0x7f80_0000;
+            let elements = bytes.as_chunks::<4>().0;
+            // Folding without an early exit lets the compiler compare many elements at once.
+            let any = elements
+                .iter()
+                .fold(false, |any, element| any | bad(element));
+            if any {
+                elements.iter().position(bad)
+            } else {
+                None
+            }
+        }
+        Vector::F16(bytes) => {
+            let bad = |element: &[u8; 2]| u16::from_le_bytes(*element) & 0x7c00 == 0x7c00;
+            let elements = bytes.as_chunks::<2>().0;
+            let any = elements
+                .iter()
+                .fold(false, |any, element| any | bad(element));
+            if any {
+                elements.iter().position(bad)
+            } else {
+                None
+            }
+        }
+    }
+}
+
+pub(super) fn skip(wire_type: WireType, tag: u32, bytes: &mut Bytes) -> Result<(), Fault> {
+    skip_field(wire_type, tag, bytes, DecodeContext::default()).map_err(malformed)
+}
+
+fn varint(bytes: &mut Bytes) -> Result<u64, Fault> {
+    decode_varint(bytes).map_err(malformed)
+}
+
+fn zigzag(value: u64) -> i64 {
+    (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
+}

@@ -1,0 +1,123 @@
+//! A gRPC server on a thread of its own.
+//!
+//! One thread with one runtime is all a sample server has, so what the thread used is what the
+//! server cost, and reports about the host can leave it out.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::{Router, TcpIncoming};
+
+/// What one stream may have in flight. The default of 64 KiB would make a chunk of 2 MB wait
+/// for its reader thirty times.
+pub(super) const WINDOW_BYTES: u32 = 4 << 20;
+
+/// A server that answers until it is stopped or dropped.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    stop: CancellationToken,
+    thread: Option<JoinHandle<Result<Duration, ServerError>>>,
+}
+
+/// Why a sample server could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address is taken, or not one of this machine.
+    #[error("cannot listen: {0}")]
+    Listen(#[source] io::Error),
+    /// The thread, its runtime or its accounts failed.
+    #[error("cannot run the server's thread: {0}")]
+    Thread(#[source] io::Error),
+    /// The listener broke while the server ran.
+    #[error("cannot serve: {0}")]
+    Serve(#[from] tonic::transport::Error),
+    /// A defect of the server.
+    #[error("the server's thread panicked")]
+    Panicked,
+}
+
+impl Running {
+    /// Serves `router` on `address`; port 0 takes any that is free. Connections are accepted
+    /// from when this returns.
+    pub fn start(name: &str, address: SocketAddr, router: Router) -> Result<Self, ServerError> {
+        let listener = TcpListener::bind(address).map_err(ServerError::Listen)?;
+        listener
+            .set_nonblocking(true)
+            .map_err(ServerError::Listen)?;
+        let address = listener.local_addr().map_err(ServerError::Listen)?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || serve(listener, router, stopped))
+            .map_err(ServerError::Thread)?;
+        Ok(Self {
+            address,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// As a client's configuration has it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Closes all connections, in the middle of a stream if need be, and says how much CPU
+    /// time the server's thread took.
+    ///
+    /// # Errors
+    /// When the server broke down before.
+    pub fn stop(mut self) -> Result<Duration, ServerError> {
+        self.stop.cancel();
+        let thread = self.thread.take().ok_or(ServerError::Panicked)?;
+        thread.join().map_err(|_| ServerError::Panicked)?
+    }
+}
+
+impl Drop for Running {
+    /// Stops the server without waiting for it.
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// The thread of a server, from the first connection to the last.
+fn serve(
+    listener: TcpListener,
+    router: Router,
+    stopped: CancellationToken,
+) -> Result<Duration, ServerError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ServerError::Thread)?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(ServerError::Listen)?;
+        // Answers leave at once instead of waiting for the reader's acknowledgement.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        tokio::select! {
+            served = router.serve_with_incoming(incoming) => served.map_err(ServerError::from),
+            () = stopped.cancelled() => Ok(()),
+        }
+    })?;
+    // Ends the connections, which are tasks of the runtime.
+    drop(runtime);
+    let usage =
+        getrusage(UsageWho::RUSAGE_THREAD).map_err(|error| ServerError::Thread(error.into()))?;
+    let micros = (usage.user_time() + usage.system_time()).num_microseconds();
+    Ok(Duration::from_micros(micros.unsigned_abs()))
+}

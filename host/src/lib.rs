@@ -1,0 +1,26 @@
+//! Forebay brings embedding rows from AI servers into PostgreSQL + pgvector and lets WASM
+//! plugins decide what happens to each row.
+//!
+//! The modules stand in the order in which a row meets them. `ARCHITECTURE.md` is the map.
+
+pub mod decode;
+pub mod notify;
+mod partition;
+pub mod pipeline;
+pub mod plugin;
+pub mod policy;
+pub mod prepare;
+pub mod report;
+pub mod row;
+pub mod source;
+pub mod store;
+pub mod workers;
+
+pub mod config;
+mod fault;
+pub mod proto;
+pub mod retry;
+
+pub mod cli;
+pub mod demo;
+pub mod embedded;

@@ -1,0 +1,7 @@
+//! The `forebay` command. Everything is in the library; see [`forebay::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    forebay::cli::main()
+}

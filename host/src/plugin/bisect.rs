@@ -1,0 +1,348 @@
+//! Finds the rows on which a plugin fails, and finishes the others on the way.
+//!
+//! A batch that fails is halved until the rows to blame stand alone. Where one half is good
+//! the other one must be at fault, and is halved without asking; so one bad row among 300
+//! costs at most 19 calls, of which at most 10 fail.
+//!
+//! A plugin that fails on most rows is itself at fault. That is established without paying
+//! for every row, which for a plugin that misses its deadline would be minutes:
+//!
+//! * when both halves of a batch of 8 rows or more fail, 8 of its rows, evenly spread, are
+//!   tried alone; more than half of them failing says so,
+//! * so does more than half of the rows of such a batch being found guilty one by one,
+//! * and so do failed calls that have taken 40 deadlines in all.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use super::fault::{Fault, Kind};
+
+/// Rows from which on "most of them" means something.
+const MAJORITY_FROM: usize = 8;
+
+/// Rows tried alone.
+const SAMPLE: usize = 8;
+
+/// Deadlines' worth of time that failed calls on one batch may take. Three rows that miss it
+/// among 300 take up to 28.
+pub(super) const PATIENCE: u32 = 40;
+
+/// What a call is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Its outcomes count.
+    Settle,
+    /// Only whether it fails counts: the rows will be presented again.
+    Sample,
+}
+
+/// For each row its outcome, or why the plugin failed on it.
+pub(super) type Settled<T> = Vec<Result<T, Fault>>;
+
+struct Search<P, T> {
+    probe: P,
+    settled: Vec<Option<Result<T, Fault>>>,
+    guilty: usize,
+    failed_for: Duration,
+    patience: Duration,
+}
+
+/// Gets each row its outcome. `probe` calls the plugin with a range of the rows and returns
+/// one outcome for each of them.
+///
+/// # Errors
+///
+/// A message when it is the plugin that is broken.
+pub(super) fn settle<T>(
+    rows: usize,
+    deadline: Duration,
+    mut probe: impl FnMut(Range<usize>, Purpose) -> Result<Vec<T>, Fault>,
+) -> Result<Settled<T>, String> {
+    let began = Instant::now();
+    let fault = match probe(0..rows, Purpose::Settle) {
+        Ok(outcomes) => return Ok(outcomes.into_iter().map(Ok).collect()),
+        Err(fault) => fault,
+    };
+    let mut search = Search {
+        probe,
+        settled: std::iter::repeat_with(|| None).take(rows).collect(),
+        guilty: 0,
+        failed_for: Duration::ZERO,
+        patience: deadline.saturating_mul(PATIENCE),
+    };
+    search.failed(&fault, began)?;
+    if rows == 1 {
+        search.blame(0, fault)?;
+    } else {
+        search.narrow(0..rows)?;
+    }
+    Ok(search.settled.into_iter().flatten().collect())
+}
+
+impl<P, T> Search<P, T>
+where
+    P: FnMut(Range<usize>, Purpose) -> Result<Vec<T>, Fault>,
+{
+    /// Settles a range of more than one row that is known to fail as a whole.
+    fn narrow(&mut self, whole: Range<usize>) -> Result<(), String> {
+        let mut sampled = false;
+        let mut bad = vec![whole];
+        while let Some(range) = bad.pop() {
+            let middle = range.start + range.len() / 2;
+            let (left, right) = (range.start..middle, middle..range.end);
+            let left_fails = !self.try_all(left.clone())?;
+            // A row alone is asked in any case: its own fault is its message.
+            let right_fails = match right.len() {
+                2.. if !left_fails => true,
+                _ => !self.try_all(right.clone())?,
+            };
+            if left_fails && right_fails && !sampled {
+                sampled = true;
+                self.sample()?;
+            }
+            for (half, fails) in [(right, right_fails), (left, left_fails)] {
+                if fails && half.len() > 1 {
+                    bad.push(half);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the plugin can process these rows; then they are settled. So is a row alone.
+    fn try_all(&mut self, range: Range<usize>) -> Result<bool, String> {
+        let began = Instant::now();
+        match (self.probe)(range.clone(), Purpose::Settle) {
+            Ok(outcomes) => {
+                let slots = self.settled.get_mut(range).unwrap_or_default();
+                for (slot, outcome) in slots.iter_mut().zip(outcomes) {
+                    *slot = Some(Ok(outcome));
+                }
+                Ok(true)
+            }
+            Err(fault) => {
+                self.failed(&fault, began)?;
+                if range.len() == 1 {
+                    self.blame(range.start, fault)?;
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// Tries rows alone, to see whether it is rows at all that are to blame.
+    fn sample(&mut self) -> Result<(), String> {
+        let rows = self.settled.len();
+        if rows < MAJORITY_FROM {
+            return Ok(());
+        }
+        let mut failed = 0;
+        for row in sampled_rows(rows) {
+            let began = Instant::now();
+            if let Err(fault) = (self.probe)(row..row + 1, Purpose::Sample) {
+                failed += 1;
+                self.failed(&fault, began)?;
+                if 2 * failed > SAMPLE {
+                    return Err(format!(
+                        "it failed on most of the rows tried alone; the last time with {fault}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn blame(&mut self, row: usize, fault: Fault) -> Result<(), String> {
+        self.guilty += 1;
+        let rows = self.settled.len();
+        if rows >= MAJORITY_FROM && 2 * self.guilty > rows {
+            return Err(format!(
+                "it failed on most of {rows} rows; the last time with {fault}"
+            ));
+        }
+        if let Some(slot) = self.settled.get_mut(row) {
+            *slot = Some(Err(fault));
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, fault: &Fault, began: Instant) -> Result<(), String> {
+        if fault.kind == Kind::Unusable {
+            return Err(format!("it cannot be started: {}", fault.message));
+        }
+        self.failed_for += began.elapsed();
+        if self.failed_for > self.patience {
+            let spent = self.failed_for.as_secs_f64();
+            return Err(format!(
+                "its failed calls on one batch took {spent:.1} s; the last one with {fault}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Evenly spread, each in the middle of its share.
+fn sampled_rows(rows: usize) -> impl Iterator<Item = usize> {
+    (0..SAMPLE).map(move |i| (2 * i + 1) * rows / (2 * SAMPLE))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn fault(kind: Kind) -> Fault {
+        Fault {
+            kind,
+            message: "bad".to_owned(),
+        }
+    }
+
+    struct Story {
+        result: Result<Vec<Result<usize, Kind>>, String>,
+        calls: usize,
+        failed: usize,
+    }
+
+    /// A plugin that fails on batches with a row for which `is_bad`.
+    fn run(rows: usize, is_bad: impl Fn(usize) -> bool) -> Story {
+        let (mut calls, mut failed) = (0, 0);
+        let result = settle(rows, Duration::from_secs(1), |range, _| {
+            calls += 1;
+            assert!(!range.is_empty());
+            if range.clone().any(&is_bad) {
+                failed += 1;
+                return Err(fault(Kind::Trap));
+            }
+            Ok(range.collect())
+        });
+        let kinds = |settled: Settled<usize>| {
+            settled
+                .into_iter()
+                .map(|row| row.map_err(|fault| fault.kind))
+                .collect()
+        };
+        Story {
+            result: result.map(kinds),
+            calls,
+            failed,
+        }
+    }
+
+    #[test]
+    fn good_batches_take_one_call() {
+        for rows in [1, 2, 300] {
+            let story = run(rows, |_| false);
+            assert_eq!(story.result.unwrap(), (0..rows).map(Ok).collect::<Vec<_>>());
+            assert_eq!(story.calls, 1);
+        }
+    }
+
+    #[test]
+    fn one_bad_row_costs_itself() {
+        let (mut most, mut most_failed) = (0, 0);
+        for bad in 0..300 {
+            let story = run(300, |row| row == bad);
+            for (row, outcome) in story.result.unwrap().into_iter().enumerate() {
+                assert_eq!(outcome, if row == bad { Err(Kind::Trap) } else { Ok(row) });
+            }
+            most = most.max(story.calls);
+            most_failed = most_failed.max(story.failed);
+        }
+        assert!(most <= 19, "{most} calls");
+        assert!(most_failed <= 10, "{most_failed} failed calls");
+    }
+
+    #[test]
+    fn any_rows_may_be_bad_while_they_are_few() {
+        for rows in [2, 3, 7, 8, 9, 33, 300] {
+            for every in [3, 5, 17, 100] {
+                let is_bad = |row: usize| row % every == 1;
+                let outcomes = run(rows, is_bad).result.unwrap();
+                assert_eq!(outcomes.len(), rows);
+                for (row, outcome) in outcomes.into_iter().enumerate() {
+                    assert_eq!(
+                        outcome.is_err(),
+                        is_bad(row),
+                        "{row} of {rows}, every {every}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn failing_on_everything_is_found_soon() {
+        for rows in [8, 9, 300, 100_000] {
+            let story = run(rows, |_| true);
+            assert!(
+                story
+                    .result
+                    .unwrap_err()
+                    .contains("most of the rows tried alone")
+            );
+            assert!(story.calls <= 3 + SAMPLE, "{} calls", story.calls);
+        }
+    }
+
+    #[test]
+    fn small_batches_may_be_bad_altogether() {
+        for rows in 1..MAJORITY_FROM {
+            let story = run(rows, |_| true);
+            assert_eq!(story.result.unwrap(), vec![Err(Kind::Trap); rows]);
+        }
+    }
+
+    #[test]
+    fn a_bad_majority_that_the_sample_misses_is_found() {
+        let sample: Vec<_> = sampled_rows(300).collect();
+        let story = run(300, |row| !sample.contains(&row));
+        assert!(story.result.unwrap_err().contains("most of 300 rows"));
+    }
+
+    #[test]
+    fn a_plugin_without_an_instance_is_broken() {
+        let mut calls = 0;
+        let result = settle(300, Duration::from_secs(1), |_, _| {
+            calls += 1;
+            Err::<Vec<()>, _>(fault(Kind::Unusable))
+        });
+        assert_eq!(result.unwrap_err(), "it cannot be started: bad");
+        assert_eq!(calls, 1);
+    }
+
+    #[test]
+    fn patience_ends() {
+        let result = settle(2, Duration::ZERO, |_, _| {
+            Err::<Vec<()>, _>(fault(Kind::Trap))
+        });
+        assert!(
+            result
+                .unwrap_err()
+                .contains("failed calls on one batch took")
+        );
+    }
+
+    #[test]
+    fn failures_that_only_large_batches_show_blame_nobody() {
+        let result = settle(300, Duration::from_secs(1), |range, _| {
+            if range.len() > 10 {
+                Err(fault(Kind::Memory))
+            } else {
+                Ok(range.collect())
+            }
+        });
+        assert!(result.unwrap().iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn the_sample_is_spread() {
+        assert_eq!(
+            sampled_rows(8).collect::<Vec<_>>(),
+            [0, 1, 2, 3, 4, 5, 6, 7]
+        );
+        let sample: Vec<_> = sampled_rows(300).collect();
+        assert_eq!(sample, [18, 56, 93, 131, 168, 206, 243, 281]);
+    }
+}

@@ -1,0 +1,276 @@
+//! Values on their way into a guest, borrowed, and back, checked.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::de::IgnoredAny;
+
+use super::bindings::dead_letter_policy as policy;
+use super::bindings::types::{FieldParam, Row, ValueParam, ValueResult};
+use crate::row::{Batch, Failure, Value};
+
+/// Lends the live rows of a batch, with these columns, for the time of `call`: the names of
+/// the columns, and the rows. Three allocations, whatever the number of rows.
+pub(super) fn with_rows<T>(
+    batch: &Batch,
+    columns: &[usize],
+    call: impl FnOnce(&[&str], &[Row<'_>]) -> T,
+) -> T {
+    let names: Vec<&str> = columns
+        .iter()
+        .filter_map(|column| batch.schema.columns.get(*column))
+        .map(|column| column.name.as_str())
+        .collect();
+    let picked = |row: u32| {
+        let values = batch.row(row);
+        columns.iter().filter_map(|column| values.get(*column))
+    };
+
+    let texts = Texts::of(batch.live.iter().flat_map(|row| picked(*row)));
+    let mut lists = texts.lists();
+    let mut values = Vec::with_capacity(batch.live.len() * columns.len());
+    for row in &batch.live {
+        values.extend(picked(*row).map(|value| lent(value, &mut lists)));
+    }
+    let mut rest = values.as_slice();
+    let mut rows = Vec::with_capacity(batch.live.len());
+    for row in &batch.live {
+        let key = batch.keys.get(*row as usize).map_or("", |key| &**key);
+        let (values, after) = rest.split_at_checked(names.len()).unwrap_or_default();
+        rest = after;
+        rows.push(Row { key, values });
+    }
+    call(&names, &rows)
+}
+
+/// Lends failures with what is known of their rows' fields: those of these columns that are
+/// not null.
+pub(super) fn with_failures<T>(
+    batch: &Batch,
+    columns: &[usize],
+    failures: &[Failure],
+    call: impl FnOnce(&[policy::Failure<'_>]) -> T,
+) -> T {
+    let known = |failure: &Failure| {
+        let values = batch.row(failure.row);
+        columns.iter().filter_map(|column| {
+            let name = batch.schema.columns.get(*column)?.name.as_str();
+            values
+                .get(*column)
+                .filter(|value| **value != Value::Null)
+                .map(|value| (name, value))
+        })
+    };
+
+    let texts = Texts::of(
+        failures
+            .iter()
+            .flat_map(|f| known(f).map(|(_, value)| value)),
+    );
+    let mut lists = texts.lists();
+    let mut fields = Vec::new();
+    let mut ends = Vec::with_capacity(failures.len());
+    for failure in failures {
+        fields.extend(known(failure).map(|(name, value)| FieldParam {
+            name,
+            value: lent(value, &mut lists),
+        }));
+        ends.push(fields.len());
+    }
+    let mut begin = 0;
+    let mut lent = Vec::with_capacity(failures.len());
+    for (failure, end) in failures.iter().zip(ends) {
+        lent.push(policy::Failure {
+            key: batch
+                .keys
+                .get(failure.row as usize)
+                .map_or("", |key| &**key),
+            stage: failure.stage.as_str(),
+            code: &failure.code,
+            message: &failure.message,
+            attempt: failure.attempt,
+            fields: fields.get(begin..end).unwrap_or_default(),
+        });
+        begin = end;
+    }
+    call(&lent)
+}
+
+/// The items of all lists of texts among some values, one list after the other.
+struct Texts<'a> {
+    items: Vec<&'a str>,
+    ends: Vec<usize>,
+}
+
+impl<'a> Texts<'a> {
+    fn of(values: impl Iterator<Item = &'a Value>) -> Self {
+        let mut texts = Self {
+            items: Vec::new(),
+            ends: Vec::new(),
+        };
+        for value in values {
+            if let Value::Texts(list) = value {
+                texts.items.extend(list.iter().map(|item| &**item));
+                texts.ends.push(texts.items.len());
+            }
+        }
+        texts
+    }
+
+    /// The lists, in the order of their values.
+    fn lists(&self) -> impl Iterator<Item = &[&'a str]> {
+        let mut begin = 0;
+        self.ends.iter().map(move |end| {
+            let list = self.items.get(begin..*end).unwrap_or_default();
+            begin = *end;
+            list
+        })
+    }
+}
+
+fn lent<'a>(value: &'a Value, lists: &mut impl Iterator<Item = &'a [&'a str]>) -> ValueParam<'a> {
+    match value {
+        Value::Null => ValueParam::None,
+        Value::Boolean(x) => ValueParam::Boolean(*x),
+        Value::Integer(x) => ValueParam::Integer(*x),
+        Value::Real(x) => ValueParam::Real(*x),
+        Value::Text(x) => ValueParam::Text(x),
+        Value::Binary(x) => ValueParam::Binary(x),
+        Value::Timestamp(x) => ValueParam::Timestamp(*x),
+        Value::Json(x) => ValueParam::Json(x),
+        Value::Texts(_) => ValueParam::Texts(lists.next().unwrap_or_default()),
+    }
+}
+
+/// A value that a guest gave, without copying it.
+///
+/// # Errors
+///
+/// What is wrong with it: only JSON text can be wrong.
+pub(super) fn received(value: ValueResult) -> Result<Value, String> {
+    Ok(match value {
+        ValueResult::None => Value::Null,
+        ValueResult::Boolean(x) => Value::Boolean(x),
+        ValueResult::Integer(x) => Value::Integer(x),
+        ValueResult::Real(x) => Value::Real(x),
+        ValueResult::Text(x) => Value::Text(ByteString::from(x)),
+        ValueResult::Binary(x) => Value::Binary(Bytes::from(x)),
+        ValueResult::Timestamp(x) => Value::Timestamp(x),
+        ValueResult::Json(x) => {
+            // Reads all of it, keeps none of it.
+            serde_json::from_str::<IgnoredAny>(&x).map_err(|error| error.to_string())?;
+            Value::Json(ByteString::from(x))
+        }
+        ValueResult::Texts(x) => Value::Texts(x.into_iter().map(ByteString::from).collect()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::row::{Column, Schema, Stage};
+
+    fn texts(items: &[&'static str]) -> Value {
+        Value::Texts(
+            items
+                .iter()
+                .map(|item| ByteString::from_static(item))
+                .collect(),
+        )
+    }
+
+    fn batch() -> Batch {
+        let column = |name: &str| Column {
+            name: name.to_owned(),
+            field_type: None,
+        };
+        Batch {
+            schema: Arc::new(Schema {
+                columns: vec![column("a"), column("b"), column("c")],
+                embeddings: Vec::new(),
+            }),
+            keys: ["k0", "k1", "k2"].map(ByteString::from_static).to_vec(),
+            values: vec![
+                texts(&["x", "y"]),
+                Value::Integer(1),
+                texts(&[]),
+                texts(&["left", "out"]),
+                Value::Integer(2),
+                Value::Null,
+                Value::Null,
+                Value::Text(ByteString::from_static("t")),
+                texts(&["z"]),
+            ],
+            live: vec![0, 2],
+            ..Batch::default()
+        }
+    }
+
+    #[test]
+    fn lends_the_live_rows_with_the_columns_asked_for() {
+        with_rows(&batch(), &[2, 0], |names, rows| {
+            assert_eq!(names, ["c", "a"]);
+            let shown: Vec<_> = rows
+                .iter()
+                .map(|row| format!("{} {:?}", row.key, row.values))
+                .collect();
+            assert_eq!(
+                shown,
+                [
+                    r#"k0 [ValueParam::Texts([]), ValueParam::Texts(["x", "y"])]"#,
+                    r#"k2 [ValueParam::Texts(["z"]), ValueParam::None]"#,
+                ]
+            );
+        });
+    }
+
+    #[test]
+    fn lends_rows_without_columns() {
+        with_rows(&batch(), &[], |names, rows| {
+            assert!(names.is_empty());
+            assert_eq!(
+                rows.iter().map(|row| row.key).collect::<Vec<_>>(),
+                ["k0", "k2"]
+            );
+        });
+    }
+
+    #[test]
+    fn lends_what_is_known_of_failures() {
+        let failure = |row| Failure {
+            row,
+            stage: Stage::Write,
+            code: "CODE".to_owned(),
+            message: String::new(),
+            field: None,
+            plugin: None,
+            attempt: 1,
+        };
+        with_failures(
+            &batch(),
+            &[0, 1, 2],
+            &[failure(2), failure(1)],
+            |failures| {
+                let names = |at: usize| -> Vec<_> {
+                    failures[at].fields.iter().map(|field| field.name).collect()
+                };
+                assert_eq!((failures[0].key, names(0)), ("k2", vec!["b", "c"]));
+                assert_eq!((failures[1].key, names(1)), ("k1", vec!["a", "b"]));
+            },
+        );
+    }
+
+    #[test]
+    fn json_must_be_json() {
+        let check = |text: &str| received(ValueResult::Json(text.to_owned()));
+        for text in ["null", "{\"a\": [1, \"x\"]}", " 1 "] {
+            assert_eq!(check(text), Ok(Value::Json(text.into())));
+        }
+        for text in ["", "{", "{'a': 1}", "1 2", "NaN"] {
+            assert!(check(text).is_err(), "{text}");
+        }
+    }
+}

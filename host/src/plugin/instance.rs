@@ -1,0 +1,240 @@
+//! One instance of a plugin and the calls into it.
+//!
+//! Every entry into a guest goes through [`Instance::enter`], which sets the deadline (an
+//! epoch deadline starts at 0, that is: in the past) and says afterwards why a call failed.
+
+use wasmtime::component::InstancePre;
+use wasmtime::{Store, Trap};
+
+use super::bindings::{dead_letter_policy, describe, transform, types, validate};
+use super::embeddings::Lent;
+use super::engine::{self, Engine};
+use super::fault::{Fault, Kind};
+use super::limits::{MAX_CODE, MAX_ERRORS, MAX_MESSAGE, MAX_TRANSFER};
+use super::sandbox::State;
+use super::text::cut;
+
+/// A component that is linked, with where its exports are.
+pub(super) struct Prepared {
+    pub(super) linked: InstancePre<State>,
+    pub(super) describe: describe::GuestIndices,
+    pub(super) transform: Option<transform::GuestIndices>,
+    pub(super) validate: Option<validate::GuestIndices>,
+    pub(super) policy: Option<dead_letter_policy::GuestIndices>,
+}
+
+/// An instance that can be called again until a call fails in a way that spoils it.
+pub(super) struct Instance {
+    store: Store<State>,
+    describe: describe::Guest,
+    transform: Option<transform::Guest>,
+    validate: Option<validate::Guest>,
+    policy: Option<dead_letter_policy::Guest>,
+    ticks: u64,
+    errors: u32,
+}
+
+impl Instance {
+    /// Instantiates a component under the engine's limits and checks its exports' types.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Unusable`], whatever the reason.
+    pub(super) fn open(engine: &Engine, prepared: &Prepared, name: &str) -> Result<Self, Fault> {
+        let limits = engine.limits();
+        let ticks = engine::ticks(limits.deadline);
+        let mut store = Store::new(engine.wasmtime(), State::new(name, limits.memory));
+        store.limiter(|state| &mut state.bounds);
+        store.set_hostcall_fuel(MAX_TRANSFER);
+        store.set_epoch_deadline(ticks);
+        store.data_mut().journal().begin();
+
+        let opened = prepared
+            .linked
+            .instantiate(&mut store)
+            .and_then(|instance| {
+                let describe = prepared.describe.load(&mut store, &instance)?;
+                let transform = prepared
+                    .transform
+                    .as_ref()
+                    .map(|it| it.load(&mut store, &instance))
+                    .transpose()?;
+                let validate = prepared
+                    .validate
+                    .as_ref()
+                    .map(|it| it.load(&mut store, &instance))
+                    .transpose()?;
+                let policy = prepared
+                    .policy
+                    .as_ref()
+                    .map(|it| it.load(&mut store, &instance))
+                    .transpose()?;
+                Ok((describe, transform, validate, policy))
+            });
+        match opened {
+            Ok((describe, transform, validate, policy)) => Ok(Self {
+                store,
+                describe,
+                transform,
+                validate,
+                policy,
+                ticks,
+                errors: 0,
+            }),
+            Err(error) => Err(unusable(trap(&mut store, &error))),
+        }
+    }
+
+    /// What the plugin says it is.
+    pub(super) fn describe(&mut self) -> Result<describe::Descriptor, Fault> {
+        self.enter(|it| it.describe.call_describe(&mut it.store).map(Ok))
+            .map_err(unusable)
+    }
+
+    /// Hands the plugin its settings.
+    pub(super) fn configure(&mut self, settings: &[(String, String)]) -> Result<(), Fault> {
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .collect();
+        self.enter(|it| it.describe.call_configure(&mut it.store, &settings))
+            .map_err(unusable)
+    }
+
+    /// Calls `transform`. The embeddings come back as the call leaves them.
+    pub(super) fn transform(
+        &mut self,
+        lent: &mut Option<Lent>,
+        batch: types::Batch<'_>,
+    ) -> Result<Vec<types::Outcome>, Fault> {
+        let rows = batch.rows.len();
+        let outcomes = self.lend(lent, |it| match &it.transform {
+            Some(guest) => guest.call_transform(&mut it.store, batch),
+            None => wasmtime::bail!("the component does not export transform"),
+        })?;
+        one_per_row(outcomes, rows)
+    }
+
+    /// Calls `validate`. The embeddings come back unchanged.
+    pub(super) fn validate(
+        &mut self,
+        lent: &mut Option<Lent>,
+        batch: types::Batch<'_>,
+    ) -> Result<Vec<Vec<types::Rejection>>, Fault> {
+        let rows = batch.rows.len();
+        let rejections = self.lend(lent, |it| match &it.validate {
+            Some(guest) => guest.call_validate(&mut it.store, batch),
+            None => wasmtime::bail!("the component does not export validate"),
+        })?;
+        one_per_row(rejections, rows)
+    }
+
+    /// Calls `decide`.
+    pub(super) fn decide(
+        &mut self,
+        failures: &[dead_letter_policy::Failure<'_>],
+    ) -> Result<Vec<dead_letter_policy::Decision>, Fault> {
+        let decisions = self.enter(|it| match &it.policy {
+            Some(guest) => guest.call_decide(&mut it.store, failures),
+            None => wasmtime::bail!("the component does not export dead-letter-policy"),
+        })?;
+        one_per_row(decisions, failures.len())
+    }
+
+    /// Whether the instance has answered `err` so often that a fresh one is due.
+    pub(super) fn is_worn(&self) -> bool {
+        self.errors >= MAX_ERRORS
+    }
+
+    fn lend<T>(
+        &mut self,
+        lent: &mut Option<Lent>,
+        call: impl FnOnce(&mut Self) -> wasmtime::Result<Result<T, String>>,
+    ) -> Result<T, Fault> {
+        self.store.data_mut().lent = lent.take();
+        let result = self.enter(call);
+        *lent = self.store.data_mut().lent.take();
+        result
+    }
+
+    /// Runs a call under the deadline.
+    fn enter<T>(
+        &mut self,
+        call: impl FnOnce(&mut Self) -> wasmtime::Result<Result<T, String>>,
+    ) -> Result<T, Fault> {
+        self.store.data_mut().bounds.refused = false;
+        self.store.data_mut().journal().begin();
+        self.store.set_epoch_deadline(self.ticks);
+        let result = match call(self) {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(message)) => {
+                self.errors += 1;
+                let refused = self.store.data().bounds.refused;
+                let kind = if refused { Kind::Memory } else { Kind::Error };
+                Err(Fault {
+                    kind,
+                    message: cut(message, MAX_MESSAGE),
+                })
+            }
+            Err(error) => Err(trap(&mut self.store, &error)),
+        };
+        self.store.data_mut().journal().end();
+        result
+    }
+}
+
+fn one_per_row<T>(answers: Vec<T>, rows: usize) -> Result<Vec<T>, Fault> {
+    if answers.len() == rows {
+        return Ok(answers);
+    }
+    let message = format!("answered with {} entries for {rows} rows", answers.len());
+    Err(Fault {
+        kind: Kind::Output,
+        message,
+    })
+}
+
+fn unusable(fault: Fault) -> Fault {
+    Fault {
+        kind: Kind::Unusable,
+        ..fault
+    }
+}
+
+/// Why a call into the guest did not come back.
+fn trap(store: &mut Store<State>, error: &wasmtime::Error) -> Fault {
+    let trap = error.downcast_ref::<Trap>().copied();
+    let (kind, what) = match trap {
+        Some(Trap::Interrupt) => (
+            Kind::Deadline,
+            "did not answer before its deadline".to_owned(),
+        ),
+        _ if store.data().bounds.refused => (
+            Kind::Memory,
+            format!(
+                "needed more memory than it may have ({})",
+                error.root_cause()
+            ),
+        ),
+        Some(trap) => (Kind::Trap, format!("trapped: {trap}")),
+        None => (Kind::Trap, format!("trapped: {}", error.root_cause())),
+    };
+    let said = store.data_mut().journal().last_words();
+    let message = match said {
+        Some(said) => format!("{said} ({what})"),
+        None => what,
+    };
+    Fault {
+        kind,
+        message: cut(message, MAX_MESSAGE),
+    }
+}
+
+/// A queue's name as the interface allows it; the default where the guest gave none.
+pub(super) fn queue(name: String) -> String {
+    if name.is_empty() {
+        "default".to_owned()
+    } else {
+        cut(name, MAX_CODE)
+    }
+}

@@ -1,0 +1,298 @@
+//! From a file to a plugin that can be called.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
+
+use super::bindings::{dead_letter_policy, describe, transform, validate};
+use super::component::{Plugin, Roles};
+use super::engine::{Engine, apart};
+use super::fault::{Fault, Kind};
+use super::instance::{Instance, Prepared};
+use super::limits::{MAX_CODE, MAX_FILE, MAX_READS};
+use super::text::{cut, is_name, shortened};
+use crate::row::PluginId;
+
+/// Why a file is not a plugin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {what}; {hint}", path.display())]
+pub struct LoadError {
+    /// The file, or the directory.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// What is wrong and what to do about it.
+type Wrong = (String, String);
+
+impl Engine {
+    /// Loads one plugin: compiles it or takes it from the cache, links it, and has it describe
+    /// itself under the limits that hold for every call.
+    ///
+    /// Blocks for as long as compiling takes, 10 ms to 10 s.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or is not a plugin.
+    pub fn load(self: &Arc<Self>, path: &Path) -> Result<Arc<Plugin>, LoadError> {
+        apart(|| self.try_load(path))
+            .map(Arc::new)
+            .map_err(|(what, hint)| LoadError {
+                path: path.to_owned(),
+                what,
+                hint,
+            })
+    }
+
+    /// Loads every `*.wasm` of a directory, in the order of their names. A plugin that has the
+    /// name of one before it is an error.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be read. What is wrong with a file is in its entry.
+    pub fn load_directory(
+        self: &Arc<Self>,
+        directory: &Path,
+    ) -> Result<Vec<Result<Arc<Plugin>, LoadError>>, LoadError> {
+        let paths = wasm_files(directory).map_err(|error| LoadError {
+            path: directory.to_owned(),
+            what: format!("cannot read the plugin directory: {error}"),
+            hint: "check `directory` under `[plugins]`".to_owned(),
+        })?;
+        let mut loaded: Vec<Result<Arc<Plugin>, LoadError>> = Vec::with_capacity(paths.len());
+        for path in paths {
+            let plugin = self.load(&path).and_then(|plugin| {
+                let name = &plugin.id().name;
+                match loaded
+                    .iter()
+                    .flatten()
+                    .find(|before| before.id().name == *name)
+                {
+                    Some(before) => Err(LoadError {
+                        path,
+                        what: format!("{} is named {name} as well", before.path().display()),
+                        hint: "names are unique in a directory: rename or remove one".to_owned(),
+                    }),
+                    None => Ok(plugin),
+                }
+            });
+            loaded.push(plugin);
+        }
+        Ok(loaded)
+    }
+
+    fn try_load(self: &Arc<Self>, path: &Path) -> Result<Plugin, Wrong> {
+        let bytes = read(path)?;
+        check_header(&bytes)?;
+        let digest = hex(&Sha256::digest(&bytes));
+
+        let began = Instant::now();
+        let cached = self
+            .cache()
+            .and_then(|cache| cache.get(self.wasmtime(), &digest));
+        let was_cached = cached.is_some();
+        let component = match cached {
+            Some(component) => component,
+            None => self.compile(&bytes, &digest)?,
+        };
+        let compile_time = began.elapsed();
+
+        let prepared = self.link(&component)?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let descriptor = Instance::open(self, &prepared, &stem)
+            .map_err(|fault| does_not_start(&fault))?
+            .describe()
+            .map_err(|fault| {
+                let hint = "`describe` must return what is fixed, without computing anything";
+                (
+                    format!("`describe` failed: {}", fault.message),
+                    hint.to_owned(),
+                )
+            })?;
+        let (name, version, reads) = checked(descriptor)?;
+        Ok(Plugin {
+            id: Arc::new(PluginId {
+                name,
+                version,
+                digest,
+            }),
+            reads,
+            path: path.to_owned(),
+            size: bytes.len(),
+            compile_time,
+            was_cached,
+            prepared,
+            engine: Arc::clone(self),
+        })
+    }
+
+    fn compile(&self, bytes: &[u8], digest: &str) -> Result<Component, Wrong> {
+        let component = Component::new(self.wasmtime(), bytes).map_err(|error| {
+            let what = format!("not a valid component: {}", error.root_cause());
+            (
+                what,
+                "the file is truncated or damaged: build it again".to_owned(),
+            )
+        })?;
+        if let Some(cache) = self.cache() {
+            cache.put(&component, digest);
+        }
+        Ok(component)
+    }
+
+    fn link(&self, component: &Component) -> Result<Prepared, Wrong> {
+        let linked = self.linker().instantiate_pre(component).map_err(|error| {
+            let hint = "plugins import `forebay:plugin/log`, `forebay:plugin/embeddings` and \
+                        `wasi:*@0.2`, and nothing else";
+            (
+                format!("imports what the host does not have: {error:#}"),
+                hint.to_owned(),
+            )
+        })?;
+        let Ok(describe) = describe::GuestIndices::new(&linked) else {
+            let what = "does not export `forebay:plugin/describe@0.1.0`".to_owned();
+            return Err((what, format!("it exports {}", exports(component, self))));
+        };
+        let prepared = Prepared {
+            describe,
+            transform: transform::GuestIndices::new(&linked).ok(),
+            validate: validate::GuestIndices::new(&linked).ok(),
+            policy: dead_letter_policy::GuestIndices::new(&linked).ok(),
+            linked,
+        };
+        if Roles::of(&prepared) == Roles::default() {
+            let what = "exports no role of `forebay:plugin@0.1.0`".to_owned();
+            let hint = format!(
+                "export `transform`, `validate` or `dead-letter-policy`; it exports {}",
+                exports(component, self)
+            );
+            return Err((what, hint));
+        }
+        Ok(prepared)
+    }
+}
+
+fn does_not_start(fault: &Fault) -> Wrong {
+    debug_assert_eq!(fault.kind, Kind::Unusable);
+    let hint = "its exports must have the types of `wit/plugin.wit`, and it must start within \
+                the limits of `[plugins]`";
+    (
+        format!("cannot be started: {}", fault.message),
+        hint.to_owned(),
+    )
+}
+
+fn wasm_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in directory.read_dir()? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "wasm")
+        {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Wrong> {
+    let unreadable = |error: io::Error| {
+        (
+            format!("cannot be read: {error}"),
+            "check the path and its permissions".to_owned(),
+        )
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE {
+        let what = format!("larger than {} MiB", MAX_FILE >> 20);
+        return Err((what, "build it in release mode and strip it".to_owned()));
+    }
+    Ok(bytes)
+}
+
+/// The first eight bytes tell a component from a core module
+/// (<https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md>).
+fn check_header(bytes: &[u8]) -> Result<(), Wrong> {
+    let wrong = |what: &str, hint: &str| Err((what.to_owned(), hint.to_owned()));
+    match bytes.first_chunk::<8>() {
+        Some([0, b'a', b's', b'm', 0x0d, 0, 1, 0]) => Ok(()),
+        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => wrong(
+            "a core module, not a component",
+            "link with `wasm-component-ld`, or make it one with `wasm-tools component new`",
+        ),
+        Some([0, b'a', b's', b'm', ..]) => wrong(
+            "a WebAssembly binary of a version the host does not know",
+            "build it with current tools",
+        ),
+        _ => wrong(
+            "not a WebAssembly component",
+            "build the plugin and give the `.wasm` file",
+        ),
+    }
+}
+
+fn exports(component: &Component, engine: &Engine) -> String {
+    let ty = component.component_type();
+    let names: Vec<_> = ty
+        .exports(engine.wasmtime())
+        .map(|(name, _)| format!("`{name}`"))
+        .take(20)
+        .collect();
+    if names.is_empty() {
+        "nothing".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+fn checked(
+    descriptor: describe::Descriptor,
+) -> Result<(String, String, Option<Vec<String>>), Wrong> {
+    let describe::Descriptor {
+        name,
+        version,
+        reads,
+    } = descriptor;
+    if !is_name(&name) {
+        let what = format!(
+            "describes itself as {:?}, which is no name",
+            shortened(&name, 80)
+        );
+        let hint = "a name is lower case words joined by hyphens, 1 to 64 characters";
+        return Err((what, hint.to_owned()));
+    }
+    if let Some(reads) = &reads {
+        if reads.len() > MAX_READS {
+            let what = format!("reads {} columns", reads.len());
+            return Err((
+                what,
+                format!("at most {MAX_READS} can be named; `none` is all"),
+            ));
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = reads.iter().find(|column| !seen.insert(column.as_str())) {
+            let what = format!("reads the column {:?} twice", shortened(twice, 80));
+            return Err((what, "name each column once in `reads`".to_owned()));
+        }
+    }
+    Ok((name, cut(version, MAX_CODE), reads))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,85 @@
+//! Texts from guests, cut to what the interface allows.
+
+use std::borrow::Cow;
+
+/// Keeps the first `characters`, and replaces NUL, which PostgreSQL cannot store.
+pub(super) fn cut(mut text: String, characters: usize) -> String {
+    // A character has at least one byte, so most texts need no counting.
+    if text.len() > characters
+        && let Some((end, _)) = text.char_indices().nth(characters)
+    {
+        text.truncate(end);
+    }
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}")
+    } else {
+        text
+    }
+}
+
+/// As [`cut`], for a text that is only looked at.
+pub(super) fn shortened(text: &str, characters: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => Cow::Owned(text.get(..end).unwrap_or_default().to_owned() + "…"),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// Whether this is a plugin's name: lower case words joined by hyphens, 1 to 64 characters.
+pub(super) fn is_name(name: &str) -> bool {
+    let is_word = |word: &str| {
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    name.len() <= 64 && name.split('-').all(is_word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_between_characters() {
+        let check = |text: &str, characters, expected: &str| {
+            assert_eq!(cut(text.to_owned(), characters), expected);
+        };
+        check("", 0, "");
+        check("abc", 3, "abc");
+        check("abcd", 3, "abc");
+        check("äöü", 3, "äöü");
+        check("äöüß", 3, "äöü");
+        check("🦀🦀", 1, "🦀");
+        check("a\0b", 3, "a\u{fffd}b");
+        check("a\0b", 1, "a");
+    }
+
+    #[test]
+    fn shortens_what_is_shown() {
+        assert_eq!(shortened("abc", 3), "abc");
+        assert_eq!(shortened("abcd", 3), "abc…");
+    }
+
+    #[test]
+    fn names_are_hyphenated_words() {
+        for name in ["a", "recruit-rules", "v2", "a-1-b", &"x".repeat(64)] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in [
+            "",
+            "-",
+            "a-",
+            "-a",
+            "a--b",
+            "A",
+            "a_b",
+            "a b",
+            "ä",
+            "../x",
+            &"x".repeat(65),
+        ] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! Runs and checkpoints: from where to go on, and who may.
+
+use serde::Serialize;
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use super::{Store, StoreError};
+use crate::row::PluginId;
+
+/// Rows by what became of them. `received` is always the sum of the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// From the source.
+    pub received: u64,
+    /// Written under a key that the first table did not have.
+    pub inserted: u64,
+    /// Written under a key that was there.
+    pub updated: u64,
+    /// Not written, since nothing would have changed.
+    pub unchanged: u64,
+    /// Left out by a plugin's or the policy's decision.
+    pub dropped: u64,
+    /// In the dead-letter table.
+    pub dead_lettered: u64,
+}
+
+impl Counts {
+    /// Whether every row is accounted for.
+    #[must_use]
+    pub fn balanced(&self) -> bool {
+        self.received
+            == self.inserted + self.updated + self.unchanged + self.dropped + self.dead_lettered
+    }
+}
+
+/// A claim on all partitions of a pipeline.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Time-ordered (UUID version 7).
+    pub id: Uuid,
+    /// Number of the pipeline in this database.
+    pub pipeline: i32,
+    /// How often this run has been started, this time included.
+    pub starts: i32,
+    /// In the order in which they were asked for.
+    pub partitions: Vec<Checkpoint>,
+}
+
+/// How far a partition has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Checkpoint {
+    /// Name of the partition.
+    pub partition: String,
+    /// Raised by every start; fences earlier hosts.
+    pub epoch: i64,
+    /// The source's resume token; empty for the beginning.
+    pub position: String,
+    /// Chunks committed in this run.
+    pub sequence: i64,
+    /// Rows committed in this run.
+    pub rows: i64,
+    /// Whether the run has come to the end of the partition.
+    pub complete: bool,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Every partition came to its end.
+    Succeeded,
+    /// Stopped by an error; the next start goes on.
+    Failed,
+    /// Stopped by the policy or by a broken plugin; the next start goes on.
+    Halted,
+    /// Stopped from outside, after what was in flight was committed; the next start goes on.
+    Interrupted,
+}
+
+impl Status {
+    /// As in reports and in `forebay.run`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Halted => "halted",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// What a run has come to, over all its starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunTotals {
+    /// Rows by fate.
+    pub rows: Counts,
+    /// Committed.
+    pub chunks: u64,
+    /// Encoded rows.
+    pub bytes_received: u64,
+    /// Fate, stage, code or reason, rows; in this order.
+    pub codes: Vec<(String, String, String, u64)>,
+}
+
+impl Store {
+    /// Claims the partitions of a pipeline: goes on with its unfinished run, or begins one.
+    /// `continues` says whether a new run starts where the last one ended.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn begin(
+        &self,
+        pipeline: &str,
+        partitions: &[String],
+        continues: bool,
+    ) -> Result<Run, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let connection = &mut *transaction;
+        let number = pipeline_number(connection, pipeline).await?;
+        let unfinished = sqlx::query(
+            "update forebay.run set status = 'running', message = null, finished_at = null, starts = starts + 1
+             where id = (select id from forebay.run where pipeline = $1 order by started_at desc, id desc limit 1)
+               and status in ('running', 'failed', 'halted', 'interrupted')
+             returning id, starts",
+        )
+        .bind(number)
+        .fetch_optional(&mut *connection)
+        .await?;
+        let (id, starts): (Uuid, i32) = match unfinished {
+            Some(row) => (row.try_get(0)?, row.try_get(1)?),
+            None => {
+                let id = Uuid::now_v7();
+                sqlx::query(
+                    "insert into forebay.run (id, pipeline, status) values ($1, $2, 'running')",
+                )
+                .bind(id)
+                .bind(number)
+                .execute(&mut *connection)
+                .await?;
+                (id, 1)
+            }
+        };
+        let mut claimed = Vec::new();
+        for partition in partitions {
+            claimed.push(claim(connection, number, partition, id, continues).await?);
+        }
+        transaction.commit().await?;
+        Ok(Run {
+            id,
+            pipeline: number,
+            starts,
+            partitions: claimed,
+        })
+    }
+
+    /// The checkpoint of a claimed partition as it is now.
+    ///
+    /// # Errors
+    /// If another host has claimed it since.
+    pub async fn checkpoint(
+        &self,
+        run: &Run,
+        partition: &str,
+        epoch: i64,
+    ) -> Result<Checkpoint, StoreError> {
+        let row = sqlx::query(
+            "select partition, epoch, position, sequence, rows, complete from forebay.checkpoint
+             where pipeline = $1 and partition = $2 and epoch = $3",
+        )
+        .bind(run.pipeline)
+        .bind(partition)
+        .bind(epoch)
+        .fetch_optional(&self.pool)
+        .await?;
+        match row {
+            Some(row) => Ok(checkpoint_from(&row)?),
+            None => Err(StoreError::Fenced(partition.to_owned())),
+        }
+    }
+
+    /// Notes that a run has come to the end of a partition.
+    ///
+    /// # Errors
+    /// If another host has claimed the partition since.
+    pub async fn complete(&self, run: &Run, partition: &Checkpoint) -> Result<(), StoreError> {
+        let done = sqlx::query(
+            "update forebay.checkpoint set complete = true, updated_at = now()
+             where pipeline = $1 and partition = $2 and epoch = $3",
+        )
+        .bind(run.pipeline)
+        .bind(&partition.partition)
+        .bind(partition.epoch)
+        .execute(&self.pool)
+        .await?;
+        if done.rows_affected() == 0 {
+            return Err(StoreError::Fenced(partition.partition.clone()));
+        }
+        Ok(())
+    }
+
+    /// Notes how a run ended. Does nothing if another host has claimed it since.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn finish(
+        &self,
+        run: &Run,
+        status: Status,
+        message: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let epochs: Vec<i64> = run
+            .partitions
+            .iter()
+            .map(|partition| partition.epoch)
+            .collect();
+        let names: Vec<String> = run
+            .partitions
+            .iter()
+            .map(|partition| partition.partition.clone())
+            .collect();
+        sqlx::query(
+            "update forebay.run r set status = $2, message = $3, finished_at = now()
+             where id = $1 and status = 'running' and not exists (
+                 select from unnest($4::text[], $5::bigint[]) mine(partition, epoch)
+                 join forebay.checkpoint c on c.pipeline = r.pipeline and c.partition = mine.partition
+                 where c.epoch <> mine.epoch)",
+        )
+        .bind(run.id)
+        .bind(status.as_str())
+        .bind(message)
+        .bind(names)
+        .bind(epochs)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Notes which versions of its plugins a pipeline uses from now on.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn record_plugins<'p>(
+        &self,
+        pipeline: i32,
+        plugins: impl Iterator<Item = &'p PluginId>,
+    ) -> Result<(), StoreError> {
+        for plugin in plugins {
+            sqlx::query(
+                "insert into forebay.plugin_version (pipeline, name, digest, version) values ($1, $2, $3, $4)
+                 on conflict (pipeline, name, digest) do update set last_active = now()",
+            )
+            .bind(pipeline)
+            .bind(&plugin.name)
+            .bind(&plugin.digest)
+            .bind(&plugin.version)
+            .execute(&self.pool)
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// What a run has come to.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn totals(&self, run: Uuid) -> Result<RunTotals, StoreError> {
+        let row = sqlx::query(
+            "select received, inserted, updated, unchanged, dropped, dead_lettered, chunks, bytes_received
+             from forebay.run where id = $1",
+        )
+        .bind(run)
+        .fetch_one(&self.pool)
+        .await?;
+        let number = |index: usize| row.try_get::<i64, _>(index).map(i64::unsigned_abs);
+        let rows = Counts {
+            received: number(0)?,
+            inserted: number(1)?,
+            updated: number(2)?,
+            unchanged: number(3)?,
+            dropped: number(4)?,
+            dead_lettered: number(5)?,
+        };
+        let (chunks, bytes_received) = (number(6)?, number(7)?);
+        let codes = sqlx::query_as::<_, (String, String, String, i64)>(
+            "select fate, stage, code, rows from forebay.run_code where run = $1 order by fate, stage, code",
+        )
+        .bind(run)
+        .fetch_all(&self.pool)
+        .await?
+        .into_iter()
+        .map(|(fate, stage, code, rows)| (fate, stage, code, rows.unsigned_abs()))
+        .collect();
+        Ok(RunTotals {
+            rows,
+            chunks,
+            bytes_received,
+            codes,
+        })
+    }
+
+    /// The checkpoints of a pipeline, for people; empty if it never ran.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn checkpoints(&self, pipeline: &str) -> Result<Vec<Checkpoint>, StoreError> {
+        let rows = sqlx::query(
+            "select c.partition, c.epoch, c.position, c.sequence, c.rows, c.complete
+             from forebay.checkpoint c join forebay.pipeline p on p.id = c.pipeline
+             where p.name = $1 order by c.partition",
+        )
+        .bind(pipeline)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.iter().map(checkpoint_from).collect::<Result<_, _>>()?)
+    }
+
+    /// Makes the next run of a pipeline begin from the start, and fences a host that runs it
+    /// now. Returns how many partitions there were.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn reset(&self, pipeline: &str) -> Result<u64, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let number = pipeline_number(&mut transaction, pipeline).await?;
+        sqlx::query(
+            "update forebay.run set status = 'abandoned', finished_at = now()
+             where pipeline = $1 and status in ('running', 'failed', 'halted', 'interrupted')",
+        )
+        .bind(number)
+        .execute(&mut *transaction)
+        .await?;
+        let reset = sqlx::query(
+            "update forebay.checkpoint
+             set epoch = epoch + 1, run = null, position = '', sequence = 0, rows = 0, complete = false, updated_at = now()
+             where pipeline = $1",
+        )
+        .bind(number)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(reset.rows_affected())
+    }
+}
+
+impl Store {
+    /// Removes all that the schema `forebay` knows of a pipeline. Its tables stay.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn forget(&self, pipeline: &str) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let number = pipeline_number(&mut transaction, pipeline).await?;
+        for statement in [
+            "delete from forebay.outbox where pipeline = $1",
+            "delete from forebay.dead_letter where pipeline = $1",
+            "delete from forebay.checkpoint where pipeline = $1",
+            "delete from forebay.row_digest where pipeline = $1",
+            "delete from forebay.plugin_version where pipeline = $1",
+            "delete from forebay.run where pipeline = $1",
+            "delete from forebay.pipeline where id = $1",
+        ] {
+            sqlx::query(statement)
+                .bind(number)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+}
+
+/// The number of a pipeline, whose row is locked until the transaction ends: claims and resets
+/// of a pipeline happen one after the other. Its checkpoints are locked as well, before its run
+/// is, as a commit does it: otherwise the two could wait for each other.
+async fn pipeline_number(connection: &mut PgConnection, name: &str) -> Result<i32, sqlx::Error> {
+    sqlx::query("insert into forebay.pipeline (name) values ($1) on conflict do nothing")
+        .bind(name)
+        .execute(&mut *connection)
+        .await?;
+    let number: i32 =
+        sqlx::query_scalar("select id from forebay.pipeline where name = $1 for update")
+            .bind(name)
+            .fetch_one(&mut *connection)
+            .await?;
+    sqlx::query("select from forebay.checkpoint where pipeline = $1 order by partition for update")
+        .bind(number)
+        .execute(&mut *connection)
+        .await?;
+    Ok(number)
+}
+
+async fn claim(
+    connection: &mut PgConnection,
+    pipeline: i32,
+    partition: &str,
+    run: Uuid,
+    continues: bool,
+) -> Result<Checkpoint, sqlx::Error> {
+    // A checkpoint of this very run is kept; one of an earlier run gives at most its position.
+    let row = sqlx::query(
+        "insert into forebay.checkpoint as c (pipeline, partition, run) values ($1, $2, $3)
+         on conflict (pipeline, partition) do update set
+             epoch = c.epoch + 1,
+             run = $3,
+             position = case when c.run = $3 or $4 then c.position else '' end,
+             sequence = case when c.run = $3 then c.sequence else 0 end,
+             rows = case when c.run = $3 then c.rows else 0 end,
+             complete = c.run is not distinct from $3 and c.complete,
+             updated_at = now()
+         returning partition, epoch, position, sequence, rows, complete",
+    )
+    .bind(pipeline)
+    .bind(partition)
+    .bind(run)
+    .bind(continues)
+    .fetch_one(connection)
+    .await?;
+    checkpoint_from(&row)
+}
+
+fn checkpoint_from(row: &sqlx::postgres::PgRow) -> Result<Checkpoint, sqlx::Error> {
+    Ok(Checkpoint {
+        partition: row.try_get(0)?,
+        epoch: row.try_get(1)?,
+        position: row.try_get(2)?,
+        sequence: row.try_get(3)?,
+        rows: row.try_get(4)?,
+        complete: row.try_get(5)?,
+    })
+}

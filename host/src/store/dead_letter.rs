@@ -1,0 +1,240 @@
+//! The dead-letter table: written with the chunk, read by people.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{Store, StoreError, digest, writer::DeadLetter};
+use crate::row::{Batch, Failure};
+
+/// Where dead letters belong.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub pipeline: i32,
+    pub partition: &'a str,
+    pub run: Uuid,
+}
+
+/// Writes dead letters. The same row failing the same way updates its entry.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    place: Place<'_>,
+    batch: &Batch,
+    letters: &[DeadLetter],
+) -> Result<(), sqlx::Error> {
+    // Rows of one identity within a chunk make one entry, as they would in two chunks: the
+    // last counts.
+    let mut latest: HashMap<Uuid, (&DeadLetter, i64)> = HashMap::new();
+    for letter in letters {
+        latest
+            .entry(identity(batch, &letter.failure))
+            .and_modify(|(last, seen)| (*last, *seen) = (letter, *seen + 1))
+            .or_insert((letter, 1));
+    }
+    let mut entries: Vec<_> = latest.into_iter().collect();
+    // Always in the same order, so that two writers cannot wait for each other.
+    entries.sort_unstable_by_key(|(identity, _)| *identity);
+    let failures = || entries.iter().map(|(_, (letter, _))| &letter.failure);
+    let wire: Vec<&[u8]> = failures()
+        .map(|failure| {
+            batch
+                .wire
+                .get(failure.row as usize)
+                .map_or(&[][..], |wire| wire)
+        })
+        .collect();
+    sqlx::query(
+        "insert into forebay.dead_letter as d (pipeline, partition, run, identity, seen, queue, key, stage, code,
+             message, field, plugin, plugin_digest, wire, attempts)
+         select $1, $2, $3, * from unnest($4::uuid[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],
+             $10::text[], $11::text[], $12::text[], $13::text[], $14::bytea[], $15::int[])
+         on conflict (pipeline, partition, identity) do update set
+             run = excluded.run, seen = d.seen + excluded.seen, queue = excluded.queue, message = excluded.message,
+             field = excluded.field, plugin_digest = excluded.plugin_digest, wire = excluded.wire,
+             attempts = excluded.attempts, last_seen = now(),
+             status = case d.status when 'discarded' then d.status else 'open' end",
+    )
+    .bind(place.pipeline)
+    .bind(place.partition)
+    .bind(place.run)
+    .bind(entries.iter().map(|(identity, _)| *identity).collect::<Vec<_>>())
+    .bind(entries.iter().map(|(_, (_, seen))| *seen).collect::<Vec<_>>())
+    .bind(entries.iter().map(|(_, (letter, _))| letter.queue.as_str()).collect::<Vec<_>>())
+    .bind(failures().map(|failure| printable(key(batch, failure))).collect::<Vec<_>>())
+    .bind(failures().map(|failure| failure.stage.as_str()).collect::<Vec<_>>())
+    .bind(failures().map(|failure| failure.code.as_str()).collect::<Vec<_>>())
+    .bind(failures().map(|failure| printable(Some(&failure.message))).collect::<Vec<_>>())
+    .bind(failures().map(|failure| printable(failure.field.as_deref())).collect::<Vec<_>>())
+    .bind(failures().map(|failure| failure.plugin.as_ref().map(|plugin| plugin.name.as_str())).collect::<Vec<_>>())
+    .bind(failures().map(|failure| failure.plugin.as_ref().map(|plugin| plugin.digest.as_str())).collect::<Vec<_>>())
+    .bind(wire)
+    .bind(failures().map(|failure| i32::try_from(failure.attempt).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn key<'b>(batch: &'b Batch, failure: &Failure) -> Option<&'b str> {
+    batch
+        .keys
+        .get(failure.row as usize)
+        .map(AsRef::as_ref)
+        .filter(|key: &&str| !key.is_empty())
+}
+
+/// The server's texts cannot hold NUL. The row as it came can: it is kept as bytes.
+fn printable(text: Option<&str>) -> Option<String> {
+    text.map(|text| text.replace('\0', "\u{fffd}"))
+}
+
+/// What makes two failures the same. A row is known by its key; rows without a good one are
+/// told apart by what they hold, in whatever order their encoder put it.
+fn identity(batch: &Batch, failure: &Failure) -> Uuid {
+    let mut hasher = Xxh3::new();
+    let plugin = failure
+        .plugin
+        .as_ref()
+        .map(|plugin| plugin.name.as_str())
+        .unwrap_or_default();
+    for part in [failure.stage.as_str(), &failure.code, plugin] {
+        digest::text(&mut hasher, part);
+    }
+    match (failure.code.as_str(), key(batch, failure)) {
+        ("KEY_MISSING" | "KEY_INVALID", key) => {
+            digest::text(&mut hasher, key.unwrap_or_default());
+            digest::row(&mut hasher, batch, failure.row);
+        }
+        ("ROW_MALFORMED", _) | (_, None) => {
+            hasher.update(
+                batch
+                    .wire
+                    .get(failure.row as usize)
+                    .map_or(&[][..], |wire| wire),
+            );
+        }
+        (_, Some(key)) => digest::text(&mut hasher, key),
+    }
+    Uuid::from_u128(hasher.digest128())
+}
+
+/// A dead letter without its row.
+#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+pub struct Entry {
+    /// For `forebay dlq show`.
+    pub id: i64,
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// Name of the partition.
+    pub partition: String,
+    /// `None` where it is missing or unreadable.
+    pub key: Option<String>,
+    /// As the policy chose.
+    pub queue: String,
+    /// Where the row failed.
+    pub stage: String,
+    /// Why, for machines.
+    pub code: String,
+    /// Why, for people.
+    pub message: String,
+    /// The column or embedding at fault.
+    pub field: Option<String>,
+    /// The plugin that said so, or that failed.
+    pub plugin: Option<String>,
+    /// SHA-256 of its file.
+    pub plugin_digest: Option<String>,
+    /// How often the row was tried the last time.
+    pub attempts: i32,
+    /// How often it came.
+    pub seen: i64,
+    /// The last run that met it.
+    pub run: Option<Uuid>,
+    /// `open`, `replayed` or `discarded`.
+    pub status: String,
+    /// RFC 3339.
+    pub first_seen: String,
+    /// RFC 3339.
+    pub last_seen: String,
+    /// Size of the encoded row, in bytes.
+    pub wire_bytes: i32,
+}
+
+/// Which dead letters to list.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of this pipeline only.
+    pub pipeline: Option<String>,
+    /// With this code only.
+    pub code: Option<String>,
+    /// In this queue only.
+    pub queue: Option<String>,
+    /// At this stage only.
+    pub stage: Option<String>,
+    /// With this status only.
+    pub status: Option<String>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+const COLUMNS: &str = "select d.id, p.name as pipeline, d.partition, d.key, d.queue, d.stage, d.code, d.message, d.field,
+    d.plugin, d.plugin_digest, d.attempts, d.seen, d.run, d.status,
+    to_char(d.first_seen at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') as first_seen,
+    to_char(d.last_seen at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') as last_seen,
+    octet_length(d.wire) as wire_bytes
+    from forebay.dead_letter d join forebay.pipeline p on p.id = d.pipeline";
+
+impl Store {
+    /// The latest dead letters, and how many there are in all.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn dead_letters(&self, filter: &Filter) -> Result<(Vec<Entry>, i64), StoreError> {
+        const CONDITION: &str =
+            "($1::text is null or p.name = $1) and ($2::text is null or d.code = $2)
+            and ($3::text is null or d.queue = $3) and ($4::text is null or d.stage = $4)
+            and ($5::text is null or d.status = $5)";
+        let list =
+            format!("{COLUMNS} where {CONDITION} order by d.last_seen desc, d.id desc limit $6");
+        let entries = sqlx::query_as(sqlx::AssertSqlSafe(list))
+            .bind(&filter.pipeline)
+            .bind(&filter.code)
+            .bind(&filter.queue)
+            .bind(&filter.stage)
+            .bind(&filter.status)
+            .bind(filter.limit)
+            .fetch_all(&self.pool)
+            .await?;
+        let count = format!(
+            "select count(*) from forebay.dead_letter d join forebay.pipeline p on p.id = d.pipeline where {CONDITION}"
+        );
+        let total = sqlx::query_scalar(sqlx::AssertSqlSafe(count))
+            .bind(&filter.pipeline)
+            .bind(&filter.code)
+            .bind(&filter.queue)
+            .bind(&filter.stage)
+            .bind(&filter.status)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok((entries, total))
+    }
+
+    /// One dead letter with its row as it came on the wire.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn dead_letter(&self, id: i64) -> Result<Option<(Entry, Vec<u8>)>, StoreError> {
+        let statement = format!("{COLUMNS} where d.id = $1");
+        let entry = sqlx::query_as::<_, Entry>(sqlx::AssertSqlSafe(statement))
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(entry) = entry else { return Ok(None) };
+        let row = sqlx::query("select wire from forebay.dead_letter where id = $1")
+            .bind(id)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(Some((entry, row.try_get(0)?)))
+    }
+}

@@ -1,0 +1,303 @@
+//! Columns of a batch in PostgreSQL's binary formats: as arrays for statements, as tuples for
+//! `COPY`.
+//!
+//! Vectors go from little endian to big endian in one pass over the received bytes. Formats:
+//! `array_recv`, `timestamptz_recv` and their like in the PostgreSQL sources, `vector_recv` and
+//! `halfvec_recv` in pgvector's.
+
+use half::f16;
+use sqlx::{
+    Encode, Postgres, Type,
+    encode::IsNull,
+    error::BoxDynError,
+    postgres::{PgArgumentBuffer, PgTypeInfo, types::Oid},
+};
+
+use super::target::{ColumnKind, Feed};
+use crate::row::{Batch, Value, Vector};
+
+/// 2000-01-01T00:00:00Z, from which PostgreSQL counts, since 1970.
+pub(super) const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+
+/// Object identifiers of built-in types (`pg_type.dat`).
+mod oid {
+    pub(super) const TEXT: u32 = 25;
+    pub(super) const TEXT_ARRAY: u32 = 1009;
+}
+
+/// A column of a table, and where a batch has its values.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Column {
+    pub source: ColumnSource,
+    pub kind: ColumnKind,
+    /// Of the element and of the array, where `kind` does not travel as text.
+    pub type_oid: u32,
+    pub array_oid: u32,
+}
+
+/// Where the values come from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ColumnSource {
+    Key,
+    Feed(Feed),
+}
+
+impl Column {
+    /// Writes the value of a row, after its length; a length of -1 is null.
+    pub(super) fn put(
+        &self,
+        buffer: &mut Vec<u8>,
+        batch: &Batch,
+        row: u32,
+    ) -> Result<(), BoxDynError> {
+        let start = buffer.len();
+        put_i32(buffer, -1);
+        if self.put_value(buffer, batch, row) {
+            let length = i32::try_from(buffer.len() - start - 4)?;
+            if let Some(slot) = buffer.get_mut(start..start + 4) {
+                slot.copy_from_slice(&length.to_be_bytes());
+            }
+        }
+        Ok(())
+    }
+
+    /// False for null.
+    fn put_value(&self, buffer: &mut Vec<u8>, batch: &Batch, row: u32) -> bool {
+        match self.source {
+            ColumnSource::Key => {
+                let key = batch
+                    .keys
+                    .get(row as usize)
+                    .map(AsRef::as_ref)
+                    .unwrap_or_default();
+                put_key(buffer, self.kind, key)
+            }
+            ColumnSource::Feed(Feed::Field(index)) => match batch.row(row).get(index) {
+                Some(value) => put_value(buffer, self.kind, value),
+                None => false,
+            },
+            ColumnSource::Feed(Feed::Embedding(index)) => {
+                match batch.embeddings.get(row as usize, index) {
+                    Some(vector) => put_vector(buffer, self.kind, vector),
+                    None => false,
+                }
+            }
+        }
+    }
+
+    /// Room for a value with its length: exact for vectors, which are nearly all of it.
+    fn room(&self, batch: &Batch, rows: &[u32]) -> usize {
+        let ColumnSource::Feed(Feed::Embedding(index)) = self.source else {
+            return 32;
+        };
+        let width = if matches!(self.kind, ColumnKind::HalfVec(_)) {
+            2
+        } else {
+            4
+        };
+        let first = rows
+            .first()
+            .and_then(|row| batch.embeddings.get(*row as usize, index));
+        8 + first.map_or(0, |vector| vector.dimensions() * width)
+    }
+
+    fn travels_as_text(&self) -> bool {
+        matches!(self.kind, ColumnKind::Text | ColumnKind::Cast)
+    }
+}
+
+/// A column of some rows of a batch, as an array parameter.
+pub(super) struct ArrayParam<'a> {
+    pub batch: &'a Batch,
+    pub rows: &'a [u32],
+    pub column: Column,
+}
+
+impl Type<Postgres> for ArrayParam<'_> {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_name("unknown")
+    }
+
+    fn compatible(_: &PgTypeInfo) -> bool {
+        true
+    }
+}
+
+impl<'q> Encode<'q, Postgres> for ArrayParam<'_> {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        let element = if self.column.travels_as_text() {
+            oid::TEXT
+        } else {
+            self.column.type_oid
+        };
+        let buffer: &mut Vec<u8> = buffer;
+        put_i32(buffer, 1); // dimensions of the array
+        put_i32(buffer, 1); // it may hold nulls
+        buffer.extend_from_slice(&element.to_be_bytes());
+        put_i32(buffer, i32::try_from(self.rows.len())?);
+        put_i32(buffer, 1); // lower bound
+        buffer.reserve(self.rows.len() * self.column.room(self.batch, self.rows));
+        for row in self.rows {
+            self.column.put(buffer, self.batch, *row)?;
+        }
+        Ok(IsNull::No)
+    }
+
+    fn produces(&self) -> Option<PgTypeInfo> {
+        let array = if self.column.travels_as_text() {
+            oid::TEXT_ARRAY
+        } else {
+            self.column.array_oid
+        };
+        Some(PgTypeInfo::with_oid(Oid(array)))
+    }
+}
+
+fn put_i32(buffer: &mut Vec<u8>, value: i32) {
+    buffer.extend_from_slice(&value.to_be_bytes());
+}
+
+fn put_integer(buffer: &mut Vec<u8>, bytes: u8, value: i64) {
+    // Two's complement: the low bytes are the narrower integer, whose range was checked.
+    let wide = value.to_be_bytes();
+    buffer.extend_from_slice(wide.get(8 - usize::from(bytes)..).unwrap_or_default());
+}
+
+/// A key, which `decode` has found to be of the type.
+fn put_key(buffer: &mut Vec<u8>, kind: ColumnKind, key: &str) -> bool {
+    match kind {
+        ColumnKind::Uuid => match uuid::Uuid::try_parse(key) {
+            Ok(uuid) => buffer.extend_from_slice(uuid.as_bytes()),
+            Err(_) => return false,
+        },
+        ColumnKind::Integer(bytes) => match key.parse() {
+            Ok(integer) => put_integer(buffer, bytes, integer),
+            Err(_) => return false,
+        },
+        _ => buffer.extend_from_slice(key.as_bytes()),
+    }
+    true
+}
+
+/// A value, which `route` has found to fit. False for null.
+fn put_value(buffer: &mut Vec<u8>, kind: ColumnKind, value: &Value) -> bool {
+    match (kind, value) {
+        (_, Value::Null) => return false,
+        (ColumnKind::Cast, value) => put_text(buffer, value),
+        (ColumnKind::Uuid, Value::Text(text)) => return put_key(buffer, kind, text),
+        (ColumnKind::Float4, Value::Real(real)) => {
+            buffer.extend_from_slice(&(*real as f32).to_be_bytes())
+        }
+        (ColumnKind::Float4, Value::Integer(integer)) => {
+            buffer.extend_from_slice(&(*integer as f32).to_be_bytes());
+        }
+        (ColumnKind::Float8, Value::Integer(integer)) => {
+            buffer.extend_from_slice(&(*integer as f64).to_be_bytes());
+        }
+        (_, Value::Boolean(boolean)) => buffer.push(u8::from(*boolean)),
+        (ColumnKind::Integer(bytes), Value::Integer(integer)) => {
+            put_integer(buffer, bytes, *integer)
+        }
+        (_, Value::Integer(integer)) => buffer.extend_from_slice(&integer.to_be_bytes()),
+        (_, Value::Real(real)) => buffer.extend_from_slice(&real.to_be_bytes()),
+        (ColumnKind::Date, Value::Timestamp(micros)) => {
+            let days = (micros - POSTGRES_EPOCH_MICROS).div_euclid(MICROS_PER_DAY);
+            buffer.extend_from_slice(&(days as i32).to_be_bytes());
+        }
+        (_, Value::Timestamp(micros)) => {
+            buffer.extend_from_slice(&micros.saturating_sub(POSTGRES_EPOCH_MICROS).to_be_bytes());
+        }
+        (_, Value::Text(text) | Value::Json(text)) => buffer.extend_from_slice(text.as_bytes()),
+        (_, Value::Binary(bytes)) => buffer.extend_from_slice(bytes),
+        (_, Value::Texts(_)) => put_text(buffer, value),
+    }
+    true
+}
+
+/// What the server will cast: PostgreSQL's own text of the value.
+fn put_text(buffer: &mut Vec<u8>, value: &Value) {
+    match value {
+        // `route` lets none of these come here.
+        Value::Null | Value::Binary(_) | Value::Timestamp(_) => {}
+        Value::Boolean(boolean) => {
+            buffer.extend_from_slice(if *boolean { b"true" } else { b"false" })
+        }
+        Value::Integer(integer) => buffer.extend_from_slice(integer.to_string().as_bytes()),
+        Value::Real(real) => buffer.extend_from_slice(real.to_string().as_bytes()),
+        Value::Text(text) | Value::Json(text) => buffer.extend_from_slice(text.as_bytes()),
+        // An array literal: every element quoted, `"` and `\` escaped.
+        Value::Texts(texts) => {
+            buffer.push(b'{');
+            for (index, text) in texts.iter().enumerate() {
+                if index > 0 {
+                    buffer.push(b',');
+                }
+                buffer.push(b'"');
+                for byte in text.bytes() {
+                    if matches!(byte, b'"' | b'\\') {
+                        buffer.push(b'\\');
+                    }
+                    buffer.push(byte);
+                }
+                buffer.push(b'"');
+            }
+            buffer.push(b'}');
+        }
+    }
+}
+
+/// `vector`: dimensions, an unused field, then the elements. `halfvec` alike.
+fn put_vector(buffer: &mut Vec<u8>, kind: ColumnKind, vector: &Vector) -> bool {
+    let Ok(dimensions) = i16::try_from(vector.dimensions()) else {
+        return false;
+    };
+    buffer.extend_from_slice(&dimensions.to_be_bytes());
+    buffer.extend_from_slice(&[0, 0]);
+    match (kind, vector) {
+        (ColumnKind::HalfVec(_), Vector::F16(bytes)) => {
+            put_swapped(buffer, bytes, |element: [u8; 2]| {
+                u16::from_le_bytes(element).to_be_bytes()
+            });
+        }
+        (ColumnKind::HalfVec(_), Vector::F32(bytes)) => {
+            put_swapped(buffer, bytes, |element| {
+                f16::from_f32(f32::from_le_bytes(element)).to_be_bytes()
+            });
+        }
+        (_, Vector::F32(bytes)) => {
+            put_swapped(buffer, bytes, |element: [u8; 4]| {
+                u32::from_le_bytes(element).to_be_bytes()
+            });
+        }
+        (_, Vector::F16(bytes)) => {
+            put_swapped(buffer, bytes, |element| {
+                f16::from_le_bytes(element).to_f32().to_be_bytes()
+            });
+        }
+    }
+    true
+}
+
+/// Appends each element of `from`, changed by `swap`. The space is made first, so that the loop
+/// over the elements has no bounds or capacity to check and is vectorised.
+fn put_swapped<const FROM: usize, const TO: usize>(
+    buffer: &mut Vec<u8>,
+    from: &[u8],
+    swap: impl Fn([u8; FROM]) -> [u8; TO],
+) {
+    let (elements, _) = from.as_chunks::<FROM>();
+    let start = buffer.len();
+    buffer.resize(start + elements.len() * TO, 0);
+    let Some(space) = buffer.get_mut(start..) else {
+        return;
+    };
+    let (slots, _) = space.as_chunks_mut::<TO>();
+    for (slot, element) in slots.iter_mut().zip(elements) {
+        *slot = swap(*element);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! Notifications that are owed: made in the transaction of the rows by the writer, one for each
+//! run and target, and kept until delivered.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Store, StoreError};
+
+/// A notification that is owed.
+#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+pub struct Owed {
+    /// The same at every attempt.
+    pub id: Uuid,
+    /// As configured when the rows were written.
+    pub target: String,
+    /// Rows inserted or updated.
+    pub changed_rows: i64,
+    /// Before this one.
+    pub attempts: i32,
+}
+
+impl Store {
+    /// What a pipeline still owes, oldest first.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn owed(&self, pipeline: i32) -> Result<Vec<Owed>, StoreError> {
+        Ok(sqlx::query_as(
+            "select id, target, changed_rows, attempts from forebay.outbox
+             where pipeline = $1 and delivered_at is null order by created_at, id",
+        )
+        .bind(pipeline)
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// Notes the outcome of an attempt; `None` for success. What was owed more by then stays
+    /// owed.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn attempted(&self, owed: &Owed, error: Option<&str>) -> Result<(), StoreError> {
+        sqlx::query(
+            "update forebay.outbox set attempts = attempts + 1, last_error = $2,
+                 delivered_at = case when $2::text is null and changed_rows = $3 then now() else delivered_at end
+             where id = $1",
+        )
+        .bind(owed.id)
+        .bind(error)
+        .bind(owed.changed_rows)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}

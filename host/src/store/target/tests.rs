@@ -1,0 +1,564 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use bytes::Bytes;
+use half::f16;
+use insta::assert_snapshot;
+
+use super::*;
+use crate::row::Vector;
+use crate::row::{EmbeddingColumn, Embeddings, FieldType};
+
+/// A column written as in SQL: a type, and perhaps `not null`, `default` or `generated`.
+fn column(name: &str, sql: &str) -> catalog::Column {
+    let type_sql = sql.split(' ').next().unwrap();
+    let (base, dimensions) = match type_sql.split_once('(') {
+        Some((base, rest)) => (base, rest.trim_end_matches(')').parse().ok()),
+        None => (type_sql, None),
+    };
+    catalog::Column {
+        name: name.into(),
+        type_name: base.into(),
+        type_sql: base.into(),
+        type_oid: 0,
+        array_oid: 0,
+        dimensions,
+        required: sql.contains("not null"),
+        has_default: sql.contains("default"),
+        generated: sql.contains("generated"),
+    }
+}
+
+/// A table whose first column is the primary key.
+fn table(name: &str, columns: &[(&str, &str)], references: &[&str]) -> Table {
+    Table {
+        name: name.into(),
+        quoted: format!("public.{name}"),
+        columns: columns
+            .iter()
+            .map(|(name, sql)| column(name, sql))
+            .collect(),
+        primary_key: vec![columns[0].0.into()],
+        references: references.iter().map(|name| (*name).into()).collect(),
+    }
+}
+
+fn schema() -> Schema {
+    use FieldType::{Boolean, Integer, Text, Timestamp};
+    let columns = [
+        ("company", Text),
+        ("years", Integer),
+        ("open", Boolean),
+        ("posted", Timestamp),
+    ];
+    let column = |(name, field_type): (&str, _)| row::Column {
+        name: name.into(),
+        field_type: Some(field_type),
+    };
+    Schema {
+        columns: columns.map(column).into(),
+        embeddings: vec![EmbeddingColumn {
+            name: "vector".into(),
+            dimensions: 3,
+        }],
+    }
+}
+
+fn metadata() -> Table {
+    let columns = [
+        ("id", "uuid not null"),
+        ("company", "text not null"),
+        ("years", "int4 not null"),
+        ("updated_at", "timestamptz not null"),
+    ];
+    table("metadata", &columns, &[])
+}
+
+fn embedding() -> Table {
+    table(
+        "embedding",
+        &[("id", "uuid not null"), ("vector", "vector(3) not null")],
+        &["metadata"],
+    )
+}
+
+/// Binds tables that are all there, with renames and without transforms.
+fn bound(tables: &[Table], rename: &[(&str, &str)]) -> Result<Targets, Vec<Misfit>> {
+    bound_with(tables, rename, false)
+}
+
+fn bound_with(
+    tables: &[Table],
+    rename: &[(&str, &str)],
+    transforms: bool,
+) -> Result<Targets, Vec<Misfit>> {
+    bind(Binding {
+        schema: &schema(),
+        names: &tables
+            .iter()
+            .map(|table| table.name.clone())
+            .collect::<Vec<_>>(),
+        tables: &tables.iter().cloned().map(Some).collect::<Vec<_>>(),
+        rename: &rename
+            .iter()
+            .map(|(from, to)| ((*from).to_owned(), (*to).to_owned()))
+            .collect(),
+        transforms,
+    })
+}
+
+#[test]
+fn columns_are_fed_by_name_and_referenced_tables_come_first() {
+    let targets = bound(&[embedding(), metadata()], &[]).unwrap();
+    let names: Vec<_> = targets
+        .tables
+        .iter()
+        .map(|target| target.table.name.as_str())
+        .collect();
+    assert_eq!(names, ["metadata", "embedding"]);
+    assert_eq!(targets.key_type, KeyType::Uuid);
+    let fed: Vec<_> = targets.tables[0]
+        .columns
+        .iter()
+        .map(|column| (column.column.name.as_str(), column.feed))
+        .collect();
+    assert_eq!(
+        fed,
+        [("company", Feed::Field(0)), ("years", Feed::Field(1))]
+    );
+    assert_eq!(targets.tables[0].touched, ["updated_at"]);
+    assert_eq!(targets.tables[1].columns[0].feed, Feed::Embedding(0));
+    assert_eq!(targets.schema.columns, schema().columns);
+}
+
+#[test]
+fn what_only_plugins_or_the_server_can_fill_is_told_apart() {
+    let columns = [
+        ("id", "int8 not null"),
+        ("grade", "text"),
+        ("rank", "int4 not null default"),
+        ("total", "int4 not null generated"),
+        ("created_at", "timestamptz not null"),
+        ("last_modified", "timestamp"),
+        ("checked_on", "date"),
+    ];
+    let targets = bound_with(&[table("t", &columns, &[])], &[], true).unwrap();
+    let target = &targets.tables[0];
+    let fed: Vec<_> = target
+        .columns
+        .iter()
+        .map(|column| column.column.name.as_str())
+        .collect();
+    // `rank` keeps its default, `total` is the server's.
+    assert_eq!(fed, ["grade", "checked_on"]);
+    assert_eq!(target.touched, ["last_modified"]);
+    // Neither has a default that would do it.
+    assert_eq!(target.stamped, ["created_at", "last_modified"]);
+    let added: Vec<_> = targets.schema.columns[4..]
+        .iter()
+        .map(|column| (column.name.as_str(), column.field_type))
+        .collect();
+    assert_eq!(added, [("grade", None), ("checked_on", None)]);
+    // Without plugins that could fill them they are left out, and null.
+    let targets = bound(&[table("t", &columns, &[])], &[]).unwrap();
+    assert!(targets.tables[0].columns.is_empty());
+}
+
+#[test]
+fn a_renamed_field_feeds_only_the_column_it_was_renamed_to() {
+    let columns = [
+        ("id", "text not null"),
+        ("firm", "text"),
+        ("company", "text"),
+        ("years", "int2"),
+    ];
+    let targets = bound(&[table("t", &columns, &[])], &[("company", "firm")]).unwrap();
+    let fed: Vec<_> = targets.tables[0]
+        .columns
+        .iter()
+        .map(|column| (column.column.name.as_str(), column.feed))
+        .collect();
+    assert_eq!(fed, [("firm", Feed::Field(0)), ("years", Feed::Field(1))]);
+}
+
+/// Everything that does not fit, as users see it.
+fn misfits(tables: &[Table], rename: &[(&str, &str)]) -> String {
+    let misfits = bound(tables, rename).unwrap_err();
+    crate::pipeline::PipelineError::Unfit(misfits).to_string()
+}
+
+#[test]
+fn everything_that_does_not_fit_is_reported_together() {
+    let columns = [
+        ("id", "uuid not null"),
+        ("company", "int4"),
+        ("years", "uuid"),
+        ("open", "vector(3)"),
+        ("vector", "text"),
+        ("grade", "text not null"),
+        ("other", "halfvec(3) not null"),
+    ];
+    let mut paired = table("paired", &[("a", "uuid"), ("b", "uuid")], &[]);
+    paired.primary_key.push("b".into());
+    let keyless = Table {
+        primary_key: Vec::new(),
+        ..table("keyless", &[("a", "uuid")], &[])
+    };
+    let tables = [
+        table("wrong", &columns, &[]),
+        table("narrow", &[("id", "uuid"), ("vector", "vector(2)")], &[]),
+        table("other_key", &[("id", "int8")], &[]),
+        table("time_key", &[("id", "timestamptz")], &[]),
+        table("generated_key", &[("id", "int8 generated")], &[]),
+        paired,
+        keyless,
+    ];
+    assert_snapshot!(misfits(&tables, &[("firm", "company")]), @r#"
+    wrong.years: has type uuid, its field is Integer
+      hint: change the column, or set the field's value in a transform plugin under another name
+    wrong.open: has type vector, its field is Boolean
+      hint: change the column, or set the field's value in a transform plugin under another name
+    wrong.vector: has type text, its embedding needs vector or halfvec
+      hint: change the column, or rename the embedding
+    wrong.grade: is NOT NULL, and nothing feeds it
+      hint: name its field with `rename`, or give it a default
+    wrong.other: needs an embedding, and the dataset has none of that name
+      hint: name it with `rename`
+    narrow.vector: has 2 dimensions, the dataset's embedding 3
+      hint: make the column as wide as the embedding
+    time_key.id: a key of type timestamptz cannot be fed
+      hint: use uuid, integer or text, not generated always
+    generated_key.id: a key of type int8 cannot be fed
+      hint: use uuid, integer or text, not generated always
+    paired: its primary key has 2 columns
+      hint: a primary key of one column is fed by the row's key
+    keyless: its primary key has 0 columns
+      hint: a primary key of one column is fed by the row's key
+    rename.firm: the dataset has no field or embedding `firm`
+      hint: rename = { firm = "company" } goes from the source's name to the column's
+    other_key: its key has another type than that of the other tables
+      hint: one key feeds them all
+    "#);
+}
+
+#[test]
+fn a_rename_without_effect_is_an_error() {
+    let table = table(
+        "t",
+        &[
+            ("id", "uuid"),
+            ("firm", "text"),
+            ("total", "int4 generated"),
+        ],
+        &[],
+    );
+    for (rename, expected) in [
+        (
+            ("firm", "company"),
+            "rename.firm: the dataset has no field or embedding `firm`",
+        ),
+        (
+            ("company", "fimr"),
+            "rename.company: no table has a column `fimr` that it feeds",
+        ),
+        (
+            ("years", "total"),
+            "rename.years: no table has a column `total` that it feeds",
+        ),
+        (
+            ("company", "id"),
+            "rename.company: no table has a column `id` that it feeds",
+        ),
+    ] {
+        let told = misfits(std::slice::from_ref(&table), &[rename]);
+        assert_eq!(told.lines().next().unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_table_that_is_not_there_is_named() {
+    let misfits = bind(Binding {
+        schema: &schema(),
+        names: &["here".into(), "gone".into()],
+        tables: &[Some(table("here", &[("id", "uuid")], &[])), None],
+        rename: &[("company".into(), "in_gone".into())].into(),
+        transforms: false,
+    })
+    .unwrap_err();
+    let places: Vec<_> = misfits
+        .iter()
+        .map(|misfit| (misfit.place.as_str(), misfit.message.as_str()))
+        .collect();
+    assert_eq!(places, [("gone", "no such table")]);
+}
+
+#[test]
+fn a_vector_that_is_too_long_waits_for_a_plugin_that_may_shorten_it() {
+    for (dimensions, transforms, fits) in [
+        (3, false, true),
+        (2, false, false),
+        (2, true, true),
+        (4, true, false),
+    ] {
+        let table = table(
+            "t",
+            &[
+                ("id", "uuid"),
+                ("vector", &format!("halfvec({dimensions})")),
+            ],
+            &[],
+        );
+        assert_eq!(
+            bound_with(&[table], &[], transforms).is_ok(),
+            fits,
+            "{dimensions} {transforms}"
+        );
+    }
+}
+
+fn f32s(elements: &[f32]) -> Vector {
+    Vector::F32(
+        elements
+            .iter()
+            .flat_map(|element| element.to_le_bytes())
+            .collect(),
+    )
+}
+
+fn f16s(elements: &[f32]) -> Vector {
+    Vector::F16(
+        elements
+            .iter()
+            .flat_map(|element| f16::from_f32(*element).to_le_bytes())
+            .collect(),
+    )
+}
+
+/// Batches of one row in the schema of [`schema`].
+fn batch(values: [Value; 4], vector: Vector) -> Batch {
+    Batch {
+        schema: Arc::new(schema()),
+        wire: vec![Bytes::new()],
+        keys: vec!["k".into()],
+        values: values.into(),
+        embeddings: Embeddings {
+            width: 1,
+            vectors: vec![Some(vector)],
+        },
+        live: vec![0],
+        ..Batch::default()
+    }
+}
+
+fn good_values() -> [Value; 4] {
+    [
+        Value::Text("Łąka".into()),
+        Value::Integer(5),
+        Value::Boolean(true),
+        Value::Timestamp(1),
+    ]
+}
+
+fn digest(targets: &Targets, values: [Value; 4], vector: Vector) -> Uuid {
+    let mut digests = Vec::new();
+    let mut batch = batch(values, vector);
+    targets.route(&mut batch, &mut digests);
+    assert_eq!((batch.live.as_slice(), batch.failures.len()), (&[0][..], 0));
+    digests[0]
+}
+
+#[test]
+fn a_digest_changes_with_what_would_be_written_and_with_nothing_else() {
+    let targets = bound(&[metadata(), embedding()], &[]).unwrap();
+    let good = || (good_values(), f32s(&[1.0, 2.0, 3.0]));
+    let with = |change: &dyn Fn(&mut [Value; 4], &mut Vector)| {
+        let (mut values, mut vector) = good();
+        change(&mut values, &mut vector);
+        digest(&targets, values, vector)
+    };
+    let same = with(&|_, _| {});
+    assert_eq!(same, with(&|_, _| {}));
+    // Neither `open` nor `posted` has a column.
+    assert_eq!(same, with(&|values, _| values[2] = Value::Null));
+    assert_eq!(same, with(&|values, _| values[3] = Value::Timestamp(2)));
+
+    let mut seen = vec![same];
+    type Change<'c> = &'c dyn Fn(&mut [Value; 4], &mut Vector);
+    let changes: [Change<'_>; 8] = [
+        &|values, _| values[0] = Value::Text("Łąki".into()),
+        &|values, _| values[0] = Value::Text("".into()),
+        &|values, _| values[0] = Value::Null,
+        &|values, _| values[0] = Value::Json("Łąka".into()),
+        &|values, _| values[1] = Value::Integer(6),
+        &|values, _| values[1] = Value::Null,
+        &|_, vector| *vector = f32s(&[1.0, 2.0, 3.000_001]),
+        &|_, vector| *vector = f16s(&[1.0, 2.0, 3.0]),
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        let digest = with(change);
+        assert!(!seen.contains(&digest), "change {index} changes nothing");
+        seen.push(digest);
+    }
+}
+
+#[test]
+fn a_digest_changes_with_the_layout() {
+    let wide = table(
+        "metadata",
+        &[
+            ("id", "uuid"),
+            ("company", "text"),
+            ("years", "int8"),
+            ("updated_at", "timestamptz"),
+        ],
+        &[],
+    );
+    let moved = Table {
+        quoted: "elsewhere.metadata".into(),
+        ..metadata()
+    };
+    let firm = table(
+        "metadata",
+        &[("id", "uuid"), ("firm", "text"), ("years", "int4")],
+        &[],
+    );
+    let more = table(
+        "metadata",
+        &[
+            ("id", "uuid"),
+            ("company", "text"),
+            ("years", "int4"),
+            ("open", "bool"),
+        ],
+        &[],
+    );
+    let mut seen = Vec::new();
+    for (tables, rename) in [
+        (vec![metadata(), embedding()], &[][..]),
+        (vec![wide, embedding()], &[]),
+        (vec![moved, embedding()], &[]),
+        (vec![firm, embedding()], &[("company", "firm")]),
+        (vec![more, embedding()], &[]),
+        (vec![metadata()], &[]),
+    ] {
+        let targets = bound(&tables, rename).unwrap();
+        let digest = digest(&targets, good_values(), f32s(&[1.0, 2.0, 3.0]));
+        assert!(!seen.contains(&digest), "{tables:?}");
+        seen.push(digest);
+    }
+}
+
+#[test]
+fn a_row_that_does_not_fit_fails_alone() {
+    let targets = bound(&[metadata(), embedding()], &[]).unwrap();
+    let mut batch = batch(good_values(), f32s(&[1.0, 2.0, 3.0]));
+    batch.keys.push("l".into());
+    batch.values.extend(good_values());
+    batch.values[1] = Value::Integer(1 << 31);
+    batch.embeddings.vectors.push(Some(f32s(&[0.0; 3])));
+    batch.live.push(1);
+    let mut digests = Vec::new();
+    targets.route(&mut batch, &mut digests);
+    assert_eq!(batch.live, [1]);
+    assert!(digests[0].is_nil() && !digests[1].is_nil());
+    let failure = &batch.failures[0];
+    assert_eq!(
+        (
+            failure.row,
+            failure.stage,
+            failure.code.as_str(),
+            failure.field.as_deref()
+        ),
+        (0, Stage::Write, "VALUE_RANGE", Some("years"))
+    );
+    assert_eq!(failure.message, "`years` cannot hold 2147483648 in 4 bytes");
+}
+
+#[test]
+fn a_value_has_to_fit_its_column() {
+    use ColumnKind::{Boolean, Bytea, Cast, Date, Float4, Float8, Integer, Text, Timestamp, Uuid};
+    let text = |text: &str| Value::Text(text.into());
+    let earliest = i64::MIN + crate::store::encode::POSTGRES_EPOCH_MICROS + 1;
+    for (kind, value, fault) in [
+        (Boolean, Value::Null, None),
+        (Boolean, Value::Boolean(true), None),
+        (Boolean, Value::Integer(1), Some("VALUE_TYPE")),
+        (Integer(2), Value::Integer(32_767), None),
+        (Integer(2), Value::Integer(-32_769), Some("VALUE_RANGE")),
+        (Integer(4), Value::Integer(-2_147_483_648), None),
+        (
+            Integer(4),
+            Value::Integer(2_147_483_648),
+            Some("VALUE_RANGE"),
+        ),
+        (Integer(8), Value::Integer(i64::MIN), None),
+        (Integer(8), Value::Real(1.0), Some("VALUE_TYPE")),
+        (Float4, Value::Real(3.4e38), None),
+        (Float4, Value::Real(3.5e38), Some("VALUE_RANGE")),
+        (Float4, Value::Real(f64::INFINITY), None),
+        (Float4, Value::Integer(i64::MAX), None),
+        (Float8, Value::Real(f64::MAX), None),
+        (Float8, text("1"), Some("VALUE_TYPE")),
+        (Text, text(""), None),
+        (Text, Value::Json("{}".into()), None),
+        (Text, Value::Texts(Vec::new()), Some("VALUE_TYPE")),
+        (Bytea, Value::Binary(Bytes::new()), None),
+        (Bytea, text("x"), Some("VALUE_TYPE")),
+        (Uuid, text("6F9619FF-8B86-D011-B42D-00C04FC964FF"), None),
+        (Uuid, text("6F9619FF"), Some("VALUE_TYPE")),
+        (
+            Uuid,
+            Value::Binary(Bytes::from_static(&[0; 16])),
+            Some("VALUE_TYPE"),
+        ),
+        (Timestamp, Value::Timestamp(i64::MAX), None),
+        (Timestamp, Value::Timestamp(earliest), None),
+        (
+            Timestamp,
+            Value::Timestamp(earliest - 1),
+            Some("VALUE_RANGE"),
+        ),
+        (Date, Value::Timestamp(i64::MIN), Some("VALUE_RANGE")),
+        (Date, Value::Integer(1), Some("VALUE_TYPE")),
+        (Cast, Value::Texts(vec!["a".into()]), None),
+        (Cast, Value::Json("[]".into()), None),
+        (Cast, Value::Binary(Bytes::new()), Some("VALUE_TYPE")),
+        (Cast, Value::Timestamp(0), Some("VALUE_TYPE")),
+        (ColumnKind::Vector(None), text("[1]"), Some("VALUE_TYPE")),
+    ] {
+        assert_eq!(
+            value_fault(kind, &value).map(|(code, _)| code),
+            fault,
+            "{kind:?} {value:?}"
+        );
+    }
+}
+
+#[test]
+fn a_vector_has_to_fit_its_column() {
+    use ColumnKind::{HalfVec, Vector};
+    for (kind, vector, fault) in [
+        (Vector(Some(2)), f32s(&[1.0, 1e38]), None),
+        (Vector(Some(2)), f16s(&[1.0, 2.0]), None),
+        (Vector(None), f32s(&[1.0; 7]), None),
+        (Vector(Some(2)), f32s(&[1.0]), Some("EMBEDDING_DIMENSIONS")),
+        (
+            HalfVec(Some(2)),
+            f16s(&[1.0; 3]),
+            Some("EMBEDDING_DIMENSIONS"),
+        ),
+        (HalfVec(Some(2)), f32s(&[-65_504.0, 65_519.0]), None),
+        // Rounds to infinity.
+        (
+            HalfVec(Some(2)),
+            f32s(&[0.0, -65_520.0]),
+            Some("VALUE_RANGE"),
+        ),
+        (HalfVec(None), f16s(&[65_504.0]), None),
+    ] {
+        assert_eq!(
+            vector_fault(kind, &vector).map(|(code, _)| code),
+            fault,
+            "{kind:?} {vector:?}"
+        );
+    }
+}

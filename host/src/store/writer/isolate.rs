@@ -1,0 +1,214 @@
+//! Which rows the database refuses: found by halving in savepoints, so that the others stay.
+
+use super::{
+    Undone,
+    rows::{Changed, ChunkWriter},
+};
+use crate::{
+    prepare::Prepared,
+    row::{Batch, Failure, Stage},
+    store::{Blame, blame},
+};
+
+/// How often rows are tried again that only lack a row they refer to: it may come later in the
+/// chunk, and lack one as well.
+const REFERENCE_ROUNDS: usize = 8;
+/// How many guilty rows of a chunk are looked for by the lines that `COPY` names. Each costs a
+/// `COPY` of all rows before it, a search by halves twice the logarithm of all.
+const NAMED_ROUNDS: usize = 8;
+
+impl ChunkWriter<'_> {
+    /// Writes all rows but those that the database refuses, which it returns. A row is refused
+    /// by one table and then belongs into none: where an earlier table has it already, all is
+    /// written again without it.
+    pub(super) async fn write_isolated(
+        &mut self,
+        prepared: &Prepared,
+        mut rows: Changed,
+    ) -> Result<Vec<Failure>, Undone> {
+        let mut refused = Vec::new();
+        'again: loop {
+            sqlx::query("savepoint wave")
+                .execute(&mut *self.transaction)
+                .await?;
+            for table in 0..self.statements.tables.len() {
+                let guilty = self.isolate(table, &prepared.batch, &rows).await?;
+                if guilty.is_empty() {
+                    continue;
+                }
+                for failure in &guilty {
+                    rows.remove(failure.row);
+                }
+                refused.extend(guilty);
+                if table > 0 {
+                    sqlx::query("rollback to savepoint wave")
+                        .execute(&mut *self.transaction)
+                        .await?;
+                    continue 'again;
+                }
+            }
+            break;
+        }
+        sqlx::query("release savepoint wave")
+            .execute(&mut *self.transaction)
+            .await?;
+        self.remember(prepared, &rows.all).await?;
+        Ok(refused)
+    }
+
+    /// Writes rows into one table, but for those that it refuses.
+    async fn isolate(
+        &mut self,
+        table: usize,
+        batch: &Batch,
+        rows: &Changed,
+    ) -> Result<Vec<Failure>, Undone> {
+        let mut refused = Vec::new();
+        let mut rest = rows.clone();
+        // Most tables refuse nothing: all at once is tried first. An error of `COPY` names its
+        // line, which saves the search where only a few rows are guilty.
+        for _ in 0..NAMED_ROUNDS {
+            let error = match self.try_table(table, batch, &rest).await? {
+                Ok(()) => return Ok(refused),
+                Err(error) => error,
+            };
+            let Some(row) = named_line(&error)
+                .and_then(|line| rest.new.get(line - 1))
+                .copied()
+            else {
+                break;
+            };
+            refused.extend(self.halve(table, batch, &[row]).await?);
+            rest.remove(row);
+        }
+        refused.extend(self.search(table, batch, &rest.all).await?);
+        refused.sort_unstable_by_key(|failure| failure.row);
+        Ok(refused)
+    }
+
+    /// Writes rows into one table, but for those that it refuses, which it has to search. Where
+    /// rows of a table refer to each other, a row may have been refused for one that was written
+    /// only after it.
+    async fn search(
+        &mut self,
+        table: usize,
+        batch: &Batch,
+        rows: &[u32],
+    ) -> Result<Vec<Failure>, Undone> {
+        let mut refused = self.halve(table, batch, rows).await?;
+        for _ in 0..REFERENCE_ROUNDS {
+            let lacks_reference = |failure: &Failure| failure.code == "SQL_23503";
+            let (lacking, guilty): (Vec<_>, Vec<_>) =
+                refused.into_iter().partition(lacks_reference);
+            let again: Vec<u32> = lacking.iter().map(|failure| failure.row).collect();
+            refused = guilty;
+            if again.len() == rows.len() || again.is_empty() {
+                refused.extend(lacking);
+                break;
+            }
+            let still = self.halve(table, batch, &again).await?;
+            let no_progress = still.len() == again.len();
+            refused.extend(still);
+            if no_progress {
+                break;
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Writes rows into one table in the fastest way. The inner error is one that a row is to
+    /// blame for; nothing is written then.
+    async fn try_table(
+        &mut self,
+        table: usize,
+        batch: &Batch,
+        rows: &Changed,
+    ) -> Result<Result<(), sqlx::Error>, Undone> {
+        sqlx::query("savepoint written")
+            .execute(&mut *self.transaction)
+            .await?;
+        let written = self.write_table(table, batch, rows).await;
+        let end = match &written {
+            Ok(()) => "release savepoint written",
+            Err(error) if blame(error) == Blame::Row => "rollback to savepoint written",
+            Err(_) => return Err(written.err().map_or(Undone::Row, Undone::from)),
+        };
+        sqlx::query(end).execute(&mut *self.transaction).await?;
+        Ok(written)
+    }
+
+    /// Writes rows into one table, halving them until those that it refuses are alone. Left
+    /// halves first, so that rows are written in their order. One savepoint stands behind the
+    /// rows that are written, and moves on with them.
+    async fn halve(
+        &mut self,
+        table: usize,
+        batch: &Batch,
+        rows: &[u32],
+    ) -> Result<Vec<Failure>, Undone> {
+        let mut refused = Vec::new();
+        let mut waiting = if rows.len() == 1 {
+            vec![rows]
+        } else {
+            halves(rows).to_vec()
+        };
+        sqlx::query("savepoint written")
+            .execute(&mut *self.transaction)
+            .await?;
+        while let Some(rows) = waiting.pop() {
+            let moved = match self.upsert(table, batch, rows).await {
+                Ok(()) if waiting.is_empty() => "release savepoint written",
+                Ok(()) => "release savepoint written; savepoint written",
+                Err(error) if blame(&error) == Blame::Row => {
+                    match rows {
+                        [row] => refused.push(failure(*row, &error)),
+                        rows => waiting.extend(halves(rows)),
+                    }
+                    "rollback to savepoint written"
+                }
+                Err(error) => return Err(error.into()),
+            };
+            sqlx::raw_sql(moved).execute(&mut *self.transaction).await?;
+        }
+        Ok(refused)
+    }
+}
+
+/// The line of a `COPY` that an error is about, from 1 on, where the server speaks English.
+fn named_line(error: &sqlx::Error) -> Option<usize> {
+    let error = error
+        .as_database_error()?
+        .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?;
+    let (_, line) = error.r#where()?.split_once(", line ")?;
+    let digits = line.split(|letter: char| !letter.is_ascii_digit()).next()?;
+    digits.parse().ok().filter(|line| *line > 0)
+}
+
+/// The left half last, as the next to be taken.
+fn halves(rows: &[u32]) -> [&[u32]; 2] {
+    let (left, right) = rows.split_at(rows.len() / 2);
+    [right, left]
+}
+
+fn failure(row: u32, error: &sqlx::Error) -> Failure {
+    let details = error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>());
+    let code = details.map(|error| error.code()).unwrap_or("XX000");
+    let message =
+        match details.and_then(|error| error.detail().map(|detail| (error.message(), detail))) {
+            Some((message, detail)) => format!("{message}: {detail}"),
+            None => details.map_or_else(|| error.to_string(), |error| error.message().to_owned()),
+        };
+    Failure {
+        row,
+        stage: Stage::Write,
+        code: format!("SQL_{code}"),
+        message: message.chars().take(2_000).collect(),
+        field: details
+            .and_then(|error| error.column().or_else(|| error.constraint()))
+            .map(str::to_owned),
+        plugin: None,
+        attempt: 1,
+    }
+}

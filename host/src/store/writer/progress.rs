@@ -1,0 +1,93 @@
+//! What a chunk did, counted in the statement that moves the checkpoint.
+
+use std::collections::BTreeMap;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{DeadLetter, Undone};
+use crate::{
+    prepare::Prepared,
+    row::Drop,
+    store::{StoreError, checkpoint::Counts, dead_letter::Place},
+};
+
+/// The fence: the checkpoint moves only for the host that claimed it last. What goes with it is
+/// counted in the same statement: rows by fate, failed and dropped rows by code, and what the
+/// API server is owed.
+pub(super) async fn move_checkpoint(
+    connection: &mut PgConnection,
+    place: Place<'_>,
+    epoch: i64,
+    prepared: &Prepared,
+    rows: &Counts,
+    codes: &Codes<'_>,
+    notify: Option<&str>,
+) -> Result<(), Undone> {
+    let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let moved: i64 = sqlx::query_scalar(
+        "with moved as (
+             update forebay.checkpoint
+             set position = $4, sequence = sequence + 1, rows = rows + $6, updated_at = now()
+             where pipeline = $1 and partition = $2 and epoch = $3 and run = $5
+             returning 1),
+         counted as (
+             update forebay.run set received = received + $6, inserted = inserted + $7, updated = updated + $8,
+                 unchanged = unchanged + $9, dropped = dropped + $10, dead_lettered = dead_lettered + $11,
+                 chunks = chunks + 1, bytes_received = bytes_received + $12
+             where id = $5 and exists (select from moved)),
+         coded as (
+             insert into forebay.run_code as c (run, fate, stage, code, rows)
+             select $5, * from unnest($13::text[], $14::text[], $15::text[], $16::bigint[])
+             where exists (select from moved)
+             on conflict (run, fate, stage, code) do update set rows = c.rows + excluded.rows),
+         owed as (
+             insert into forebay.outbox as o (id, pipeline, run, target, changed_rows)
+             select $17, $1, $5, $18, $7 + $8 where $18::text is not null and $7 + $8 > 0
+             on conflict (run, target) do update
+             set changed_rows = o.changed_rows + excluded.changed_rows, delivered_at = null)
+         select count(*) from moved",
+    )
+    .bind(place.pipeline)
+    .bind(place.partition)
+    .bind(epoch)
+    .bind(&prepared.position)
+    .bind(place.run)
+    .bind(signed(rows.received))
+    .bind(signed(rows.inserted))
+    .bind(signed(rows.updated))
+    .bind(signed(rows.unchanged))
+    .bind(signed(rows.dropped))
+    .bind(signed(rows.dead_lettered))
+    .bind(signed(prepared.bytes as u64))
+    .bind(codes.keys().map(|key| key.0).collect::<Vec<_>>())
+    .bind(codes.keys().map(|key| key.1).collect::<Vec<_>>())
+    .bind(codes.keys().map(|key| key.2.replace('\0', "\u{fffd}")).collect::<Vec<_>>())
+    .bind(codes.values().copied().collect::<Vec<_>>())
+    .bind(Uuid::now_v7())
+    .bind(notify)
+    .fetch_one(connection)
+    .await?;
+    if moved == 0 {
+        return Err(StoreError::Fenced(place.partition.to_owned()).into());
+    }
+    Ok(())
+}
+
+/// Fate, stage and code, with the number of rows.
+pub(super) type Codes<'c> = BTreeMap<(&'static str, &'static str, &'c str), i64>;
+
+pub(super) fn codes<'c>(letters: &'c [DeadLetter], drops: &'c [Drop]) -> Codes<'c> {
+    let mut codes = Codes::new();
+    for DeadLetter { failure, .. } in letters {
+        *codes
+            .entry(("dead_lettered", failure.stage.as_str(), &failure.code))
+            .or_default() += 1;
+    }
+    for drop in drops {
+        *codes
+            .entry(("dropped", drop.stage.as_str(), &drop.reason))
+            .or_default() += 1;
+    }
+    codes
+}

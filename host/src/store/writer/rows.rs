@@ -1,0 +1,354 @@
+//! The rows of a chunk, within its transaction: looked up, and written where they have changed.
+
+use std::{collections::HashSet, sync::Arc};
+
+use sqlx::{AssertSqlSafe, Postgres, Row, Transaction};
+use uuid::Uuid;
+
+use super::{Care, Undone};
+use crate::{
+    fault,
+    policy::{Settled, Settler},
+    prepare::Prepared,
+    row::{Batch, Failure},
+    store::{
+        Blame, blame, checkpoint::Counts, copy::copy, encode::ArrayParam, statements::Statements,
+    },
+};
+
+/// A chunk whose rows are written and which may still be undone.
+pub(super) struct Written {
+    pub rows: Counts,
+    failures: Vec<Failure>,
+}
+/// A transaction in which the rows of one chunk are written.
+pub(super) struct ChunkWriter<'w> {
+    pub transaction: Transaction<'w, Postgres>,
+    pub copies: bool,
+    pub buffer: &'w mut Vec<u8>,
+    pub statements: &'w Statements,
+    pub pipeline: i32,
+}
+
+/// Rows to be written, in their order; none twice.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Changed {
+    pub all: Vec<u32>,
+    /// Those of `all` that can be copied.
+    pub new: Vec<u32>,
+    /// The others of `all`.
+    known: Vec<u32>,
+}
+
+impl Changed {
+    fn one(row: u32) -> Self {
+        Self {
+            all: vec![row],
+            new: Vec::new(),
+            known: vec![row],
+        }
+    }
+
+    pub(super) fn remove(&mut self, row: u32) {
+        for rows in [&mut self.all, &mut self.new, &mut self.known] {
+            rows.retain(|other| *other != row);
+        }
+    }
+}
+
+/// What a look-up says of a row.
+struct Known {
+    in_first: bool,
+    /// In no table whose key is the first one's, and never written: `COPY` will do.
+    new: bool,
+    unchanged: bool,
+}
+impl ChunkWriter<'_> {
+    pub(super) async fn write_rows(
+        &mut self,
+        prepared: &Prepared,
+        care: Care,
+    ) -> Result<Written, Undone> {
+        let mut written = Written {
+            rows: Counts::default(),
+            failures: Vec::new(),
+        };
+        if care == Care::Immediate {
+            sqlx::query("set constraints all immediate")
+                .execute(&mut *self.transaction)
+                .await?;
+        }
+        for wave in waves(&prepared.batch) {
+            let known = self.look_up(prepared, &wave).await?;
+            let (mut changed, mut known_changed) = (Changed::default(), Vec::new());
+            for (row, known) in wave.into_iter().zip(known) {
+                if known.unchanged {
+                    written.rows.unchanged += 1;
+                } else {
+                    let way = if self.copies && known.new {
+                        &mut changed.new
+                    } else {
+                        &mut changed.known
+                    };
+                    way.push(row);
+                    changed.all.push(row);
+                    known_changed.push(known);
+                }
+            }
+            let refused = match care {
+                Care::Trusting => self.write_at_once(prepared, &changed).await?,
+                Care::Isolating | Care::Immediate => {
+                    self.write_isolated(prepared, changed.clone()).await?
+                }
+            };
+            let refused_rows: HashSet<u32> = refused.iter().map(|failure| failure.row).collect();
+            for (row, known) in changed.all.iter().zip(&known_changed) {
+                match (refused_rows.contains(row), known.in_first) {
+                    (true, _) => {}
+                    (false, true) => written.rows.updated += 1,
+                    (false, false) => written.rows.inserted += 1,
+                }
+            }
+            written.failures.extend(refused);
+        }
+        Ok(written)
+    }
+
+    async fn look_up(
+        &mut self,
+        prepared: &Prepared,
+        rows: &[u32],
+    ) -> Result<Vec<Known>, sqlx::Error> {
+        let key = self
+            .statements
+            .tables
+            .first()
+            .and_then(|table| table.columns.first())
+            .copied();
+        let Some(key) = key.filter(|_| !rows.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let names: Vec<&str> = rows
+            .iter()
+            .map(|row| {
+                prepared
+                    .batch
+                    .keys
+                    .get(*row as usize)
+                    .map(AsRef::as_ref)
+                    .unwrap_or_default()
+            })
+            .collect();
+        let found = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.lookup)))
+            .bind(self.pipeline)
+            .bind(ArrayParam {
+                batch: &prepared.batch,
+                rows,
+                column: key,
+            })
+            .bind(names)
+            .fetch_all(&mut *self.transaction)
+            .await?;
+        let mut known: Vec<Known> = rows
+            .iter()
+            .map(|_| Known {
+                in_first: false,
+                new: false,
+                unchanged: false,
+            })
+            .collect();
+        for answer in found {
+            let position: i64 = answer.try_get(0)?;
+            let digest: Option<Uuid> = answer.try_get(1)?;
+            let index = usize::try_from(position - 1).unwrap_or(usize::MAX);
+            let (Some(slot), Some(row)) = (known.get_mut(index), rows.get(index)) else {
+                continue;
+            };
+            slot.in_first = answer.try_get(2)?;
+            let in_all: bool = answer.try_get(3)?;
+            slot.new = !slot.in_first && digest.is_none();
+            slot.unchanged = in_all
+                && digest.is_some()
+                && digest == prepared.digests.get(*row as usize).copied();
+        }
+        Ok(known)
+    }
+
+    /// Writes rows without looking for those to blame.
+    async fn write_at_once(
+        &mut self,
+        prepared: &Prepared,
+        rows: &Changed,
+    ) -> Result<Vec<Failure>, Undone> {
+        for table in 0..self.statements.tables.len() {
+            self.write_table(table, &prepared.batch, rows)
+                .await
+                .map_err(|error| match blame(&error) {
+                    Blame::Row => Undone::Row,
+                    Blame::Server | Blame::Statement => error.into(),
+                })?;
+        }
+        self.remember(prepared, &rows.all).await?;
+        Ok(Vec::new())
+    }
+
+    /// Writes rows into one table in the fastest way. A new row that is there after all is an
+    /// error of that row, and is found not to be one when it is looked for.
+    pub(super) async fn write_table(
+        &mut self,
+        table: usize,
+        batch: &Batch,
+        rows: &Changed,
+    ) -> Result<(), sqlx::Error> {
+        self.copy(table, batch, &rows.new).await?;
+        self.upsert(table, batch, &rows.known).await?;
+        fault::point!("write.table");
+        Ok(())
+    }
+
+    /// Copies rows into one table, or writes them as the others where its types do not allow it.
+    async fn copy(&mut self, table: usize, batch: &Batch, rows: &[u32]) -> Result<(), sqlx::Error> {
+        let Some(statements) = self.statements.tables.get(table) else {
+            return Ok(());
+        };
+        match &statements.copy {
+            Some(statement) => {
+                copy(
+                    &mut self.transaction,
+                    statement,
+                    &statements.columns,
+                    batch,
+                    rows,
+                    self.buffer,
+                )
+                .await
+            }
+            None => self.upsert(table, batch, rows).await,
+        }
+    }
+
+    /// Writes rows into one table.
+    pub(super) async fn upsert(
+        &mut self,
+        table: usize,
+        batch: &Batch,
+        rows: &[u32],
+    ) -> Result<(), sqlx::Error> {
+        let Some(statements) = self
+            .statements
+            .tables
+            .get(table)
+            .filter(|_| !rows.is_empty())
+        else {
+            return Ok(());
+        };
+        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&statements.upsert)));
+        for column in &statements.columns {
+            query = query.bind(ArrayParam {
+                batch,
+                rows,
+                column: *column,
+            });
+        }
+        query.execute(&mut *self.transaction).await?;
+        Ok(())
+    }
+
+    /// Asks the policy about refused rows, and tries those again that it wants to.
+    pub(super) async fn settle(
+        &mut self,
+        prepared: &Prepared,
+        written: &mut Written,
+        settler: &Settler,
+    ) -> Result<Settled, Undone> {
+        let mut settled = Settled::default();
+        let mut budget = settler.budget();
+        while !written.failures.is_empty() {
+            let failures = std::mem::take(&mut written.failures);
+            let retries = settler
+                .settle(&prepared.batch, failures, &mut settled, &mut budget)
+                .await?;
+            for retry in retries {
+                tokio::time::sleep(retry.after).await;
+                let row = retry.failure.row;
+                let known = self.look_up(prepared, &[row]).await?;
+                match (
+                    self.write_isolated(prepared, Changed::one(row))
+                        .await?
+                        .pop(),
+                    known.first(),
+                ) {
+                    (Some(again), _) => {
+                        written.failures.push(Failure {
+                            attempt: retry.failure.attempt + 1,
+                            ..again
+                        });
+                    }
+                    (None, Some(known)) if known.in_first => written.rows.updated += 1,
+                    (None, _) => written.rows.inserted += 1,
+                }
+            }
+        }
+        Ok(settled)
+    }
+
+    /// Stores the digests of rows that were written.
+    pub(super) async fn remember(
+        &mut self,
+        prepared: &Prepared,
+        rows: &[u32],
+    ) -> Result<(), sqlx::Error> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<&str> = rows
+            .iter()
+            .map(|row| {
+                prepared
+                    .batch
+                    .keys
+                    .get(*row as usize)
+                    .map(AsRef::as_ref)
+                    .unwrap_or_default()
+            })
+            .collect();
+        let digests: Vec<Uuid> = rows
+            .iter()
+            .map(|row| {
+                prepared
+                    .digests
+                    .get(*row as usize)
+                    .copied()
+                    .unwrap_or_default()
+            })
+            .collect();
+        sqlx::query(
+            "insert into forebay.row_digest (pipeline, key, digest) select $1, * from unnest($2::text[], $3::uuid[])
+             on conflict (pipeline, key) do update set digest = excluded.digest",
+        )
+        .bind(self.pipeline)
+        .bind(keys)
+        .bind(digests)
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(())
+    }
+}
+/// The live rows, so that no key is twice in one part: a statement cannot change a row twice.
+/// Nearly always one part.
+fn waves(batch: &Batch) -> Vec<Vec<u32>> {
+    let mut waves = Vec::new();
+    let mut rest = batch.live.clone();
+    while !rest.is_empty() {
+        let mut seen = HashSet::with_capacity(rest.len());
+        let (wave, later): (Vec<u32>, Vec<u32>) = rest.into_iter().partition(|row| {
+            batch
+                .keys
+                .get(*row as usize)
+                .is_some_and(|key| seen.insert(key.clone()))
+        });
+        waves.push(wave);
+        rest = later;
+    }
+    waves
+}

@@ -1,0 +1,137 @@
+//! The threads that prepare chunks: decoding and plugins are plain computing.
+//!
+//! Each worker has its own instances of the plugins. Chunks are dealt out in turn and handed
+//! back by the caller's own waiting in order, so there is no queue to bound here: as many jobs
+//! are under way as chunks are in flight.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    plugin::{Decision, PluginStats},
+    policy::Halted,
+    prepare::{Prepared, Preparer, Received},
+    row::{Batch, Failure},
+};
+
+/// More workers than this only hold more instances: the database is the bottleneck by then.
+const MAX_WORKERS: usize = 4;
+
+/// A worker ended early: a bug in the host.
+#[derive(Debug, thiserror::Error)]
+#[error("a worker thread has gone; its panic is on stderr")]
+pub struct WorkerGone;
+
+enum Job {
+    Prepare(Box<Received>, oneshot::Sender<Result<Prepared, Halted>>),
+    Decide(Box<Batch>, Vec<Failure>, oneshot::Sender<Vec<Decision>>),
+}
+
+/// The workers of one pipeline. They end when this is joined or dropped.
+#[derive(Debug)]
+pub struct Workers {
+    queues: Vec<mpsc::Sender<Job>>,
+    next: AtomicUsize,
+    threads: Mutex<Vec<JoinHandle<Vec<PluginStats>>>>,
+}
+
+/// As many workers as help on this machine.
+#[must_use]
+pub fn count() -> usize {
+    thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(MAX_WORKERS)
+}
+
+impl Workers {
+    /// Starts a thread for each preparer.
+    ///
+    /// # Errors
+    /// If the system has no more threads.
+    pub fn start(preparers: Vec<Preparer>) -> std::io::Result<Self> {
+        let (mut queues, mut threads) = (Vec::new(), Vec::new());
+        for (index, preparer) in preparers.into_iter().enumerate() {
+            let (queue, jobs) = mpsc::channel();
+            queues.push(queue);
+            threads.push(
+                thread::Builder::new()
+                    .name(format!("worker-{index}"))
+                    .spawn(move || work(preparer, &jobs))?,
+            );
+        }
+        Ok(Self {
+            queues,
+            next: AtomicUsize::new(0),
+            threads: Mutex::new(threads),
+        })
+    }
+
+    /// Hands a chunk to the next worker; the answer comes when it is prepared.
+    ///
+    /// # Errors
+    /// If the worker has gone.
+    pub fn prepare(
+        &self,
+        received: Received,
+    ) -> Result<oneshot::Receiver<Result<Prepared, Halted>>, WorkerGone> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Prepare(Box::new(received), reply))?;
+        Ok(answer)
+    }
+
+    /// Asks the policy.
+    ///
+    /// # Errors
+    /// If the worker has gone.
+    pub async fn decide(
+        &self,
+        batch: Batch,
+        failures: Vec<Failure>,
+    ) -> Result<Vec<Decision>, WorkerGone> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Decide(Box::new(batch), failures, reply))?;
+        answer.await.map_err(|_| WorkerGone)
+    }
+
+    fn send(&self, job: Job) -> Result<(), WorkerGone> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.queues.len().max(1);
+        self.queues
+            .get(turn)
+            .ok_or(WorkerGone)?
+            .send(job)
+            .map_err(|_| WorkerGone)
+    }
+
+    /// Ends the workers and returns what their plugins did, by worker.
+    #[must_use]
+    pub fn join(mut self) -> Vec<Vec<PluginStats>> {
+        self.queues.clear();
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        threads
+            .into_iter()
+            .filter_map(|thread| thread.join().ok())
+            .collect()
+    }
+}
+
+fn work(mut preparer: Preparer, jobs: &mpsc::Receiver<Job>) -> Vec<PluginStats> {
+    while let Ok(job) = jobs.recv() {
+        match job {
+            // Whoever asked may have given up: then nobody takes the answer, and it is dropped.
+            Job::Prepare(received, reply) => drop(reply.send(preparer.prepare(*received))),
+            Job::Decide(batch, failures, reply) => {
+                drop(reply.send(preparer.runner().decide(&batch, &failures)))
+            }
+        }
+    }
+    preparer.runner().stats().to_vec()
+}

@@ -1,0 +1,30 @@
+//! The whole way, with the real parts: gRPC over sockets, components in the sandbox, PostgreSQL
+//! with pgvector, and the host as a process of its own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod support;
+
+#[path = "pipeline/fencing.rs"]
+mod fencing;
+#[path = "pipeline/notify.rs"]
+mod notify;
+#[path = "pipeline/outages.rs"]
+mod outages;
+#[path = "pipeline/plugins.rs"]
+mod plugins;
+#[path = "pipeline/recruit.rs"]
+mod recruit;
+#[path = "pipeline/refused.rs"]
+mod refused;
+#[path = "pipeline/stop.rs"]
+mod stop;
+#[path = "pipeline/types.rs"]
+mod types;
+#[path = "pipeline/wire.rs"]
+mod wire;

@@ -1,0 +1,117 @@
+//! A plugin that misbehaves on one row of a chunk costs that row, and the host nothing.
+
+use forebay::proto::FieldType;
+use serde_json::Value;
+
+use crate::support::{Home, Script, rows};
+
+#[tokio::test]
+async fn a_trap_costs_its_row() {
+    one_bad_row("trap_on", "PLUGIN_TRAP").await;
+}
+
+#[tokio::test]
+async fn an_endless_loop_costs_its_row() {
+    one_bad_row("loop_on", "PLUGIN_DEADLINE").await;
+}
+
+#[tokio::test]
+async fn memory_without_end_costs_its_row() {
+    one_bad_row("eat_on", "PLUGIN_MEMORY").await;
+}
+
+#[tokio::test]
+async fn a_short_answer_costs_its_row() {
+    one_bad_row("short_on", "PLUGIN_OUTPUT").await;
+}
+
+/// Two chunks of 300 rows, of which row 217 sets the fault off.
+async fn one_bad_row(fault: &str, code: &str) {
+    let home = Home::new().await;
+    home.database
+        .execute("create table items (id int primary key, number int not null, vector vector(2) not null)")
+        .await;
+    let script = Script::new(2, &[("number", FieldType::Integer)]);
+    let source = script.chunk(rows(1..=300)).chunk(rows(301..=600)).serve();
+    let plugins =
+        format!("plugins = [\"faulty\"]\nsettings = {{ faulty = {{ {fault} = \"217\" }} }}");
+    home.configure_with(
+        &home.only("faulty"),
+        "plugins.limits = { memory = \"8MiB\", deadline = \"300ms\" }",
+        &source.pipeline_with(&["items"], &plugins, 300, ""),
+    );
+
+    let report = home.run().done();
+    assert_eq!(report["rows"]["inserted"], 599, "{report:#}");
+    assert_eq!(report["rows"]["dead_lettered"], 1);
+    let missing = "select string_agg(id::text, ',') from generate_series(1, 600) id
+                   where id not in (select id from items)";
+    assert_eq!(home.database.texts(missing).await, ["217"]);
+
+    let plugin = &report["plugins"][0];
+    // The other chunk takes one call.
+    let calls = plugin["calls"].as_u64().unwrap() - 1;
+    assert!((2..=20).contains(&calls), "{calls} calls for one chunk");
+    let letter = home.database.texts(
+        "select jsonb_build_object('key', key, 'stage', stage, 'code', code, 'plugin', plugin,
+             'digest', plugin_digest)::text
+         from forebay.dead_letter",
+    );
+    let letter: Value = serde_json::from_str(&letter.await.concat()).unwrap();
+    assert_eq!(letter["key"], "217");
+    assert_eq!(letter["stage"], "transform");
+    assert_eq!(letter["code"], code);
+    assert_eq!(letter["plugin"], "faulty");
+    assert_eq!(letter["digest"], plugin["digest"]);
+}
+
+#[tokio::test]
+async fn a_plugin_that_fails_on_every_row_halts_with_nothing_lost() {
+    let home = Home::new().await;
+    home.database
+        .execute("create table items (id int primary key, number int, vector vector(2))")
+        .await;
+    let script = Script::new(2, &[("number", FieldType::Integer)]);
+    let source = script.chunk(rows(1..=300)).serve();
+    let configure = |settings: &str| {
+        let plugins = format!("plugins = [\"faulty\"]\nsettings = {{ faulty = {{ {settings} }} }}");
+        let pipeline = source.pipeline_with(&["items"], &plugins, 300, "");
+        home.configure_with(&home.only("faulty"), "", &pipeline);
+    };
+    configure("trap_on = \"*\"");
+    let ended = home.run();
+    ended.said("faulty");
+    let report = ended.exit(3);
+    assert_eq!(report["status"], "halted");
+    assert_eq!(
+        home.database
+            .number("select count(*) from forebay.dead_letter")
+            .await,
+        0
+    );
+    configure("");
+    assert_eq!(home.run().done()["rows"]["inserted"], 300);
+}
+
+#[tokio::test]
+async fn a_plugin_that_refuses_its_settings_stops_the_run_before_the_first_row() {
+    let home = Home::new().await;
+    home.database
+        .execute("create table items (id int primary key, number int, vector vector(2))")
+        .await;
+    let source = Script::new(2, &[("number", FieldType::Integer)])
+        .chunk(rows(1..=3))
+        .serve();
+    let plugins = "plugins = [\"faulty\"]\nsettings = { faulty = { refuse = \"not today\" } }";
+    let pipeline = source.pipeline_with(&["items"], plugins, 300, "");
+    home.configure_with(&home.only("faulty"), "", &pipeline);
+    let ended = home.run();
+    ended.said("not today");
+    ended.exit(2);
+    assert_eq!(
+        home.database
+            .number("select count(*) from forebay.run")
+            .await,
+        0
+    );
+}

@@ -1,0 +1,192 @@
+//! The rules of the architecture that the compiler does not check.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Longer files are cut into parts that have names. Tests are not counted.
+const MAX_LINES: usize = 500;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .unwrap()
+}
+
+/// The files of the host, by path below `host/src`, without comments and tests.
+fn sources() -> Vec<(String, String)> {
+    let (root, mut found) = (root().join("host/src"), Vec::new());
+    let mut directories = vec![root.clone()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !path.ends_with("tests.rs")
+            {
+                let text = fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+                let code: Vec<&str> = code
+                    .lines()
+                    .filter(|line| !line.trim_start().starts_with("//"))
+                    .collect();
+                found.push((
+                    path.strip_prefix(&root).unwrap().display().to_string(),
+                    code.join("\n"),
+                ));
+            }
+        }
+    }
+    assert!(found.len() > 50, "{found:?}");
+    found
+}
+
+/// Files whose code has one of `words` but whose path begins with none of `allowed`; and what
+/// of `allowed` is no longer needed.
+#[track_caller]
+fn check(words: &[&str], allowed: &[&str]) {
+    let users: Vec<String> = sources()
+        .into_iter()
+        .filter(|(_, code)| words.iter().any(|word| code.contains(word)))
+        .map(|(path, _)| path)
+        .collect();
+    let stray: Vec<&String> = users
+        .iter()
+        .filter(|path| !allowed.iter().any(|prefix| path.starts_with(prefix)))
+        .collect();
+    assert!(
+        stray.is_empty(),
+        "{words:?} belongs into {allowed:?}, not into {stray:?}"
+    );
+    for prefix in allowed {
+        assert!(
+            users.iter().any(|path| path.starts_with(prefix)),
+            "{prefix} no longer has {words:?}"
+        );
+    }
+}
+
+#[test]
+fn only_the_sandbox_names_wasmtime() {
+    check(&["wasmtime"], &["plugin"]);
+}
+
+#[test]
+fn only_the_store_has_sql() {
+    // The demo shows the nearest postings and makes its own tables.
+    check(
+        &["sqlx::query", "sqlx::raw_sql", "query_scalar("],
+        &["store", "cli/demo.rs"],
+    );
+}
+
+#[test]
+fn only_the_edges_name_grpc() {
+    // The configuration only asks whether an address is one.
+    check(
+        &["tonic::"],
+        &["source", "notify.rs", "demo", "proto.rs", "config/check.rs"],
+    );
+}
+
+#[test]
+fn only_the_configuration_reads_the_environment() {
+    check(&["env::var", "env!("], &["config.rs"]);
+}
+
+#[test]
+fn only_the_artefact_cache_is_unsafe() {
+    check(&["unsafe "], &["plugin/cache.rs"]);
+}
+
+#[test]
+fn no_file_is_long() {
+    let long: Vec<_> = sources()
+        .into_iter()
+        .map(|(path, _)| {
+            (
+                fs::read_to_string(root().join("host/src").join(&path)).unwrap(),
+                path,
+            )
+        })
+        .map(|(text, path)| {
+            (
+                text.split("#[cfg(test)]\nmod tests {")
+                    .next()
+                    .unwrap()
+                    .lines()
+                    .count(),
+                path,
+            )
+        })
+        .filter(|(lines, _)| *lines > MAX_LINES)
+        .collect();
+    assert!(long.is_empty(), "{long:?}");
+}
+
+#[test]
+fn tests_are_run_and_exist() {
+    let manifest: toml::Table = fs::read_to_string(root().join("host/Cargo.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let declared: Vec<PathBuf> = manifest["test"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|test| {
+            root()
+                .join("host")
+                .join(test["path"].as_str().unwrap())
+                .canonicalize()
+                .unwrap()
+        })
+        .collect();
+    for entry in fs::read_dir(root().join("tests")).unwrap() {
+        let path = entry.unwrap().path();
+        let support = path.to_str().unwrap().ends_with("support.rs");
+        if path.extension().is_some_and(|extension| extension == "rs") && !support {
+            assert!(
+                declared.contains(&path),
+                "{} is not in host/Cargo.toml",
+                path.display()
+            );
+        }
+    }
+}
+
+/// What documents say is there, is there.
+#[test]
+fn links_of_documents_lead_somewhere() {
+    let mut directories = vec![root()];
+    let mut broken = Vec::new();
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() && !path.is_symlink() && name != "target" && !name.starts_with('.') {
+                directories.push(path);
+            } else if name.ends_with(".md") {
+                let text = fs::read_to_string(&path).unwrap();
+                for link in text
+                    .split("](")
+                    .skip(1)
+                    .filter_map(|rest| rest.split([')', '#']).next())
+                {
+                    if !link.is_empty() && !link.contains(':') && !directory.join(link).exists() {
+                        broken.push(format!("{}: {link}", path.display()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
