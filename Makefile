@@ -1,0 +1,62 @@
+# `make demo` and `make test` do all of their own set-up, and can be run again.
+
+CARGO ?= cargo
+# Where the build is kept, so that the programs below find each other.
+export CARGO_TARGET_DIR := $(CURDIR)/target
+DEMO_FLAGS ?=
+
+.PHONY: help
+help: ## Say what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: demo
+demo: build plugins ## Watch 10,000 rows go through plugins into PostgreSQL + pgvector
+	@target/release/forebay demo $(DEMO_FLAGS)
+
+.PHONY: test
+test: tools plugins lint ## Run every check and every test
+	@echo '==> tests of the example plugins, natively'
+	cd plugins && CARGO_TARGET_DIR=$(CURDIR)/target/guests-native $(CARGO) test --locked --quiet
+	@echo '==> Python environment of the examples'
+	examples/setup.sh
+	@echo '==> tests of the host, on real parts'
+	$(CARGO) test --release --locked
+
+.PHONY: build
+build: tools ## Build the host
+	@echo '==> host (the first build takes several minutes)'
+	$(CARGO) build --release --locked
+
+.PHONY: plugins
+plugins: tools ## Build the plugins into target/plugins
+	@echo '==> plugins'
+	plugins/build.sh
+
+.PHONY: lint
+lint: tools ## Check format and lints
+	@echo '==> format and lints'
+	$(CARGO) fmt --all --check
+	cd plugins && $(CARGO) fmt --all --check
+	$(CARGO) clippy --release --locked --all-targets -- --deny warnings
+
+.PHONY: deny
+deny: ## Check licences and advisories (needs cargo-deny)
+	$(CARGO) deny check
+
+.PHONY: tools
+tools:
+	@missing=; \
+	for tool in $(CARGO) rustc cc python3 git; do \
+		command -v "$$tool" >/dev/null || missing="$$missing $$tool"; \
+	done; \
+	python3 -m pip --version >/dev/null 2>&1 || missing="$$missing python3-pip"; \
+	if [ -n "$$missing" ]; then \
+		echo "missing:$$missing" >&2; \
+		echo "Forebay builds with rustup's stable Rust, a C compiler, Python 3 with pip, make and git." >&2; \
+		exit 1; \
+	fi
+
+.PHONY: clean
+clean: ## Stop the embedded server, and remove what was built and what the demo wrote
+	-@test ! -x target/release/forebay || target/release/forebay db stop
+	rm -rf target .forebay
