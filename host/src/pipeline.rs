@@ -1,11 +1,12 @@
 //! A pipeline's run, from the first question to the last notification.
 //!
 //! [`Pipeline::prepare`] asks source, database and plugins, and reports everything that cannot
-//! fit together before the first row. [`Prepared::run`] claims the partitions, runs the loop of
+//! fit together before the first row. [`Pipeline::run`] claims the partitions, runs the loop of
 //! [`crate::partition`] for each of them, delivers what is owed, and reports.
 
+mod error;
+
 use std::{
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,86 +17,25 @@ use std::{
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub use self::error::PipelineError;
+
 use crate::{
     config::{self, Config},
     decode::Decoder,
     fault, notify,
     partition::{Partition, Tally},
     plugin::{Chain, Plugin, PluginStats},
-    policy::Halted,
     prepare::Preparer,
     report::{Code, PluginReport, Report, Stages, Usage},
-    retry::{Patience, Retry},
-    source::{Dataset, Source, SourceError},
+    retry::Patience,
+    source::{Dataset, Source},
     store::{
-        CommitError, Store, StoreError, catalog,
+        Store, StoreError, catalog,
         checkpoint::{Counts, Run, Status},
         target::{self, Binding, Misfit, Targets},
     },
     workers::{self, Workers},
 };
-
-/// Why a pipeline did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum PipelineError {
-    /// Found before the first row; all of it.
-    #[error("{}", Unfit(.0))]
-    Unfit(Vec<Misfit>),
-    /// The source's fault.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// The database's fault.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The policy's decision, or a broken plugin.
-    #[error("{0}")]
-    Halted(#[from] Halted),
-    /// Away for too long.
-    #[error("gave up after {}: {last}", humantime::format_duration(*.after))]
-    GaveUp {
-        /// As configured.
-        after: Duration,
-        /// What was wrong the last time.
-        last: String,
-    },
-    /// A bug, or a system out of resources.
-    #[error("{0}")]
-    Broken(String),
-}
-
-struct Unfit<'a>(&'a [Misfit]);
-
-impl fmt::Display for Unfit<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, misfit) in self.0.iter().enumerate() {
-            let newline = if index > 0 { "\n" } else { "" };
-            write!(
-                f,
-                "{newline}{}: {}\n  hint: {}",
-                misfit.place, misfit.message, misfit.hint
-            )?;
-        }
-        Ok(())
-    }
-}
-
-impl From<CommitError> for PipelineError {
-    fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::Store(error) => Self::Store(error),
-            CommitError::Halted(halted) => Self::Halted(halted),
-        }
-    }
-}
-
-impl Retry for PipelineError {
-    fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Source(SourceError::Away { .. }) | Self::Store(StoreError::Away(_))
-        )
-    }
-}
 
 /// How far a run has come, for a progress bar.
 #[derive(Debug, Default)]
