@@ -16,7 +16,8 @@ demo: build plugins ## Watch 10,000 rows go through plugins into PostgreSQL + pg
 .PHONY: test
 test: tools plugins lint ## Run every check and every test
 	@echo '==> tests of the example plugins, natively'
-	cd plugins && CARGO_TARGET_DIR=$(CURDIR)/target/guests-native $(CARGO) test --locked --quiet
+	cd plugins && CARGO_TARGET_DIR=$(CURDIR)/target/guests-native $(CARGO) test --locked --quiet \
+		-p recruit-normalize -p recruit-rules -p recruit-dlq
 	@echo '==> Python environment of the examples'
 	examples/setup.sh
 	@echo '==> tests of the host, on real parts'

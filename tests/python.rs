@@ -130,8 +130,18 @@ async fn run(source: &str, api: &str) -> Outcome {
 
 #[test]
 fn the_generators_make_the_same_rows() {
-    let digest = create_test_data(&["--rows", "700", "--dimensions", "16", "--digest"]);
-    assert_eq!(digest.trim(), Dataset::new(700, 16).unwrap().digest());
+    let digest = create_test_data(&[
+        "--rows",
+        "700",
+        "--dimensions",
+        "16",
+        "--revisions",
+        "--digest",
+    ]);
+    assert_eq!(
+        digest.trim(),
+        Dataset::new(700, 16).unwrap().with_revisions().digest()
+    );
 }
 
 #[tokio::test]
@@ -146,7 +156,7 @@ async fn a_run_against_python_is_a_run_against_rust() {
     let from_python = run(&source.url, &api.url).await;
 
     let (dataset, cache) = (
-        Arc::new(Dataset::new(ROWS, DIMENSIONS).unwrap()),
+        Arc::new(Dataset::new(ROWS, DIMENSIONS).unwrap().with_revisions()),
         api_server::start(ANYWHERE).unwrap(),
     );
     let source = embedding_server::start(dataset, ANYWHERE).unwrap();
@@ -190,6 +200,7 @@ fn data(directory: &Path) -> PathBuf {
         &rows,
         "--dimensions",
         &dimensions,
+        "--revisions",
         "--out",
         file.to_str().unwrap(),
     ]);

@@ -58,9 +58,10 @@ class Recruit:
     """The rows of the dataset, each a dict like those such teams pickle: `id`, fields,
     `vector`. What is not there is left out."""
 
-    def __init__(self, rows, dimensions):
+    def __init__(self, rows, dimensions, revisions):
         self.rows = rows
         self.dimensions = dimensions
+        self.revisions = revisions
         keywords = np.arange(len(WORDS["keywords"]))
         self.centres = lanes(draw("centre", keywords), dimensions)
         self.axis = lanes(draw("axis", np.arange(1)), dimensions) >> 5
@@ -68,7 +69,7 @@ class Recruit:
     def __iter__(self):
         for start in range(0, self.rows, STEP):
             indexes = list(range(start, min(start + STEP, self.rows)))
-            dirt = [kind_of(index) for index in indexes]
+            dirt = [kind_of(index, self.revisions) for index in indexes]
             originals = map(original, indexes, dirt)
             yield from map(spoil, self.clean(originals), indexes, dirt)
 
@@ -123,7 +124,7 @@ def posting(words, years, vector):
     return row
 
 
-def kind_of(index):
+def kind_of(index, revisions):
     """What is wrong with a row, if anything: each block of rows has one dirty row, at a
     random place that is not among the first, of the kind whose turn it is."""
     block, position = divmod(index, DIRT["block_rows"])
@@ -137,6 +138,8 @@ def kind_of(index):
     kind = DIRT["cycle"][place]
     if kind == "row_too_large" and cycle % DIRT["row_too_large_every_cycles"] != 0:
         return "test_posting"
+    if kind in ("revised", "revised_later") and not revisions:
+        return None
     return kind
 
 
@@ -216,12 +219,17 @@ def main():
     parser.add_argument("--dimensions", type=int, default=1536)
     parser.add_argument("--out", type=Path, default=Path("recruit.pkl"), metavar="FILE.pkl")
     parser.add_argument(
+        "--revisions",
+        action="store_true",
+        help="send a few rows twice with different years, as a source that changes meanwhile does",
+    )
+    parser.add_argument(
         "--digest",
         action="store_true",
         help="print a digest of the rows, the same as from the generator in Rust; write nothing",
     )
     arguments = parser.parse_args()
-    dataset = Recruit(arguments.rows, arguments.dimensions)
+    dataset = Recruit(arguments.rows, arguments.dimensions, arguments.revisions)
     if arguments.digest:
         print(digest(dataset))
         return

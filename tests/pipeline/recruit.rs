@@ -22,7 +22,7 @@ async fn full_size_vectors_arrive_bit_for_bit() {
 }
 
 async fn both_runs(rows: u64, dimensions: usize, chunk_rows: u32) {
-    let dataset = Arc::new(Dataset::new(rows, dimensions).unwrap());
+    let dataset = Arc::new(Dataset::new(rows, dimensions).unwrap().with_revisions());
     let source = embedding_server::start(Arc::clone(&dataset), anywhere()).unwrap();
     let home = Home::recruit(dimensions).await;
     home.configure_recruit_in(chunk_rows, &source.url(), "");

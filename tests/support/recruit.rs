@@ -30,7 +30,7 @@ impl Recruit {
 
     /// With a source whose n-th stream breaks after the n-th number of chunks.
     pub async fn breaking(after: &[u64]) -> Self {
-        let dataset = Arc::new(Dataset::new(ROWS, DIMENSIONS).unwrap());
+        let dataset = Arc::new(Dataset::new(ROWS, DIMENSIONS).unwrap().with_revisions());
         let after = after.iter().copied();
         let source =
             embedding_server::start_breaking(Arc::clone(&dataset), anywhere(), after).unwrap();

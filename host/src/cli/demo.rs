@@ -285,24 +285,17 @@ async fn show_neighbours(database: &Database) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Commands to try, with this program as it was called.
 fn say_what_next(report: &Report, database: &Database) {
-    let embedded = if database.is_embedded() {
-        ""
-    } else {
-        " (DATABASE_URL is used)"
-    };
-    println!("\nwhat next{embedded}:");
+    let forebay = std::env::args().next().unwrap_or_else(|| "forebay".into());
+    println!("\nwhat next:");
     if report.rows.inserted > 0 {
-        println!(
-            "  forebay demo                    run it again: nothing has changed, and nothing is written"
-        );
+        println!("  {forebay} demo\n      again: nothing has changed, and nothing is written");
     }
-    println!(
-        "  forebay dlq list                the dead letters; `dlq show ID` shows a row as it came"
-    );
-    println!("  forebay checkpoint show recruit how far the pipeline has come");
-    println!(
-        "  forebay db psql                 look at recruit_metadata and recruit_embedding yourself"
-    );
-    println!("  examples/recruit/README.md      the same pipeline against servers of your own");
+    println!("  {forebay} dlq list\n      the dead letters; `dlq show ID` shows a row as it came");
+    println!("  {forebay} checkpoint show recruit\n      how far the pipeline has come");
+    if database.is_embedded() {
+        println!("  {forebay} db psql\n      recruit_metadata and recruit_embedding for yourself");
+    }
+    println!("  examples/recruit/README.md\n      the same pipeline against servers of your own");
 }

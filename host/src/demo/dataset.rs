@@ -56,6 +56,7 @@ pub struct Dataset {
     seed: Seed,
     words: Words,
     geometry: Geometry,
+    revisions: bool,
 }
 
 impl Dataset {
@@ -75,7 +76,18 @@ impl Dataset {
             seed,
             words,
             geometry,
+            revisions: false,
         })
+    }
+
+    /// The same dataset with rows that are sent twice with different years, as a source does
+    /// that changes while it is read. Every run then writes them back and forth.
+    #[must_use]
+    pub fn with_revisions(self) -> Self {
+        Self {
+            revisions: true,
+            ..self
+        }
     }
 
     /// Rows of the dataset, those sent again included.
@@ -105,6 +117,7 @@ impl Dataset {
             Dirt::RowTooLarge if !cycle.is_multiple_of(rule.row_too_large_every_cycles) => {
                 Some(Dirt::TestPosting)
             }
+            Dirt::Revised | Dirt::RevisedLater if !self.revisions => None,
             dirt => Some(*dirt),
         }
     }

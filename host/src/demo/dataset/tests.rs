@@ -9,7 +9,7 @@ use crate::proto::value::Kind;
 use crate::proto::vector::Elements;
 
 fn dataset(rows: u64, dimensions: usize) -> Dataset {
-    Dataset::new(rows, dimensions).unwrap()
+    Dataset::new(rows, dimensions).unwrap().with_revisions()
 }
 
 fn elements(row: &Row) -> Vec<f32> {
