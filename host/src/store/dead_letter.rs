@@ -35,8 +35,8 @@ pub(super) async fn write(
             .or_insert((letter, 1));
     }
     let mut entries: Vec<_> = latest.into_iter().collect();
-    // Always in the same order, so that two writers cannot wait for each other.
-    entries.sort_unstable_by_key(|(identity, _)| *identity);
+    // In the order of the chunk, which is that of the entries' numbers too.
+    entries.sort_unstable_by_key(|(_, (letter, _))| letter.failure.row);
     let failures = || entries.iter().map(|(_, (letter, _))| &letter.failure);
     let wire: Vec<&[u8]> = failures()
         .map(|failure| {
