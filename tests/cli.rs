@@ -396,9 +396,9 @@ async fn a_run_and_what_can_be_asked_about_it() {
     ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
      id   pipeline   key                                    queue    stage      code          message                                seen   last seen            
     ═════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════
-     12   recruit    [uuid]   review   validate   FIELD_RANGE   exp_years is 120; it must be 0 to 60   1      [time] 
+     15   recruit    [uuid]   review   validate   FIELD_RANGE   exp_years is 120; it must be 0 to 60   1      [time] 
     ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-     7    recruit    [uuid]   review   validate   FIELD_RANGE   exp_years is -3; it must be 0 to 60    1      [time] 
+     8    recruit    [uuid]   review   validate   FIELD_RANGE   exp_years is -3; it must be 0 to 60    1      [time] 
     ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
     2 of 2
     "#);
