@@ -78,7 +78,22 @@ impl ChunkWriter<'_> {
             else {
                 break;
             };
-            refused.extend(self.halve(table, batch, &[row]).await?);
+            sqlx::query("savepoint alone")
+                .execute(&mut *self.transaction)
+                .await?;
+            let guilty = self.halve(table, batch, &[row]).await?;
+            if guilty.is_empty() {
+                // It only was there already. Rows have to be written in their order, so it is
+                // taken back, and all are upserted.
+                sqlx::query("rollback to savepoint alone")
+                    .execute(&mut *self.transaction)
+                    .await?;
+                break;
+            }
+            sqlx::query("release savepoint alone")
+                .execute(&mut *self.transaction)
+                .await?;
+            refused.extend(guilty);
             rest.remove(row);
         }
         refused.extend(self.search(table, batch, &rest.all).await?);
