@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use tokio::task::JoinHandle;
 
 use super::{logs::BARS, output::thousands};
@@ -27,9 +27,14 @@ pub(super) fn show(name: &str, progress: &Arc<Progress>) -> Shown {
         ProgressBar::hidden()
     };
     let template =
-        "{prefix} [{bar:32}] {human_pos}/{human_len} rows · {per_sec} · {msg} · {eta} left";
+        "{prefix} [{bar:32}] {human_pos}/{human_len} rows · {rate} rows/s · {msg} · {eta} left";
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("=> "));
+        let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            // Nothing can be done about a terminal that does not take it.
+            out.write_str(&thousands(state.per_sec() as u64))
+                .unwrap_or_default();
+        };
+        bar.set_style(style.progress_chars("=> ").with_key("rate", rate));
     }
     bar.set_prefix(name.to_owned());
     let task = tokio::spawn(update(
