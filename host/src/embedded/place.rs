@@ -128,7 +128,8 @@ impl Place {
 
     /// Leaves nothing outside the host's directory when the server is gone.
     pub(super) fn remove_socket(&self) {
-        if let Err(error) = fs::remove_dir(&self.socket) {
+        // A server that has ended may still be about to unlink its files: they go as well.
+        if let Err(error) = fs::remove_dir_all(&self.socket) {
             tracing::debug!(path = %self.socket.display(), %error, "cannot remove");
         }
     }
