@@ -10,5 +10,5 @@ wasmtime::component::bindgen!({
     imports: { default: trappable },
 });
 
+pub(super) use self::forebay::plugin::{embeddings, log, types};
 pub(super) use exports::forebay::plugin::{dead_letter_policy, describe, transform, validate};
-pub(super) use forebay::plugin::{embeddings, log, types};
