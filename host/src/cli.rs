@@ -12,6 +12,7 @@ mod dlq;
 mod logs;
 mod migrate;
 mod output;
+mod plugin;
 mod progress;
 mod run;
 mod session;
@@ -70,6 +71,9 @@ enum Command {
     Check(check::Check),
     /// Bring the schema `forebay` in the database up to date
     Migrate(migrate::Migrate),
+    /// Write, test, look at and switch plugins
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
     /// Read the dead letters
     #[command(subcommand)]
     Dlq(dlq::Dlq),
@@ -161,6 +165,7 @@ impl Command {
             Self::Run(run) => run.execute(global).await?,
             Self::Check(check) => check.execute(global).await?,
             Self::Migrate(migrate) => migrate.execute(global).await?,
+            Self::Plugin(plugin) => plugin.execute(global).await?,
             Self::Dlq(dlq) => dlq.execute(global).await?,
             Self::Checkpoint(checkpoint) => checkpoint.execute(global).await?,
             Self::Db(db) => return db.execute(&session::embedded_settings(global, None)).await,
