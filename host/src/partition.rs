@@ -197,6 +197,7 @@ impl Partition {
             rows = totals.rows.received,
             dead_letters = totals.rows.dead_lettered,
             plugins = ?prepared.times.plugins,
+            chain = ?Arc::as_ptr(&prepared.chain),
             writing = ?totals.writing,
             "chunk committed"
         );

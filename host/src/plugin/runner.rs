@@ -68,15 +68,31 @@ pub struct Observed {
     /// Of them, those on which it failed: a trap, a missed deadline, too much memory, an
     /// `err`, or an answer that cannot be.
     pub faults: u64,
+    /// Failed rows put before it as a policy.
+    pub failures: u64,
+    /// Of them, those that it failed to decide about.
+    pub undecided: u64,
 }
 
 impl Observed {
-    pub(super) fn new(plugin: &Arc<PluginId>) -> Self {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(plugin: &Arc<PluginId>) -> Self {
         Self {
             plugin: Arc::clone(plugin),
             rows: 0,
             faults: 0,
+            failures: 0,
+            undecided: 0,
         }
+    }
+
+    /// Counts what was seen elsewhere or later.
+    pub fn add(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.faults += other.faults;
+        self.failures += other.failures;
+        self.undecided += other.undecided;
     }
 }
 
@@ -192,7 +208,9 @@ impl Runner {
     pub fn take_observed(&mut self) -> Vec<Observed> {
         let seats = self.seats.iter_mut();
         let observed = seats.map(|(active, _)| active.take_observed());
-        observed.filter(|observed| observed.rows > 0).collect()
+        observed
+            .filter(|observed| observed.rows + observed.failures > 0)
+            .collect()
     }
 
     /// What shadows would have done otherwise, since this was last called.

@@ -106,7 +106,8 @@ impl Seat {
             Ok(settled) => {
                 let faults = settled.iter().filter(|answer| answer.is_err()).count();
                 self.stats.rows += settled.len() as u64;
-                self.observe(settled.len(), faults);
+                self.observed.rows += settled.len() as u64;
+                self.observed.faults += faults as u64;
                 Ok(settled)
             }
             Err(message) => Err(Broken {
@@ -127,19 +128,12 @@ impl Seat {
             self.probe(|it| it.decide(failures))
         });
         self.columns = columns;
+        self.observed.failures += failures.len() as u64;
         match &decisions {
-            Ok(decisions) => {
-                self.stats.rows += decisions.len() as u64;
-                self.observe(failures.len(), 0);
-            }
-            Err(_) => self.observe(failures.len(), failures.len()),
+            Ok(decisions) => self.stats.rows += decisions.len() as u64,
+            Err(_) => self.observed.undecided += failures.len() as u64,
         }
         decisions
-    }
-
-    fn observe(&mut self, rows: usize, faults: usize) {
-        self.observed.rows += rows as u64;
-        self.observed.faults += faults as u64;
     }
 
     /// Makes one call, in an uncalled instance where there is none, and keeps the instance if

@@ -40,8 +40,7 @@ pub(super) struct Canary {
     /// What to go back to; `None` where there was no plugin before.
     last_good: Option<Arc<Link>>,
     chunks: u32,
-    rows: u64,
-    faults: u64,
+    seen: Observed,
 }
 
 /// A version that runs beside the one in use.
@@ -53,12 +52,11 @@ pub(super) struct Shadow {
 }
 
 impl Canary {
-    fn new(last_good: Option<Arc<Link>>, rules: &config::Plugins) -> Self {
+    fn new(link: &Link, last_good: Option<Arc<Link>>, rules: &config::Plugins) -> Self {
         Self {
             last_good,
             chunks: rules.canary.chunks,
-            rows: 0,
-            faults: 0,
+            seen: Observed::new(link.plugin().id()),
         }
     }
 }
@@ -68,8 +66,8 @@ impl Slot {
     pub(super) fn added(link: Arc<Link>, rules: &config::Plugins) -> Self {
         Self {
             name: link.plugin().id().name.clone(),
+            canary: Some(Canary::new(&link, None, rules)),
             active: link,
-            canary: Some(Canary::new(None, rules)),
             shadow: None,
         }
     }
@@ -132,7 +130,7 @@ impl Slot {
         let is_last_good = last_good
             .as_ref()
             .is_some_and(|good| good.plugin().id() == self.id());
-        self.canary = (!is_last_good).then(|| Canary::new(last_good, rules));
+        self.canary = (!is_last_good).then(|| Canary::new(&self.active, last_good, rules));
     }
 
     /// Goes back to the last good version; its name, if there is one.
@@ -153,14 +151,23 @@ impl Slot {
         let Some(canary) = &mut self.canary else {
             return Judgement::Good;
         };
-        canary.rows += observed.rows;
-        canary.faults += observed.faults;
+        canary.seen.add(observed);
         canary.chunks = canary.chunks.saturating_sub(1);
-        let allowed = rules.faults * canary.rows.max(LEAST_ROWS) as f64;
-        if canary.faults as f64 > allowed {
+        let Observed {
+            rows,
+            faults,
+            failures,
+            undecided,
+            ..
+        } = canary.seen;
+        let too_many =
+            |faults: u64, of: u64| faults as f64 > rules.faults * of.max(LEAST_ROWS) as f64;
+        if too_many(faults, rows) {
+            return Judgement::Failed(format!("it failed on {faults} of its first {rows} rows"));
+        }
+        if too_many(undecided, failures) {
             return Judgement::Failed(format!(
-                "it failed on {} of its first {} rows",
-                canary.faults, canary.rows
+                "it failed to decide about {undecided} of its first {failures} failed rows"
             ));
         }
         if canary.chunks == 0 {
@@ -172,7 +179,8 @@ impl Slot {
 
     /// A run has come to its end: whether a version on trial has proven itself with it.
     pub(super) fn is_proven_by_run(&self) -> bool {
-        self.canary.as_ref().is_some_and(|canary| canary.rows > 0)
+        let canary = self.canary.as_ref();
+        canary.is_some_and(|canary| canary.seen.rows > 0)
     }
 
     /// Counts what the shadow would have done otherwise; whether it may be promoted now.
@@ -283,7 +291,10 @@ impl First<'_> {
                 };
                 slot(good, None, Some(shadow))
             }
-            good => slot(new, Some(Canary::new(good, rules)), None),
+            good => {
+                let canary = Canary::new(&new, good, rules);
+                slot(new, Some(canary), None)
+            }
         })
     }
 }

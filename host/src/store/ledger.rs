@@ -120,16 +120,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be asked.
     pub async fn plugin_versions(&self, pipeline: &str) -> Result<Vec<Known>, StoreError> {
-        let rows = sqlx::query(
-            "select v.name, v.version, v.digest, v.state, v.message,
-                 to_char(v.since at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), v.promote, v.rows_compared
-             from forebay.plugin_version v join forebay.pipeline p on p.id = v.pipeline
-             where p.name = $1 order by v.name, v.since desc, v.digest",
-        )
-        .bind(pipeline)
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(rows.iter().map(known).collect::<Result<_, _>>()?)
+        Ok(versions(&mut *self.pool.acquire().await?, pipeline).await?)
     }
 
     /// Writes down what has happened to versions, in this order.
@@ -175,8 +166,8 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// What a version would have done otherwise while it ran beside the one in use; the most
-    /// rows first.
+    /// The version of a plugin that runs beside the one in use, and what it would have done
+    /// otherwise, the most rows first. As of one moment.
     ///
     /// # Errors
     /// If the database cannot be asked.
@@ -184,8 +175,18 @@ impl Store {
         &self,
         pipeline: &str,
         name: &str,
-        digest: &str,
-    ) -> Result<Vec<Differs>, StoreError> {
+    ) -> Result<Option<(Known, Vec<Differs>)>, StoreError> {
+        let mut snapshot = self
+            .pool
+            .begin_with("begin isolation level repeatable read read only")
+            .await?;
+        let shadow = versions(&mut snapshot, pipeline).await?.into_iter();
+        let Some(shadow) = shadow
+            .filter(|known| known.name == name)
+            .find(|known| known.state == State::Shadow)
+        else {
+            return Ok(None);
+        };
         let rows = sqlx::query(
             "select d.is_now, d.would_be, d.rows, d.sample
              from forebay.plugin_difference d join forebay.pipeline p on p.id = d.pipeline
@@ -193,8 +194,8 @@ impl Store {
         )
         .bind(pipeline)
         .bind(name)
-        .bind(digest)
-        .fetch_all(&self.pool)
+        .bind(&shadow.digest)
+        .fetch_all(&mut *snapshot)
         .await?;
         let differs = |row: &PgRow| {
             Ok(Differs {
@@ -204,10 +205,8 @@ impl Store {
                 sample: row.try_get(3)?,
             })
         };
-        Ok(rows
-            .iter()
-            .map(differs)
-            .collect::<Result<_, sqlx::Error>>()?)
+        let differences: Result<_, sqlx::Error> = rows.iter().map(differs).collect();
+        Ok(Some((shadow, differences?)))
     }
 
     /// Asks for a version to be used: a shadow, or one that is barred. Whether it is one.
@@ -269,6 +268,22 @@ impl Store {
         .await?;
         Ok(())
     }
+}
+
+async fn versions(
+    connection: &mut PgConnection,
+    pipeline: &str,
+) -> Result<Vec<Known>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select v.name, v.version, v.digest, v.state, v.message,
+             to_char(v.since at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), v.promote, v.rows_compared
+         from forebay.plugin_version v join forebay.pipeline p on p.id = v.pipeline
+         where p.name = $1 order by v.name, v.since desc, v.digest",
+    )
+    .bind(pipeline)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(known).collect()
 }
 
 fn known(row: &PgRow) -> Result<Known, sqlx::Error> {

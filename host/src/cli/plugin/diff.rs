@@ -51,14 +51,17 @@ impl Diff {
         let store = &database.store;
         store.migrate().await?;
         let mut found = Vec::new();
-        for (pipeline, known) in self
+        for (pipeline, _) in self
             .which
             .versions(config, database, &[State::Shadow])
             .await?
         {
-            let differences = store
-                .plugin_differences(&pipeline, &known.name, &known.digest)
+            let shadow = store
+                .plugin_differences(&pipeline, &self.which.name)
                 .await?;
+            let Some((known, differences)) = shadow else {
+                continue;
+            };
             found.push(Difference {
                 pipeline,
                 name: known.name,
