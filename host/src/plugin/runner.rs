@@ -19,6 +19,7 @@ use super::fault::Fault;
 use super::instance::{Instance, queue};
 use super::limits::MAX_MESSAGE;
 use super::text::cut;
+use crate::metrics::PluginMeter;
 use crate::row::{Batch, Embeddings, Failure, PluginId, Schema};
 
 /// What becomes of a row that failed.
@@ -73,6 +74,7 @@ pub struct Runner {
 /// The place of a plugin in a runner.
 struct Seat {
     instance: Option<Instance>,
+    meter: PluginMeter,
     /// Indices of the columns it reads.
     columns: Vec<usize>,
 }
@@ -81,6 +83,7 @@ impl Runner {
     pub(super) fn new(chain: &Arc<Chain>, schema: &Arc<Schema>) -> Self {
         let seat = |link: &Link| Seat {
             instance: None,
+            meter: PluginMeter::new(link.plugin.id()),
             columns: match link.plugin.reads() {
                 Some(reads) => reads
                     .iter()
@@ -204,6 +207,7 @@ impl Call<'_> {
         match settled {
             Ok(settled) => {
                 self.stats.rows += settled.len() as u64;
+                self.seat.meter.settled(settled.len() as u64);
                 Ok(settled)
             }
             Err(message) => Err(Broken {
@@ -223,6 +227,7 @@ impl Call<'_> {
             self.probe(|it| it.decide(failures))
         })?;
         self.stats.rows += decisions.len() as u64;
+        self.seat.meter.settled(decisions.len() as u64);
         Ok(decisions)
     }
 
@@ -250,7 +255,9 @@ impl Call<'_> {
         });
         self.stats.calls += 1;
         self.stats.failed_calls += u64::from(result.is_err());
-        self.stats.time += began.elapsed();
+        let took = began.elapsed();
+        self.stats.time += took;
+        self.seat.meter.called(took, result.is_err());
         result
     }
 }
