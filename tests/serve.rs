@@ -12,7 +12,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forebay::demo::dataset::Dataset;
 use forebay::demo::embedding_server;
@@ -22,6 +22,9 @@ use serde_json::Value;
 use support::{Home, Host, Recruit};
 
 const EVERY_SECOND: &str = "schedule = \"* * * * * ?\"";
+
+/// Raised when a run is over and everything about it is noted.
+const SUCCEEDED: &str = "forebay_runs_total{pipeline=\"recruit\",status=\"succeeded\"}";
 
 /// A host that serves, and where it answers.
 struct Serving {
@@ -76,6 +79,15 @@ impl Serving {
         value.parse().unwrap()
     }
 
+    /// Waits until a series is at least at this value, for at most half a minute.
+    #[track_caller]
+    fn until_metric(&self, series: &str, value: f64) {
+        let end = Instant::now() + Duration::from_secs(30);
+        while self.metric(series) < value {
+            assert!(Instant::now() < end, "{series} does not become {value}");
+        }
+    }
+
     /// Waits for this line of the log, `times` times.
     fn until(&mut self, text: &str, times: usize) {
         for _ in 0..times {
@@ -126,9 +138,8 @@ async fn a_pipeline_without_a_schedule_runs_once_and_is_told_of() {
         0.0
     );
     // The last figure of a run: from then on nothing changes any more.
-    let succeeded = "forebay_runs_total{pipeline=\"recruit\",status=\"succeeded\"}";
-    while serving.metric(succeeded) == 0.0 {}
-    assert_eq!(serving.metric(succeeded), 1.0);
+    serving.until_metric(SUCCEEDED, 1.0);
+    assert_eq!(serving.metric(SUCCEEDED), 1.0);
 
     let (status, mut health) = serving.health();
     assert_eq!((status, &health["status"]), (200, &"ok".into()));
@@ -141,7 +152,22 @@ async fn a_pipeline_without_a_schedule_runs_once_and_is_told_of() {
     assert!(!pipeline["last_success"].is_null());
     pipeline["last_success"] = "time".into();
     pipeline["last_run"]["rows"] = "rows".into();
-    assert_snapshot!(serde_json::to_string_pretty(pipeline).unwrap(), @"");
+    assert_snapshot!(serde_json::to_string_pretty(pipeline).unwrap(), @r#"
+    {
+      "name": "recruit",
+      "state": "idle",
+      "next": null,
+      "last_success": "time",
+      "last_run": {
+        "run_id": "id",
+        "status": "succeeded",
+        "message": null,
+        "ended": "time",
+        "seconds": "seconds",
+        "rows": "rows"
+      }
+    }
+    "#);
     serving.stop();
 }
 
@@ -149,17 +175,46 @@ async fn a_pipeline_without_a_schedule_runs_once_and_is_told_of() {
 async fn metrics_have_names_types_and_help() {
     let recruit = Recruit::new().await;
     let mut serving = Serving::start(&recruit.home);
-    serving.until("run ended", 1);
+    serving.until_metric(SUCCEEDED, 1.0);
     let (_, text) = serving.get("/metrics");
     let mut families: Vec<&str> = text.lines().filter(|line| line.starts_with("# ")).collect();
     families.sort_unstable();
-    assert_snapshot!(families.join("\n"), @"");
+    assert_snapshot!(families.join("\n"), @r#"
+    # HELP forebay_build_info The version of this host.
+    # HELP forebay_chunks_total Chunks committed.
+    # HELP forebay_last_success_timestamp_seconds When a run of the pipeline last came to its end, as seconds since 1970.
+    # HELP forebay_pipeline_running Whether the pipeline is running.
+    # HELP forebay_plugin_call_duration_seconds Duration of plugin calls, with copying arguments in and answers out.
+    # HELP forebay_plugin_failed_calls_total Plugin calls that trapped, took too long or answered wrongly.
+    # HELP forebay_plugin_rows_total Rows settled by a plugin, once for each of its roles.
+    # HELP forebay_received_bytes_total Encoded rows of committed chunks.
+    # HELP forebay_remaining_rows Rows of the dataset that the run has not committed yet, where the source knows how many there are.
+    # HELP forebay_rows_total Rows committed, by what became of them.
+    # HELP forebay_run_duration_seconds Duration of ended runs, by how they ended.
+    # HELP forebay_runs_total Ended runs, by how they ended.
+    # HELP forebay_skipped_times_total Scheduled times that came while the pipeline was still running.
+    # HELP forebay_stage_duration_seconds Duration of a chunk's stages. Stages of different chunks run side by side.
+    # TYPE forebay_build_info gauge
+    # TYPE forebay_chunks_total counter
+    # TYPE forebay_last_success_timestamp_seconds gauge
+    # TYPE forebay_pipeline_running gauge
+    # TYPE forebay_plugin_call_duration_seconds histogram
+    # TYPE forebay_plugin_failed_calls_total counter
+    # TYPE forebay_plugin_rows_total counter
+    # TYPE forebay_received_bytes_total counter
+    # TYPE forebay_remaining_rows gauge
+    # TYPE forebay_rows_total counter
+    # TYPE forebay_run_duration_seconds histogram
+    # TYPE forebay_runs_total counter
+    # TYPE forebay_skipped_times_total counter
+    # TYPE forebay_stage_duration_seconds histogram
+    "#);
     let plugin = "forebay_plugin_rows_total{plugin=\"recruit-rules\",digest=\"";
     assert_eq!(text.matches(plugin).count(), 1, "{text}");
 
     assert_eq!(serving.get("/metrics?name=x").0, 200);
-    assert_snapshot!(format!("{:?}", serving.get("/")), @"");
-    assert_snapshot!(format!("{:?}", serving.ask("POST /metrics HTTP/1.1\r\ncontent-length: 0\r\n\r\n")), @"");
+    assert_snapshot!(format!("{:?}", serving.get("/")), @r#"(404, "there are /metrics and /health\n")"#);
+    assert_snapshot!(format!("{:?}", serving.ask("POST /metrics HTTP/1.1\r\ncontent-length: 0\r\n\r\n")), @r#"(405, "only GET\n")"#);
     let (status, body) = serving.ask("HEAD /health HTTP/1.1\r\n\r\n");
     assert_eq!((status, body.as_str()), (200, ""));
     serving.stop();
@@ -193,17 +248,10 @@ async fn pipelines_run_at_their_times_and_one_that_fails_hinders_no_other() {
     recruit.home.configure(&pipelines);
     let mut serving = Serving::start(&recruit.home);
     serving.until("as things are, it will fail", 1);
-    let mut seen = [0; 3];
-    while seen.iter().any(|times| *times < 2) {
-        let line = serving.host.next_line().expect("the host ended");
-        for (seen, text) in seen.iter_mut().zip([
-            "status=\"succeeded\" next=",
-            "misfit",
-            "gave up after 100ms: source",
-        ]) {
-            *seen += usize::from(line.contains(text));
-        }
-    }
+    let failed = |name| format!("forebay_runs_total{{pipeline=\"{name}\",status=\"failed\"}}");
+    serving.until_metric(SUCCEEDED, 2.0);
+    serving.until_metric(&failed("misfit"), 2.0);
+    serving.until_metric(&failed("away"), 2.0);
     let (status, health) = serving.health();
     assert_eq!((status, &health["status"]), (200, &"failing".into()));
     let pipelines = health["pipelines"].as_array().unwrap();
@@ -218,17 +266,16 @@ async fn pipelines_run_at_their_times_and_one_that_fails_hinders_no_other() {
         })
         .collect();
     insta::with_settings!({filters => vec![(r"127\.0\.0\.1:\d+", "[address]")]}, {
-        assert_snapshot!(shown.join("\n"), @"");
+        assert_snapshot!(shown.join("\n"), @r#"
+        "away": "failed", "gave up after 100ms: source http://[address] is away: The service is currently unavailable: tcp connect error"
+        "misfit": "failed", "nowhere: no such table\n  hint: create it, or name it with its schema"
+        "recruit": "succeeded", null
+        "yearly": null, null
+        "#);
     });
-    let runs = |pipeline: &str, status: &str| {
-        let series = format!("forebay_runs_total{{pipeline=\"{pipeline}\",status=\"{status}\"}}");
-        serving.metric(&series)
-    };
-    assert!(runs("recruit", "succeeded") >= 2.0 && runs("misfit", "failed") >= 1.0);
-    assert_eq!(
-        (runs("recruit", "failed"), runs("yearly", "failed")),
-        (0.0, 0.0)
-    );
+    for pipeline in ["recruit", "yearly"] {
+        assert_eq!(serving.metric(&failed(pipeline)), 0.0, "{pipeline}");
+    }
     assert!(serving.metric("forebay_last_success_timestamp_seconds{pipeline=\"recruit\"}") > 1e9);
     assert!(serving.metric("forebay_next_run_timestamp_seconds{pipeline=\"yearly\"}") > 1e9);
     serving.stop();
@@ -261,7 +308,7 @@ async fn a_pipeline_never_overlaps_itself() {
     );
     let skipped = "forebay_skipped_times_total{pipeline=\"recruit\"}";
     // One more, though it is not logged again.
-    while serving.metric(skipped) < 2.0 {}
+    serving.until_metric(skipped, 2.0);
     assert_eq!(database.number("select count(*) from forebay.run").await, 1);
     held.rollback().await.unwrap();
     serving.until("times were skipped, since it was still running", 1);
@@ -319,7 +366,8 @@ async fn what_is_away_at_the_start_is_waited_for_longer_than_a_run_would() {
     let dataset = Arc::new(Dataset::new(500, 8).unwrap());
     let _source = embedding_server::start(Arc::clone(&dataset), source).unwrap();
     serving.until("run ended", 1);
-    while serving.health().1["status"] != "ok" {}
+    serving.until_metric(SUCCEEDED, 1.0);
+    assert_eq!(serving.health().1["status"], "ok");
     let log = serving.stop();
     assert!(log.contains("status=\"succeeded\" rows=500"), "{log}");
 }
