@@ -247,7 +247,7 @@ async fn pipelines_run_at_their_times_and_one_that_fails_hinders_no_other() {
     );
     recruit.home.configure(&pipelines);
     let mut serving = Serving::start(&recruit.home);
-    serving.until("as things are, it will fail", 1);
+    serving.until("with its schema pipeline=\"yearly\"", 1);
     let failed = |name| format!("forebay_runs_total{{pipeline=\"{name}\",status=\"failed\"}}");
     serving.until_metric(SUCCEEDED, 2.0);
     serving.until_metric(&failed("misfit"), 2.0);
@@ -258,19 +258,17 @@ async fn pipelines_run_at_their_times_and_one_that_fails_hinders_no_other() {
     let shown: Vec<String> = pipelines
         .iter()
         .map(|pipeline| {
-            let last = &pipeline["last_run"];
-            format!(
-                "{}: {}, {}",
-                pipeline["name"], last["status"], last["message"]
-            )
+            let (name, last) = (&pipeline["name"], &pipeline["last_run"]);
+            let (status, message) = (&last["status"], &last["message"]);
+            format!("{name}: {status}, {message}, {}", pipeline["problem"])
         })
         .collect();
     insta::with_settings!({filters => vec![(r"127\.0\.0\.1:\d+", "[address]")]}, {
         assert_snapshot!(shown.join("\n"), @r#"
-        "away": "failed", "gave up after 100ms: source http://[address] is away: The service is currently unavailable: tcp connect error"
-        "misfit": "failed", "nowhere: no such table\n  hint: create it, or name it with its schema"
-        "recruit": "succeeded", null
-        "yearly": null, null
+        "away": "failed", "gave up after 100ms: source http://[address] is away: The service is currently unavailable: tcp connect error", null
+        "misfit": "failed", "nowhere: no such table\n  hint: create it, or name it with its schema", null
+        "recruit": "succeeded", null, null
+        "yearly": null, null, "nowhere: no such table\n  hint: create it, or name it with its schema"
         "#);
     });
     for pipeline in ["recruit", "yearly"] {

@@ -82,6 +82,39 @@ pub struct Plugins {
     pub memory: usize,
     /// Wall-clock time of one call.
     pub deadline: Duration,
+    /// When a new version goes back to the last good one.
+    pub canary: Canary,
+    /// Which new versions first run without effect.
+    pub shadow: Option<Shadow>,
+}
+
+/// When a new version of a plugin goes back to the last good one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Canary {
+    /// In its first so many chunks.
+    pub chunks: u32,
+    /// When it fails on more than this share of the rows.
+    pub faults: f64,
+}
+
+/// New versions that run beside the one in use, without effect.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shadow {
+    /// Of these plugins.
+    pub plugins: Vec<String>,
+    /// Rows after which one is promoted by itself; `None` for never.
+    pub promote_after: Option<u64>,
+    /// Share of rows that may come out otherwise for that.
+    pub differences: f64,
+}
+
+impl Plugins {
+    /// Whether new versions of this plugin first run without effect.
+    #[must_use]
+    pub fn is_shadowed(&self, name: &str) -> bool {
+        let shadow = self.shadow.as_ref();
+        shadow.is_some_and(|shadow| shadow.plugins.iter().any(|plugin| plugin == name))
+    }
 }
 
 /// What bounds memory. Sizes in bytes.

@@ -11,6 +11,7 @@ pub mod plugin;
 pub mod policy;
 pub mod prepare;
 pub mod report;
+pub mod rollout;
 pub mod row;
 pub mod source;
 pub mod store;

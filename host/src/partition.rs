@@ -23,6 +23,7 @@ use crate::{
     policy::{Halted, Settler},
     prepare::{Prepared, Received, Times},
     retry::Patience,
+    rollout::Rollout,
     source::{Chunks, Source},
     store::{
         Committed, Store, Writer,
@@ -44,6 +45,7 @@ pub(crate) struct Partition {
     pub config: config::Pipeline,
     pub targets: Arc<Targets>,
     pub workers: Arc<Workers>,
+    pub rollout: Arc<Rollout>,
     pub run: Run,
     pub checkpoint: Checkpoint,
     pub room: Arc<Semaphore>,
@@ -168,6 +170,7 @@ impl Partition {
                 .map_err(|_| PipelineError::Broken(WorkerGone.to_string()))??;
             fault::point!("chunk.prepared");
             let committed = writer.commit(&mut prepared, &settler).await?;
+            self.rollout.tried(&prepared.trials);
             self.account(&committed, &prepared, tally);
             patience.progress();
         }
@@ -195,6 +198,7 @@ impl Partition {
             position = prepared.position,
             rows = totals.rows.received,
             dead_letters = totals.rows.dead_lettered,
+            plugins = ?prepared.times.plugins,
             writing = ?totals.writing,
             "chunk committed"
         );
@@ -210,6 +214,7 @@ impl Partition {
         let intake = intake(
             chunks,
             Arc::clone(&self.workers),
+            Arc::clone(&self.rollout),
             Arc::clone(&self.room),
             self.in_flight,
             self.stop.clone(),
@@ -238,6 +243,7 @@ enum Intake {
 async fn intake(
     mut chunks: Chunks,
     workers: Arc<Workers>,
+    rollout: Arc<Rollout>,
     room: Arc<Semaphore>,
     in_flight: usize,
     stop: CancellationToken,
@@ -269,6 +275,7 @@ async fn intake(
                         chunk,
                         bytes,
                         permit,
+                        chain: rollout.chain(),
                     })
                     .map(|in_preparation| Intake::Chunk(in_preparation, receiving))
                     .map_err(|gone| PipelineError::Broken(gone.to_string()))

@@ -57,7 +57,7 @@ pub async fn serve(
             board: Arc::clone(board),
             stop: stop.clone(),
         };
-        let span = tracing::info_span!("pipeline", name = config.name);
+        let span = tracing::info_span!("serve", pipeline = config.name);
         tasks.spawn(kept.keep().instrument(span));
     }
     let result = tokio::select! {
@@ -178,6 +178,7 @@ impl Kept {
         };
         if let Err(error) = prepared {
             tracing::error!(%error, "as things are, it will fail");
+            self.board.problem(self.name(), error.to_string());
         }
     }
 

@@ -36,6 +36,7 @@ impl Run {
         };
         let result = async {
             let host = session::host(&config, &database).await?;
+            let _watching = host.plugins.watch(&host.store);
             run(&host, &chosen, &stop).await
         }
         .await;

@@ -40,7 +40,10 @@ impl Serve {
             () = stop.cancelled() => return Ok(Exit::Done),
         };
         let (database, host) = opened;
-        let served = serve::serve(&host, &chosen, &board, &stop).await;
+        let served = {
+            let _watching = host.plugins.watch(&host.store);
+            serve::serve(&host, &chosen, &board, &stop).await
+        };
         database.close().await?;
         served?;
         tracing::info!("stopped");

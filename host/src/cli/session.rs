@@ -12,8 +12,9 @@ use crate::{
     config::{Config, DatabaseUrl, database_url_from_environment},
     embedded::{self, Embedded},
     pipeline::{Host, PipelineError},
-    plugin::{Engine, Limits, Plugin},
+    plugin::{Directory, Engine, Limits},
     retry::Patience,
+    rollout::Living,
     store::Store,
 };
 
@@ -134,40 +135,42 @@ fn plugin_cache() -> Option<PathBuf> {
     dirs::cache_dir().map(|cache| cache.join("forebay").join("plugins"))
 }
 
-/// Loads every plugin of the directory.
-fn load_plugins(config: &Config) -> anyhow::Result<Vec<Arc<Plugin>>> {
+/// Loads every plugin of the directory. A file that is no good is an error, unless a copy of
+/// its last good version was kept.
+fn load_plugins(config: &Config) -> anyhow::Result<Arc<Living>> {
     let limits = Limits {
         memory: config.plugins.memory,
         deadline: config.plugins.deadline,
     };
     let engine = Engine::new(limits, plugin_cache())?;
-    let directory = &config.plugins.directory;
-    if !directory.is_dir() {
-        let wants_none = config
-            .pipelines
-            .iter()
-            .all(|pipeline| pipeline.plugins.as_ref().is_some_and(Vec::is_empty));
-        if wants_none {
-            return Ok(Vec::new());
-        }
+    let path = &config.plugins.directory;
+    let wants_none = config
+        .pipelines
+        .iter()
+        .all(|pipeline| pipeline.plugins.as_ref().is_some_and(Vec::is_empty));
+    if !path.is_dir() && !wants_none {
         let hint = "create it, name another with plugins.directory, or write `plugins = []` in the pipelines";
         return Err(UsageError(format!(
             "no plugin directory {}\n  hint: {hint}",
-            directory.display()
+            path.display()
         ))
         .into());
     }
-    let (mut plugins, mut broken) = (Vec::new(), Vec::new());
-    for loaded in engine.load_directory(directory)? {
-        match loaded {
-            Ok(plugin) => plugins.push(plugin),
-            Err(error) => broken.push(error.to_string()),
+    let kept = config.directory.join(".forebay").join("plugins");
+    let directory = Directory::open(engine, path, &kept, Box::new(|_plugin| Ok(())))?;
+    let mut broken = Vec::new();
+    for refused in directory.refused() {
+        if directory.kept(&refused.name).is_some() {
+            let (plugin, error) = (refused.name, refused.error);
+            tracing::error!(plugin, %error, "a file is not taken up; the copy of the last good version is used");
+        } else {
+            broken.push(refused.error.to_string());
         }
     }
     if !broken.is_empty() {
         return Err(UsageError(broken.join("\n")).into());
     }
-    Ok(plugins)
+    Ok(Living::new(directory))
 }
 
 /// Everything a pipeline needs, with the database migrated.
@@ -181,6 +184,6 @@ pub(super) async fn host(config: &Arc<Config>, database: &Database) -> anyhow::R
     Ok(Host {
         config: Arc::clone(config),
         store: database.store.clone(),
-        plugins: Arc::new(plugins),
+        plugins,
     })
 }

@@ -7,7 +7,8 @@ use serde_json::Value;
 use toml::de::DeTable;
 
 use super::{
-    Config, ConfigError, DatabaseUrl, Limits, Notify, Pipeline, Plugins, Serve, Source,
+    Canary, Config, ConfigError, DatabaseUrl, Limits, Notify, Pipeline, Plugins, Serve, Shadow,
+    Source,
     file::File,
     problems::{Problem, Problems, line_of},
     schema,
@@ -373,6 +374,15 @@ fn build(path: &Path, file: File) -> Config {
             directory: directory.join(file.plugins.directory.as_deref().unwrap_or("plugins")),
             memory: size(file.plugins.limits.memory, 64 << 20),
             deadline: duration(file.plugins.limits.deadline, Duration::from_millis(500)),
+            canary: Canary {
+                chunks: file.plugins.canary.chunks.unwrap_or(20),
+                faults: file.plugins.canary.faults.unwrap_or(0.05),
+            },
+            shadow: file.plugins.shadow.map(|raw| Shadow {
+                plugins: raw.plugins,
+                promote_after: raw.promote_after,
+                differences: raw.differences.unwrap_or_default(),
+            }),
         },
         limits: Limits {
             row: size(file.limits.row, default.row),

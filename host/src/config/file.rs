@@ -45,6 +45,36 @@ pub(super) struct Plugins {
     /// What one instance may use.
     #[serde(default)]
     pub limits: PluginLimits,
+    /// When a new version goes back to the last good one by itself.
+    #[serde(default)]
+    pub canary: Canary,
+    /// New versions that first run beside the one in use, without effect.
+    pub shadow: Option<Shadow>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Canary {
+    /// Chunks in which a new version has to prove itself. Default: 20.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub chunks: Option<u32>,
+    /// Share of rows, 0 to 1, on which it may trap, miss its deadline or otherwise fail. Default: 0.05.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub faults: Option<f64>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Shadow {
+    /// Names of the plugins whose new versions wait for `forebay plugin promote`.
+    #[schemars(length(min = 1))]
+    pub plugins: Vec<String>,
+    /// Rows after which a new version is promoted by itself. Left out: never.
+    #[schemars(range(min = 1))]
+    pub promote_after: Option<u64>,
+    /// Share of rows, 0 to 1, that may come out otherwise for that. Default: 0.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub differences: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -44,6 +44,11 @@ fn the_least_gets_defaults() {
     assert_eq!(config.plugins.directory, Path::new("conf/plugins"));
     assert_eq!(config.plugins.memory, 64 << 20);
     assert_eq!(config.plugins.deadline, Duration::from_millis(500));
+    assert_eq!(
+        (config.plugins.canary.chunks, config.plugins.canary.faults),
+        (20, 0.05)
+    );
+    assert_eq!(config.plugins.shadow, None);
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.give_up_after, Duration::from_secs(300));
     let [pipeline] = config.pipelines.as_slice() else {
@@ -64,6 +69,8 @@ url = "postgres://me:${PASSWORD}@db.example/jobs"
 [plugins]
 directory = "/opt/plugins"
 limits = { memory = "32MiB", deadline = "2s" }
+canary = { chunks = 5, faults = 0.5 }
+shadow = { plugins = ["one"], promote_after = 1000, differences = 0.25 }
 [limits]
 row = "2MiB"
 chunk = "8MiB"
@@ -94,6 +101,19 @@ tables = ["t"]
     assert_eq!(
         (config.plugins.memory, config.plugins.deadline),
         (32 << 20, Duration::from_secs(2))
+    );
+    assert_eq!(
+        config.plugins.canary,
+        Canary {
+            chunks: 5,
+            faults: 0.5
+        }
+    );
+    assert!(config.plugins.is_shadowed("one") && !config.plugins.is_shadowed("two"));
+    let shadow = config.plugins.shadow.unwrap();
+    assert_eq!(
+        (shadow.promote_after, shadow.differences),
+        (Some(1_000), 0.25)
     );
     assert_eq!(
         config.limits,
@@ -398,10 +418,17 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     pipelines.*.source.grpc
     pipelines.*.tables
     plugins
+    plugins.canary
+    plugins.canary.chunks
+    plugins.canary.faults
     plugins.directory
     plugins.limits
     plugins.limits.deadline
     plugins.limits.memory
+    plugins.shadow
+    plugins.shadow.differences
+    plugins.shadow.plugins
+    plugins.shadow.promote_after
     retry
     retry.give_up_after
     serve

@@ -191,7 +191,7 @@ fn does_not_start(fault: &Fault) -> Wrong {
     )
 }
 
-fn wasm_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn wasm_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in directory.read_dir()? {
         let path = entry?.path();
@@ -291,6 +291,15 @@ fn checked(
         }
     }
     Ok((name, cut(version, MAX_CODE), reads))
+}
+
+/// SHA-256 of a file, in lower-case hexadecimal.
+pub(super) fn digest_of(path: &Path) -> io::Result<String> {
+    let metadata = path.metadata()?;
+    if !metadata.is_file() || metadata.len() > MAX_FILE {
+        return Err(io::Error::other("not a file of a plugin's size"));
+    }
+    Ok(hex(&Sha256::digest(std::fs::read(path)?)))
 }
 
 fn hex(bytes: &[u8]) -> String {

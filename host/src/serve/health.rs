@@ -38,6 +38,9 @@ struct Pipeline {
     state: State,
     next: Option<String>,
     last_success: Option<String>,
+    /// Why the next run will fail, as far as was seen without running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
     last_run: Option<LastRun>,
 }
 
@@ -79,6 +82,7 @@ impl Board {
             state: State::Idle,
             next: None,
             last_success: None,
+            problem: None,
             last_run: None,
         };
         Self(Mutex::new(Host {
@@ -119,8 +123,15 @@ impl Board {
         self.change(name, |pipeline| pipeline.last_success = Some(shown(time)));
     }
 
+    pub(super) fn problem(&self, name: &str, problem: String) {
+        self.change(name, |pipeline| pipeline.problem = Some(problem));
+    }
+
     pub(super) fn running(&self, name: &str) {
-        self.change(name, |pipeline| pipeline.state = State::Running);
+        self.change(name, |pipeline| {
+            pipeline.state = State::Running;
+            pipeline.problem = None;
+        });
     }
 
     pub(super) fn ended(&self, name: &str, run: LastRun) {
@@ -146,9 +157,9 @@ impl Board {
 }
 
 impl Pipeline {
-    /// Stays so while it is tried again.
+    /// Stays so while it is tried again, until that has succeeded.
     fn failing(&self) -> bool {
         let last = self.last_run.as_ref().map(|run| run.status);
-        self.state == State::Failed || matches!(last, Some(Status::Failed | Status::Halted))
+        self.problem.is_some() || matches!(last, Some(Status::Failed | Status::Halted))
     }
 }

@@ -72,9 +72,9 @@ fn is_numbered(part: &str) -> bool {
 }
 
 impl Schedule {
-    /// The first time after this one; `None` when there are no more. An hour that daylight
-    /// saving time leaves out is made up for when it is over, one that it repeats counts once,
-    /// except for schedules that run every hour or more often.
+    /// The first time after this one; `None` when there are no more. Where daylight saving time
+    /// leaves an hour out, a fixed time in it comes right after it; in an hour that it repeats, a
+    /// fixed time comes once. Times with `*` or `/` follow the clock as it shows.
     #[must_use]
     pub fn after(&self, time: DateTime<Local>) -> Option<DateTime<Local>> {
         self.0.find_next_occurrence(&time, false).ok()

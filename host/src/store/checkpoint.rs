@@ -5,7 +5,6 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::{Store, StoreError};
-use crate::row::PluginId;
 
 /// Rows by what became of them. `received` is always the sum of the others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -233,30 +232,6 @@ impl Store {
         .bind(epochs)
         .execute(&self.pool)
         .await?;
-        Ok(())
-    }
-
-    /// Notes which versions of its plugins a pipeline uses from now on.
-    ///
-    /// # Errors
-    /// If the database cannot be asked.
-    pub async fn record_plugins<'p>(
-        &self,
-        pipeline: i32,
-        plugins: impl Iterator<Item = &'p PluginId>,
-    ) -> Result<(), StoreError> {
-        for plugin in plugins {
-            sqlx::query(
-                "insert into forebay.plugin_version (pipeline, name, digest, version) values ($1, $2, $3, $4)
-                 on conflict (pipeline, name, digest) do update set last_active = now()",
-            )
-            .bind(pipeline)
-            .bind(&plugin.name)
-            .bind(&plugin.digest)
-            .bind(&plugin.version)
-            .execute(&self.pool)
-            .await?;
-        }
         Ok(())
     }
 
