@@ -174,7 +174,7 @@ async fn a_pipeline_without_a_schedule_runs_once_and_is_told_of() {
 #[tokio::test]
 async fn metrics_have_names_types_and_help() {
     let recruit = Recruit::new().await;
-    let mut serving = Serving::start(&recruit.home);
+    let serving = Serving::start(&recruit.home);
     serving.until_metric(SUCCEEDED, 1.0);
     let (_, text) = serving.get("/metrics");
     let mut families: Vec<&str> = text.lines().filter(|line| line.starts_with("# ")).collect();

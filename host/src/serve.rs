@@ -103,7 +103,6 @@ struct Ended {
 
 impl Kept {
     async fn keep(self) {
-        metrics::known(self.name());
         self.recall_last_success().await;
         match self.config.schedule.clone() {
             Some(schedule) => self.on_schedule(&schedule).await,

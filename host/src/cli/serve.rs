@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use super::{Exit, Global, run, session, stop};
 use crate::{
-    config::Config,
+    config::{self, Config},
     metrics,
     pipeline::{Host, PipelineError},
     serve::{self, endpoint::Endpoint, health::Board},
@@ -32,7 +32,7 @@ impl Serve {
         let board = Arc::new(Board::new(names));
         let listen = self.listen.or(config.serve.listen);
         let _endpoint = match listen {
-            Some(address) => Some(start_endpoint(address, &board).await?),
+            Some(address) => Some(start_endpoint(address, &chosen, &board).await?),
             None => None,
         };
         let opened = tokio::select! {
@@ -76,9 +76,16 @@ fn is_away(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(PipelineError::GaveUp { .. }))
 }
 
-async fn start_endpoint(address: SocketAddr, board: &Arc<Board>) -> anyhow::Result<Endpoint> {
-    let metrics = metrics::install()?;
-    let endpoint = Endpoint::start(address, metrics, Arc::clone(board))
+async fn start_endpoint(
+    address: SocketAddr,
+    pipelines: &[config::Pipeline],
+    board: &Arc<Board>,
+) -> anyhow::Result<Endpoint> {
+    let handle = metrics::install()?;
+    for pipeline in pipelines {
+        metrics::known(&pipeline.name);
+    }
+    let endpoint = Endpoint::start(address, handle, Arc::clone(board))
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
     let url = format!("http://{}", endpoint.address());
