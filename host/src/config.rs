@@ -12,11 +12,17 @@ mod problems;
 use std::{
     collections::BTreeMap,
     fmt,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 pub use problems::{ConfigError, Problem};
+
+use crate::serve::schedule::Schedule;
+
+/// Of this host.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
@@ -31,6 +37,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long to try again without progress before a pipeline fails.
     pub give_up_after: Duration,
+    /// What `forebay serve` answers.
+    pub serve: Serve,
     /// In name order.
     pub pipelines: Vec<Pipeline>,
 }
@@ -132,6 +140,13 @@ impl Default for Limits {
     }
 }
 
+/// What `forebay serve` answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Serve {
+    /// Where `/metrics` and `/health` are; `None` for nowhere.
+    pub listen: Option<SocketAddr>,
+}
+
 /// One dataset's way into its tables.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
@@ -147,6 +162,8 @@ pub struct Pipeline {
     pub rename: BTreeMap<String, String>,
     /// Whom to tell when a run has changed rows.
     pub notify: Option<Notify>,
+    /// When `forebay serve` runs it; `None` for once when it starts.
+    pub schedule: Option<Schedule>,
     /// By plugin.
     pub settings: BTreeMap<String, Vec<(String, String)>>,
 }

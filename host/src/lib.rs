@@ -17,8 +17,11 @@ pub mod source;
 pub mod store;
 pub mod workers;
 
+pub mod serve;
+
 pub mod config;
 mod fault;
+pub mod metrics;
 pub mod proto;
 pub mod retry;
 

@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config, fault,
+    config, fault, metrics,
     pipeline::{PipelineError, Progress},
     policy::{Halted, Settler},
     prepare::{Prepared, Received, Times},
@@ -157,6 +157,7 @@ impl Partition {
             let in_preparation = match in_preparation? {
                 Intake::Chunk(in_preparation, receiving) => {
                     tally.receiving += receiving;
+                    metrics::stage(&self.config.name, "receive", receiving);
                     in_preparation
                 }
                 Intake::Ended(how) => {
@@ -183,6 +184,7 @@ impl Partition {
     fn account(&self, committed: &Committed, prepared: &Prepared, tally: &mut Tally) {
         let totals = committed.totals();
         self.progress.add(&totals.rows);
+        metrics::committed(&self.config.name, &totals, prepared, &self.progress);
         tally.add(&Tally {
             rows: totals.rows,
             receiving: Duration::ZERO,

@@ -52,6 +52,12 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Rows still to come, where the source knows.
+    pub(crate) fn remaining(&self) -> Option<u64> {
+        let expected = self.expected.load(Ordering::Relaxed);
+        (expected > 0).then(|| expected.saturating_sub(self.rows.load(Ordering::Relaxed)))
+    }
+
     pub(crate) fn add(&self, rows: &Counts) {
         self.rows.fetch_add(rows.received, Ordering::Relaxed);
         self.dead_letters

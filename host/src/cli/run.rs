@@ -56,7 +56,7 @@ impl Run {
     }
 }
 
-fn choose(config: &Config, names: &[String]) -> anyhow::Result<Vec<config::Pipeline>> {
+pub(super) fn choose(config: &Config, names: &[String]) -> anyhow::Result<Vec<config::Pipeline>> {
     if names.is_empty() {
         return Ok(config.pipelines.clone());
     }

@@ -1,17 +1,19 @@
 //! From the text of a file to a checked [`Config`], collecting every problem on the way.
 
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{net::SocketAddr, path::Path, str::FromStr, time::Duration};
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::Value;
 use toml::de::DeTable;
 
 use super::{
-    Canary, Config, ConfigError, DatabaseUrl, Limits, Notify, Pipeline, Plugins, Shadow, Source,
+    Canary, Config, ConfigError, DatabaseUrl, Limits, Notify, Pipeline, Plugins, Serve, Shadow,
+    Source,
     file::File,
     problems::{Problem, Problems, line_of},
     schema,
 };
+use crate::serve::schedule::Schedule;
 
 /// The default of `source.chunk_rows`, and the width of everything else that is per chunk.
 const CHUNK_ROWS: u32 = 300;
@@ -139,7 +141,7 @@ struct Format {
     secret: bool,
 }
 
-const FORMATS: [Format; 4] = [
+const FORMATS: [Format; 6] = [
     Format {
         name: "byte-size",
         accepts: |text| parse_size(text).is_some(),
@@ -167,6 +169,20 @@ const FORMATS: [Format; 4] = [
         what: "a PostgreSQL URL",
         hint: "such as postgres://user@host/database; leave `url` out for an embedded server",
         secret: true,
+    },
+    Format {
+        name: "socket-address",
+        accepts: |text| SocketAddr::from_str(text).is_ok(),
+        what: "an address and a port",
+        hint: "such as 127.0.0.1:9464, or 0.0.0.0:9464 for every network",
+        secret: false,
+    },
+    Format {
+        name: "schedule",
+        accepts: |text| Schedule::from_str(text).is_ok(),
+        what: "a schedule, or has no time that ever comes",
+        hint: "such as \"0 0 2 * * ?\": second, minute, hour, day, month, day of the week by name (MON to SUN)",
+        secret: false,
     },
 ];
 
@@ -374,12 +390,19 @@ fn build(path: &Path, file: File) -> Config {
             in_flight: size(file.limits.in_flight, default.in_flight),
         },
         give_up_after: duration(file.retry.give_up_after, Duration::from_secs(300)),
+        serve: Serve {
+            listen: parsed(file.serve.listen),
+        },
         pipelines: file
             .pipelines
             .into_iter()
             .map(|(name, raw)| pipeline(name, raw))
             .collect(),
     }
+}
+
+fn parsed<T: FromStr>(text: Option<String>) -> Option<T> {
+    text.and_then(|text| text.parse().ok())
 }
 
 fn pipeline(name: String, raw: super::file::Pipeline) -> Pipeline {
@@ -397,6 +420,7 @@ fn pipeline(name: String, raw: super::file::Pipeline) -> Pipeline {
             grpc: raw.grpc,
             target: raw.target,
         }),
+        schedule: parsed(raw.schedule),
         settings: raw
             .settings
             .into_iter()

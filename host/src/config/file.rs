@@ -21,6 +21,9 @@ pub(super) struct File {
     /// What happens when the source, the database or the API server is away.
     #[serde(default)]
     pub retry: Retry,
+    /// What `forebay serve` answers.
+    #[serde(default)]
+    pub serve: Serve,
     /// The pipelines, by name.
     #[schemars(extend("minProperties" = 1))]
     pub pipelines: BTreeMap<String, Pipeline>,
@@ -107,6 +110,14 @@ pub(super) struct Retry {
     pub give_up_after: Option<String>,
 }
 
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Serve {
+    /// Address and port of `/metrics` and `/health`, such as `"127.0.0.1:9464"`. Left out: neither.
+    #[schemars(extend("format" = "socket-address"))]
+    pub listen: Option<String>,
+}
+
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pipeline {
@@ -122,6 +133,9 @@ pub(super) struct Pipeline {
     pub rename: BTreeMap<String, String>,
     /// Whom to tell when a run has changed rows.
     pub notify: Option<Notify>,
+    /// When `forebay serve` runs it, in local time, such as `"0 0 2 * * ?"`: second, minute, hour, day, month, day of the week by name. Left out: once, when it starts.
+    #[schemars(extend("format" = "schedule"))]
+    pub schedule: Option<String>,
     /// Settings of each plugin, as texts.
     #[serde(default)]
     pub settings: BTreeMap<String, BTreeMap<String, String>>,

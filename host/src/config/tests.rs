@@ -77,6 +77,8 @@ chunk = "8MiB"
 in_flight = "16MB"
 [retry]
 give_up_after = "1h 30m"
+[serve]
+listen = "[::1]:9464"
 [pipelines.b]
 source = { grpc = "unix:/run/embed.sock", dataset = "d", chunk_rows = 50 }
 plugins = ["two", "one"]
@@ -84,6 +86,7 @@ tables = ["a", "s.b"]
 rename = { text = "body" }
 notify = { grpc = "https://api.example", target = "cost: $${5}" }
 settings = { one = { low = "1" } }
+schedule = "0 0 2 * * ?"
 [pipelines.a]
 source = { grpc = "http://localhost:1", dataset = "d" }
 plugins = []
@@ -137,6 +140,9 @@ tables = ["t"]
     assert_eq!(b.rename["text"], "body");
     assert_eq!(b.notify.as_ref().unwrap().target, "cost: ${5}");
     assert_eq!(b.settings["one"], [("low".to_owned(), "1".to_owned())]);
+    assert_eq!(b.schedule, "0 0 2 * * ?".parse().ok());
+    assert_eq!(a.schedule, None);
+    assert_eq!(config.serve.listen, "[::1]:9464".parse().ok());
 }
 
 #[test]
@@ -255,7 +261,7 @@ fn one_problem_each() {
         ),
         (
             "[xyz]",
-            ":5: xyz: unknown key\n  hint: remove it; known here: database, plugins, limits, retry, pipelines",
+            ":5: xyz: unknown key\n  hint: remove it; known here: database, plugins, limits, retry, serve, pipelines",
         ),
         (
             "[pipelines.\"a/b~c\"]\nsource = { grpc = \"http://h\", dataset = \"d\" }",
@@ -268,6 +274,14 @@ fn one_problem_each() {
         (
             "notify = { grpc = \"http://a b\", target = \"t\" }",
             ":5: pipelines.p.notify.grpc: `http://a b` is not an address\n  hint: write http://host:port, https://host:port or unix:/path",
+        ),
+        (
+            "schedule = \"0 2 * * *\"",
+            ":5: pipelines.p.schedule: `0 2 * * *` is not a schedule, or has no time that ever comes\n  hint: such as \"0 0 2 * * ?\": second, minute, hour, day, month, day of the week by name (MON to SUN)",
+        ),
+        (
+            "[serve]\nlisten = \":9464\"",
+            ":6: serve.listen: `:9464` is not an address and a port\n  hint: such as 127.0.0.1:9464, or 0.0.0.0:9464 for every network",
         ),
         (
             "rename = { a = 1 }",
@@ -394,6 +408,7 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     pipelines.*.plugins
     pipelines.*.rename
     pipelines.*.rename.*
+    pipelines.*.schedule
     pipelines.*.settings
     pipelines.*.settings.*
     pipelines.*.settings.*.*
@@ -416,6 +431,8 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     plugins.shadow.promote_after
     retry
     retry.give_up_after
+    serve
+    serve.listen
     "#);
     // It is what editors validate with, so it stands alone.
     assert!(!schema.to_string().contains("\"null\""));

@@ -13,6 +13,7 @@ use super::embeddings::{Access, Lent};
 use super::fault::Fault;
 use super::instance::Instance;
 use super::runner::{Broken, Observed, PluginStats};
+use crate::metrics::PluginMeter;
 use crate::row::{Batch, Embeddings, Failure, Schema};
 
 /// How an instance is called in one of the roles that answer per row.
@@ -23,6 +24,7 @@ pub(super) struct Seat {
     pub(super) link: Arc<Link>,
     pub(super) stats: PluginStats,
     instance: Option<Instance>,
+    meter: PluginMeter,
     /// Indices of the columns it reads.
     columns: Vec<usize>,
     /// Since this was last asked for.
@@ -35,6 +37,7 @@ impl Seat {
         Self {
             link: Arc::clone(link),
             instance: None,
+            meter: PluginMeter::new(plugin.id()),
             columns: match plugin.reads() {
                 Some(reads) => reads
                     .iter()
@@ -106,6 +109,7 @@ impl Seat {
             Ok(settled) => {
                 let faults = settled.iter().filter(|answer| answer.is_err()).count();
                 self.stats.rows += settled.len() as u64;
+                self.meter.settled(settled.len() as u64);
                 self.observed.rows += settled.len() as u64;
                 self.observed.faults += faults as u64;
                 Ok(settled)
@@ -130,7 +134,10 @@ impl Seat {
         self.columns = columns;
         self.observed.failures += failures.len() as u64;
         match &decisions {
-            Ok(decisions) => self.stats.rows += decisions.len() as u64,
+            Ok(decisions) => {
+                self.stats.rows += decisions.len() as u64;
+                self.meter.settled(decisions.len() as u64);
+            }
             Err(_) => self.observed.undecided += failures.len() as u64,
         }
         decisions
@@ -160,7 +167,9 @@ impl Seat {
         });
         self.stats.calls += 1;
         self.stats.failed_calls += u64::from(result.is_err());
-        self.stats.time += began.elapsed();
+        let took = began.elapsed();
+        self.stats.time += took;
+        self.meter.called(took, result.is_err());
         result
     }
 }

@@ -290,6 +290,19 @@ impl Store {
         Ok(rows.iter().map(checkpoint_from).collect::<Result<_, _>>()?)
     }
 
+    /// When a run of a pipeline last succeeded, in seconds since 1970; `None` if none ever has.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn last_success(&self, pipeline: &str) -> Result<Option<i64>, StoreError> {
+        let seconds = sqlx::query_scalar(
+            "select extract(epoch from max(r.finished_at))::bigint
+             from forebay.run r join forebay.pipeline p on p.id = r.pipeline
+             where p.name = $1 and r.status = 'succeeded'",
+        );
+        Ok(seconds.bind(pipeline).fetch_one(&self.pool).await?)
+    }
+
     /// Makes the next run of a pipeline begin from the start, and fences a host that runs it
     /// now. Returns how many partitions there were.
     ///
