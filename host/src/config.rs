@@ -7,6 +7,7 @@
 
 mod check;
 mod file;
+mod plugins;
 mod problems;
 
 use std::{
@@ -17,6 +18,8 @@ use std::{
 };
 
 pub use problems::{ConfigError, Problem};
+
+use crate::plugin;
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
@@ -70,10 +73,10 @@ impl fmt::Display for DatabaseUrl {
 pub struct Plugins {
     /// Every `*.wasm` in it is loaded.
     pub directory: PathBuf,
-    /// Linear memory of one instance, in bytes.
-    pub memory: usize,
-    /// Wall-clock time of one call.
-    pub deadline: Duration,
+    /// What each instance may use.
+    pub limits: plugin::Limits,
+    /// What each may import.
+    pub permissions: plugin::Permissions,
 }
 
 /// What bounds memory. Sizes in bytes.

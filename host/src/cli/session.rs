@@ -12,7 +12,7 @@ use crate::{
     config::{Config, DatabaseUrl, database_url_from_environment},
     embedded::{self, Embedded},
     pipeline::{Host, PipelineError},
-    plugin::{Engine, Limits, Plugin},
+    plugin::{Engine, Plugin},
     retry::Patience,
     store::Store,
 };
@@ -134,13 +134,18 @@ fn plugin_cache() -> Option<PathBuf> {
     dirs::cache_dir().map(|cache| cache.join("forebay").join("plugins"))
 }
 
+/// The engine with what the configuration allows; without one, with the defaults.
+pub(super) fn engine(config: Option<&Config>) -> anyhow::Result<Arc<Engine>> {
+    let (limits, permissions) = config
+        .map(|config| (config.plugins.limits, config.plugins.permissions.clone()))
+        .unwrap_or_default();
+    let engine = Engine::with_permissions(limits, permissions, plugin_cache())?;
+    Ok(engine)
+}
+
 /// Loads every plugin of the directory.
 fn load_plugins(config: &Config) -> anyhow::Result<Vec<Arc<Plugin>>> {
-    let limits = Limits {
-        memory: config.plugins.memory,
-        deadline: config.plugins.deadline,
-    };
-    let engine = Engine::new(limits, plugin_cache())?;
+    let engine = engine(Some(config))?;
     let directory = &config.plugins.directory;
     if !directory.is_dir() {
         let wants_none = config
@@ -166,6 +171,11 @@ fn load_plugins(config: &Config) -> anyhow::Result<Vec<Arc<Plugin>>> {
     }
     if !broken.is_empty() {
         return Err(UsageError(broken.join("\n")).into());
+    }
+    for name in engine.permissions().grants.keys() {
+        if !plugins.iter().any(|plugin| plugin.id().name == *name) {
+            tracing::warn!(plugin = name, "grants for a plugin that is not there");
+        }
     }
     Ok(plugins)
 }
