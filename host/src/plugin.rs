@@ -38,6 +38,7 @@ mod load;
 mod meter;
 mod runner;
 mod sandbox;
+mod shape;
 mod text;
 mod vectors;
 mod wasi;

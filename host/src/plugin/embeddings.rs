@@ -11,6 +11,7 @@ use wasmtime::{Error, Result, bail, format_err};
 
 use super::bindings::embeddings::Host;
 use super::sandbox::State;
+use super::text::shortened;
 use super::vectors;
 use crate::row::{Embeddings, Schema, Vector};
 
@@ -75,6 +76,7 @@ impl Lent {
                 .iter()
                 .map(|e| e.name.as_str())
                 .collect();
+            let name = shortened(name, 80);
             format_err!("no embedding is named {name:?}; there are {known:?}")
         })
     }

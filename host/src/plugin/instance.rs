@@ -237,7 +237,11 @@ fn trap(store: &mut Store<State>, error: &wasmtime::Error) -> Fault {
     };
     let said = store.data_mut().journal().last_words();
     let message = match said {
-        Some(said) => format!("{said} ({what})"),
+        // However much a guest says, what happened to it is said as well.
+        Some(said) => {
+            let room = MAX_MESSAGE.saturating_sub(what.chars().count() + 3);
+            format!("{} ({what})", cut(said, room))
+        }
         None => what,
     };
     Fault {

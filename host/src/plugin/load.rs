@@ -21,6 +21,7 @@ use super::imports;
 use super::inspect::{Found, Inspection};
 use super::instance::{Instance, Prepared};
 use super::limits::{MAX_CODE, MAX_FILE, MAX_READS};
+use super::shape;
 use super::text::{cut, is_name, shortened};
 use crate::row::PluginId;
 
@@ -119,7 +120,11 @@ impl Engine {
         let was_cached = cached.is_some();
         let component = match cached {
             Some(component) => component,
-            None => self.compile(&bytes, &digest)?,
+            None => {
+                shape::check(&bytes, self.limits().instances)
+                    .map_err(|what| (what, "build it again, as a plain component".to_owned()))?;
+                self.compile(&bytes, &digest)?
+            }
         };
         let compile_time = began.elapsed();
         found.compiled = Some((compile_time, was_cached));
