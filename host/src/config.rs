@@ -7,6 +7,7 @@
 
 mod check;
 mod file;
+mod plugins;
 mod problems;
 
 use std::{
@@ -19,7 +20,7 @@ use std::{
 
 pub use problems::{ConfigError, Problem};
 
-use crate::serve::schedule::Schedule;
+use crate::{plugin, serve::schedule::Schedule};
 
 /// Of this host.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -78,10 +79,10 @@ impl fmt::Display for DatabaseUrl {
 pub struct Plugins {
     /// Every `*.wasm` in it is loaded.
     pub directory: PathBuf,
-    /// Linear memory of one instance, in bytes.
-    pub memory: usize,
-    /// Wall-clock time of one call.
-    pub deadline: Duration,
+    /// What each instance may use.
+    pub limits: plugin::Limits,
+    /// What each may import.
+    pub permissions: plugin::Permissions,
     /// When a new version goes back to the last good one.
     pub canary: Canary,
     /// Which new versions first run without effect.

@@ -12,7 +12,7 @@ use crate::{
     config::{Config, DatabaseUrl, database_url_from_environment},
     embedded::{self, Embedded},
     pipeline::{Host, PipelineError},
-    plugin::{Directory, Engine, Limits},
+    plugin::{Directory, Engine},
     retry::Patience,
     rollout::Living,
     store::Store,
@@ -135,14 +135,19 @@ fn plugin_cache() -> Option<PathBuf> {
     dirs::cache_dir().map(|cache| cache.join("forebay").join("plugins"))
 }
 
+/// The engine with what the configuration allows; without one, with the defaults.
+pub(super) fn engine(config: Option<&Config>) -> anyhow::Result<Arc<Engine>> {
+    let (limits, permissions) = config
+        .map(|config| (config.plugins.limits, config.plugins.permissions.clone()))
+        .unwrap_or_default();
+    let engine = Engine::with_permissions(limits, permissions, plugin_cache())?;
+    Ok(engine)
+}
+
 /// Loads every plugin of the directory. A file that is no good is an error, unless a copy of
 /// its last good version was kept.
 fn load_plugins(config: &Config) -> anyhow::Result<Arc<Living>> {
-    let limits = Limits {
-        memory: config.plugins.memory,
-        deadline: config.plugins.deadline,
-    };
-    let engine = Engine::new(limits, plugin_cache())?;
+    let engine = engine(Some(config))?;
     let path = &config.plugins.directory;
     let wants_none = config
         .pipelines
@@ -169,6 +174,12 @@ fn load_plugins(config: &Config) -> anyhow::Result<Arc<Living>> {
     }
     if !broken.is_empty() {
         return Err(UsageError(broken.join("\n")).into());
+    }
+    let plugins = directory.plugins();
+    for name in directory.engine().permissions().grants.keys() {
+        if !plugins.iter().any(|plugin| plugin.id().name == *name) {
+            tracing::warn!(plugin = name, "grants for a plugin that is not there");
+        }
     }
     Ok(Living::new(directory))
 }

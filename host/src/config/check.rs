@@ -10,6 +10,7 @@ use super::{
     Canary, Config, ConfigError, DatabaseUrl, Limits, Notify, Pipeline, Plugins, Serve, Shadow,
     Source,
     file::File,
+    plugins,
     problems::{Problem, Problems, line_of},
     schema,
 };
@@ -186,7 +187,7 @@ const FORMATS: [Format; 6] = [
     },
 ];
 
-fn parse_size(text: &str) -> Option<usize> {
+pub(super) fn parse_size(text: &str) -> Option<usize> {
     let size = bytesize::ByteSize::from_str(text).ok()?;
     usize::try_from(size.as_u64())
         .ok()
@@ -224,6 +225,7 @@ fn check_relations(document: &Value, problems: &mut Problems<'_>) {
             Some("a row must fit into a chunk".into()),
         );
     }
+    plugins::check_stack(document, problems);
     for (name, pipeline) in document
         .get("pipelines")
         .and_then(Value::as_object)
@@ -362,18 +364,14 @@ fn build(path: &Path, file: File) -> Config {
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    let size =
-        |text: Option<String>, default| text.as_deref().and_then(parse_size).unwrap_or(default);
-    let duration =
-        |text: Option<String>, default| text.as_deref().and_then(parse_duration).unwrap_or(default);
     let default = Limits::default();
     Config {
         directory: directory.into(),
         database: file.database.url.map(DatabaseUrl),
         plugins: Plugins {
             directory: directory.join(file.plugins.directory.as_deref().unwrap_or("plugins")),
-            memory: size(file.plugins.limits.memory, 64 << 20),
-            deadline: duration(file.plugins.limits.deadline, Duration::from_millis(500)),
+            limits: plugins::limits(file.plugins.limits),
+            permissions: plugins::permissions(file.plugins.wasi, file.plugins.grants),
             canary: Canary {
                 chunks: file.plugins.canary.chunks.unwrap_or(20),
                 faults: file.plugins.canary.faults.unwrap_or(0.05),
@@ -403,6 +401,14 @@ fn build(path: &Path, file: File) -> Config {
 
 fn parsed<T: FromStr>(text: Option<String>) -> Option<T> {
     text.and_then(|text| text.parse().ok())
+}
+
+pub(super) fn size(text: Option<String>, default: usize) -> usize {
+    text.as_deref().and_then(parse_size).unwrap_or(default)
+}
+
+pub(super) fn duration(text: Option<String>, default: Duration) -> Duration {
+    text.as_deref().and_then(parse_duration).unwrap_or(default)
 }
 
 fn pipeline(name: String, raw: super::file::Pipeline) -> Pipeline {

@@ -1,6 +1,6 @@
 //! The shape of `forebay.toml`. The comments are what an editor shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -42,7 +42,7 @@ pub(super) struct Database {
 pub(super) struct Plugins {
     /// Every `*.wasm` in it is a plugin; relative to this file. Default: `plugins`.
     pub directory: Option<String>,
-    /// What one instance may use.
+    /// What each instance may use.
     #[serde(default)]
     pub limits: PluginLimits,
     /// When a new version goes back to the last good one by itself.
@@ -50,6 +50,11 @@ pub(super) struct Plugins {
     pub canary: Canary,
     /// New versions that first run beside the one in use, without effect.
     pub shadow: Option<Shadow>,
+    /// What an import of `wasi:*` finds that is not granted: an `"empty"` world that stands still (the default), or `"refuse"`: the plugin is not loaded.
+    pub wasi: Option<Wasi>,
+    /// What is real for a plugin, by its name: `"clock"`, `"random"`, `"stdio"`. Default: nothing.
+    #[serde(default)]
+    pub grants: BTreeMap<String, BTreeSet<Grant>>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -77,6 +82,21 @@ pub(super) struct Shadow {
     pub differences: Option<f64>,
 }
 
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Wasi {
+    Empty,
+    Refuse,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Grant {
+    Clock,
+    Random,
+    Stdio,
+}
+
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PluginLimits {
@@ -86,6 +106,24 @@ pub(super) struct PluginLimits {
     /// Time of one call, such as `"500ms"` (the default).
     #[schemars(extend("format" = "time-span"))]
     pub deadline: Option<String>,
+    /// Stack of one call, `"64KiB"` to `"1MiB"`. Default: `"512KiB"`.
+    #[schemars(extend("format" = "byte-size"))]
+    pub stack: Option<String>,
+    /// Elements of all tables. Default: 1,048,576.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub table_elements: Option<u32>,
+    /// Core instances in a component, and as many tables and memories. Default: 1,000.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub instances: Option<u32>,
+    /// Calls of the host in one call. Default: 100,000.
+    #[schemars(range(min = 0, max = 4_000_000_000_u32))]
+    pub host_calls: Option<u32>,
+    /// Lines of one call that are logged; the rest is counted. Default: 100.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub log_lines: Option<u32>,
+    /// Data handed to the host in one call: its answer, and as much in all it imports. Default: `"64MiB"`.
+    #[schemars(extend("format" = "byte-size"))]
+    pub output: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -42,8 +42,8 @@ fn the_least_gets_defaults() {
     assert_eq!(config.directory, Path::new("conf"));
     assert_eq!(config.database, None);
     assert_eq!(config.plugins.directory, Path::new("conf/plugins"));
-    assert_eq!(config.plugins.memory, 64 << 20);
-    assert_eq!(config.plugins.deadline, Duration::from_millis(500));
+    assert_eq!(config.plugins.limits, plugin::Limits::default());
+    assert_eq!(config.plugins.permissions, plugin::Permissions::default());
     assert_eq!(
         (config.plugins.canary.chunks, config.plugins.canary.faults),
         (20, 0.05)
@@ -68,9 +68,21 @@ fn every_key_arrives() {
 url = "postgres://me:${PASSWORD}@db.example/jobs"
 [plugins]
 directory = "/opt/plugins"
-limits = { memory = "32MiB", deadline = "2s" }
 canary = { chunks = 5, faults = 0.5 }
 shadow = { plugins = ["one"], promote_after = 1000, differences = 0.25 }
+wasi = "refuse"
+[plugins.limits]
+memory = "32MiB"
+deadline = "2s"
+stack = "1MiB"
+table_elements = 1
+instances = 2
+host_calls = 3
+log_lines = 4
+output = "5KiB"
+[plugins.grants]
+one = ["stdio", "clock"]
+two = ["random"]
 [limits]
 row = "2MiB"
 chunk = "8MiB"
@@ -99,9 +111,26 @@ tables = ["t"]
     );
     assert_eq!(config.plugins.directory, Path::new("/opt/plugins"));
     assert_eq!(
-        (config.plugins.memory, config.plugins.deadline),
-        (32 << 20, Duration::from_secs(2))
+        config.plugins.limits,
+        plugin::Limits {
+            memory: 32 << 20,
+            deadline: Duration::from_secs(2),
+            stack: 1 << 20,
+            table_elements: 1,
+            instances: 2,
+            host_calls: 3,
+            log_lines: 4,
+            output: 5 << 10,
+        }
     );
+    let permissions = &config.plugins.permissions;
+    assert_eq!(permissions.wasi, plugin::Wasi::Refuse);
+    assert_eq!(
+        permissions.of("one"),
+        [plugin::Grant::Clock, plugin::Grant::Stdio].into()
+    );
+    assert_eq!(permissions.of("two"), [plugin::Grant::Random].into());
+    assert!(permissions.of("three").is_empty());
     assert_eq!(
         config.plugins.canary,
         Canary {
@@ -190,7 +219,7 @@ source = "http://localhost:50051"
     conf/forebay.toml:9: plugins.limits.memory: `lots` is not a size
       hint: such as "64MiB"
     conf/forebay.toml:9: plugins.limits.fuel: unknown key
-      hint: remove it; known here: memory, deadline
+      hint: remove it; known here: memory, deadline, stack, table_elements, instances, host_calls, log_lines, output
     conf/forebay.toml:12: limits.row: larger than limits.chunk
       hint: a row must fit into a chunk
     conf/forebay.toml:13: limits.in_flight: `a lot` is not a size
@@ -238,6 +267,22 @@ fn one_problem_each() {
             "[limits]\nchunk = \"1KiB\"",
             // What is left out counts with its default.
             ":5: limits.row: larger than limits.chunk\n  hint: a row must fit into a chunk",
+        ),
+        (
+            "[plugins.limits]\nstack = \"2MiB\"",
+            ":6: plugins.limits.stack: cannot be had\n  hint: from \"64KiB\" to \"1MiB\"",
+        ),
+        (
+            "[plugins.limits]\nlog_lines = -1",
+            ":6: plugins.limits.log_lines: -1 is less than the minimum of 0",
+        ),
+        (
+            "[plugins]\nwasi = \"full\"",
+            ":6: plugins.wasi: \"full\" is not one of \"empty\" or \"refuse\"",
+        ),
+        (
+            "[plugins.grants]\na = [\"clock\", \"files\"]",
+            ":6: plugins.grants.a.1: \"files\" is not one of \"clock\", \"random\" or \"stdio\"",
         ),
         (
             "[retry]\ngive_up_after = \"soon\"",
@@ -422,13 +467,22 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     plugins.canary.chunks
     plugins.canary.faults
     plugins.directory
+    plugins.grants
+    plugins.grants.*
     plugins.limits
     plugins.limits.deadline
+    plugins.limits.host_calls
+    plugins.limits.instances
+    plugins.limits.log_lines
     plugins.limits.memory
+    plugins.limits.output
+    plugins.limits.stack
+    plugins.limits.table_elements
     plugins.shadow
     plugins.shadow.differences
     plugins.shadow.plugins
     plugins.shadow.promote_after
+    plugins.wasi
     retry
     retry.give_up_after
     serve
