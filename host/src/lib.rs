@@ -19,6 +19,7 @@ pub mod workers;
 
 pub mod serve;
 
+pub mod cases;
 pub mod config;
 mod fault;
 pub mod metrics;

@@ -12,6 +12,7 @@
 //! Only these modules name wasmtime. They do not know where rows come from or go to.
 
 mod apply;
+mod ask;
 #[allow(
     clippy::all,
     clippy::pedantic,
@@ -46,9 +47,11 @@ mod trial;
 mod vectors;
 mod wasi;
 
+pub use ask::{NoAnswer, Rejection};
 pub use chain::{Chain, ChainError, Link, Member, Settings};
 pub use component::{Plugin, Roles};
 pub use directory::{Change, Directory, Examination, Refused};
+pub(crate) use engine::apart;
 pub use engine::{Engine, EngineError};
 pub use grants::{Grant, Grants, Permissions, Wasi};
 pub use imports::{Import, Standing};

@@ -1,14 +1,13 @@
 //! `forebay plugin`: everything about plugins that is done by hand.
 
 mod diff;
+mod inputs;
 mod list;
 mod promote;
+mod test;
+mod which;
 
-use super::{Exit, Global, UsageError, session};
-use crate::{
-    config::{Config, Pipeline},
-    store::ledger::{Known, State},
-};
+use super::{Exit, Global, session};
 
 /// What to do with plugins. Each is in the file of its name.
 #[derive(Debug, clap::Subcommand)]
@@ -19,6 +18,8 @@ pub(super) enum PluginCommand {
     Diff(diff::Diff),
     /// Have the version that runs beside be used, or one that is barred be tried again
     Promote(promote::Promote),
+    /// Have a plugin answer cases, in the sandbox of production
+    Test(test::Test),
 }
 
 impl PluginCommand {
@@ -27,54 +28,7 @@ impl PluginCommand {
             Self::List(list) => list.execute(global).await,
             Self::Diff(diff) => diff.execute(global).await,
             Self::Promote(promote) => promote.execute(global).await,
+            Self::Test(test) => test.execute(global).await,
         }
     }
-}
-
-/// Which plugin of which pipeline.
-#[derive(Debug, clap::Args)]
-struct Which {
-    /// Name of the plugin
-    name: String,
-    /// Only of this pipeline
-    #[arg(long, value_name = "NAME")]
-    pipeline: Option<String>,
-}
-
-impl Which {
-    /// The versions that are in one of these states, each with its pipeline. At least one.
-    async fn versions(
-        &self,
-        config: &Config,
-        database: &session::Database,
-        states: &[State],
-    ) -> anyhow::Result<Vec<(String, Known)>> {
-        let mut found = Vec::new();
-        let pipelines = config.pipelines.iter();
-        for Pipeline { name, .. } in pipelines.filter(|it| {
-            let wanted = self.pipeline.as_ref();
-            wanted.is_none_or(|wanted| *wanted == it.name)
-        }) {
-            let versions = database.store.plugin_versions(name).await?;
-            let mine = versions
-                .into_iter()
-                .filter(|known| known.name == self.name && states.contains(&known.state));
-            found.extend(mine.map(|known| (name.clone(), known)));
-        }
-        if found.is_empty() {
-            let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
-            return Err(UsageError(format!(
-                "no version of plugin `{}` is {}\n  hint: `forebay plugin list` shows all versions",
-                self.name,
-                states.join(" or ")
-            ))
-            .into());
-        }
-        Ok(found)
-    }
-}
-
-/// Enough of a digest to recognise it.
-fn short(digest: &str) -> &str {
-    crate::rollout::short(digest)
 }

@@ -9,6 +9,7 @@ use anyhow::Context;
 
 use super::{Global, UsageError};
 use crate::{
+    cases,
     config::{Config, DatabaseUrl, database_url_from_environment},
     embedded::{self, Embedded},
     pipeline::{Host, PipelineError},
@@ -162,7 +163,7 @@ fn load_plugins(config: &Config) -> anyhow::Result<Arc<Living>> {
         .into());
     }
     let kept = config.directory.join(".forebay").join("plugins");
-    let directory = Directory::open(engine, path, &kept, Box::new(|_plugin| Ok(())))?;
+    let directory = Directory::open(engine, path, &kept, Box::new(cases::pass))?;
     let mut broken = Vec::new();
     for refused in directory.refused() {
         if directory.kept(&refused.name).is_some() {

@@ -56,6 +56,8 @@ pub struct PluginStats {
     pub time: Duration,
     /// Calls that failed.
     pub failed_calls: u64,
+    /// Bytes of linear memory that an instance came to have at most. Memory never shrinks.
+    pub peak_memory: usize,
 }
 
 /// How a plugin has behaved lately.
@@ -235,7 +237,7 @@ fn decide(seat: &mut Seat, batch: &Batch, failures: &[Failure]) -> Vec<Decision>
     }
 }
 
-fn decision(decision: policy::Decision) -> Decision {
+pub(super) fn decision(decision: policy::Decision) -> Decision {
     match decision {
         policy::Decision::Retry(millis) => Decision::Retry(Duration::from_millis(millis.into())),
         policy::Decision::DeadLetter(name) => Decision::DeadLetter(queue(name)),

@@ -124,6 +124,11 @@ impl Bounds {
             ..Self::default()
         }
     }
+
+    /// Bytes of all linear memories together.
+    pub(super) fn memory_used(&self) -> usize {
+        self.memory_used
+    }
 }
 
 impl ResourceLimiter for Bounds {

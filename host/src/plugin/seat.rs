@@ -52,6 +52,7 @@ impl Seat {
                 rows: 0,
                 time: Duration::ZERO,
                 failed_calls: 0,
+                peak_memory: 0,
             },
             observed: Observed::new(plugin.id()),
         }
@@ -156,6 +157,7 @@ impl Seat {
         };
         let result = opened.and_then(|mut instance| {
             let result = call(&mut instance);
+            self.stats.peak_memory = self.stats.peak_memory.max(instance.memory());
             let is_sound = result
                 .as_ref()
                 .err()

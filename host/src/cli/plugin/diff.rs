@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::{
     super::{output::thousands, print_json},
-    Exit, Global, Which, session, short,
+    Exit, Global, session,
+    which::{Which, short},
 };
 use crate::store::ledger::{Differs, State};
 

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::{
     super::{output::table, print_json},
-    Exit, Global, session, short,
+    Exit, Global, session,
+    which::short,
 };
 use crate::store::ledger::{Known, State};
 

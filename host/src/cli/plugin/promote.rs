@@ -2,7 +2,11 @@
 
 use serde_json::json;
 
-use super::{super::print_json, Exit, Global, Which, session, short};
+use super::{
+    super::print_json,
+    Exit, Global, session,
+    which::{Which, short},
+};
 use crate::store::ledger::State;
 
 #[derive(Debug, clap::Args)]
