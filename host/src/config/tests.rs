@@ -139,7 +139,7 @@ tables = ["t"]
         }
     );
     assert!(config.plugins.is_shadowed("one") && !config.plugins.is_shadowed("two"));
-    let shadow = config.plugins.shadow.unwrap();
+    let shadow = config.plugins.shadow.clone().unwrap();
     assert_eq!(
         (shadow.promote_after, shadow.differences),
         (Some(1_000), 0.25)
