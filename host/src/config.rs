@@ -18,6 +18,13 @@ use std::{
 
 pub use problems::{ConfigError, Problem};
 
+/// The directories in which programs are looked for, in order.
+#[must_use]
+pub fn search_path() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).collect()
+}
+
 /// A checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {

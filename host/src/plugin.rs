@@ -43,3 +43,4 @@ pub use engine::{Engine, EngineError};
 pub use limits::{Limits, MAX_FILE};
 pub use load::LoadError;
 pub use runner::{Broken, Decision, PluginStats, Runner};
+pub(crate) use text::is_name;

@@ -250,10 +250,15 @@ impl<'a> AllColumns<'a> {
         pairs.map(|(name, value)| Cell { name, value })
     }
 
-    /// A column by its name. Searches: declare what is known with [`columns!`](crate::columns).
+    /// A column by its name; null if the pipeline does not have it. Searches: declare what is
+    /// known with [`columns!`](crate::columns).
     #[must_use]
-    pub fn get(self, name: &str) -> Option<Cell<'a>> {
-        self.cells().find(|cell| cell.name == name)
+    pub fn get<'n>(self, name: &'n str) -> Cell<'n>
+    where
+        'a: 'n,
+    {
+        let position = self.columns.iter().position(|column| column == name);
+        Cell::at(name, self.row, position.unwrap_or(usize::MAX))
     }
 }
 
