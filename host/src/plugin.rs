@@ -11,6 +11,7 @@
 //! Only these modules name wasmtime. They do not know where rows come from or go to.
 
 mod apply;
+mod ask;
 #[allow(
     clippy::all,
     clippy::pedantic,
@@ -37,8 +38,10 @@ mod text;
 mod vectors;
 mod wasi;
 
+pub use ask::{NoAnswer, Rejection};
 pub use chain::{Chain, ChainError, Settings};
 pub use component::{Plugin, Roles};
+pub(crate) use engine::apart;
 pub use engine::{Engine, EngineError};
 pub use limits::{Limits, MAX_FILE};
 pub use load::LoadError;

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Writes the bindings of the templates anew: after a change of wit/plugin.wit.
 #
-# Needs wit-bindgen (`cargo install wit-bindgen-cli --version 0.63.0`) and what
-# examples/plugins/tools.sh installs. New projects carry what this writes, so that they need
+# Needs wit-bindgen (`cargo install wit-bindgen-cli --version 0.63.0`), jco (`npm install
+# @bytecodealliance/jco@1.15.4`), and what examples/plugins/tools.sh installs. New projects carry what this writes, so that they need
 # the tools of their own language only.
 set -euo pipefail
 
@@ -12,12 +12,14 @@ wit=$(cd ../../wit && pwd)
 # generate ROLE WORLD
 generate() {
     local role=$1 world=$2 language
-    for language in c go typescript python; do
+    for language in c zig go typescript python; do
         rm -rf "$language/$role/bindings"
         mkdir -p "$language/$role/bindings"
     done
     # For C and Zig. The names of its types do not depend on the role.
     wit-bindgen c "$wit" --world "$world" --rename-world plugin --out-dir "c/$role/bindings"
+    zig translate-c -target wasm32-wasi -lc "c/$role/bindings/plugin.h" |
+        sed '\:^// /:d' >"zig/$role/bindings/plugin.zig" # Where macros came from on this machine.
     generate_go "$role" "$world"
     jco guest-types "$wit" --world-name "$world" --out-dir "typescript/$role/bindings" --quiet
     componentize-py -q -d "$wit" -w "$world" bindings "python/$role/bindings"

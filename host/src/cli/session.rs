@@ -134,13 +134,18 @@ pub(super) fn plugin_cache() -> Option<PathBuf> {
     dirs::cache_dir().map(|cache| cache.join("forebay").join("plugins"))
 }
 
-/// Loads every plugin of the directory.
-fn load_plugins(config: &Config) -> anyhow::Result<Vec<Arc<Plugin>>> {
-    let limits = Limits {
+/// What plugins are loaded with: the configuration's limits, or the default ones.
+pub(super) fn engine(config: Option<&Config>) -> anyhow::Result<Arc<Engine>> {
+    let limits = config.map_or_else(Limits::default, |config| Limits {
         memory: config.plugins.memory,
         deadline: config.plugins.deadline,
-    };
-    let engine = Engine::new(limits, plugin_cache())?;
+    });
+    Ok(Engine::new(limits, plugin_cache())?)
+}
+
+/// Loads every plugin of the directory.
+fn load_plugins(config: &Config) -> anyhow::Result<Vec<Arc<Plugin>>> {
+    let engine = engine(Some(config))?;
     let directory = &config.plugins.directory;
     if !directory.is_dir() {
         let wants_none = config

@@ -146,6 +146,11 @@ impl Instance {
         self.errors >= MAX_ERRORS
     }
 
+    /// Bytes of its linear memories.
+    pub(super) fn memory(&self) -> usize {
+        self.store.data().bounds.memory_used()
+    }
+
     fn lend<T>(
         &mut self,
         lent: &mut Option<Lent>,

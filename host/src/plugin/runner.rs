@@ -60,6 +60,8 @@ pub struct PluginStats {
     pub time: Duration,
     /// Calls that failed.
     pub failed_calls: u64,
+    /// Bytes of linear memory that an instance came to have at most. Memory never shrinks.
+    pub peak_memory: usize,
 }
 
 /// The warm instances of one worker thread.
@@ -96,6 +98,7 @@ impl Runner {
             rows: 0,
             time: Duration::ZERO,
             failed_calls: 0,
+            peak_memory: 0,
         };
         Self {
             chain: Arc::clone(chain),
@@ -239,6 +242,7 @@ impl Call<'_> {
         };
         let result = opened.and_then(|mut instance| {
             let result = call(&mut instance);
+            self.stats.peak_memory = self.stats.peak_memory.max(instance.memory());
             let is_sound = result
                 .as_ref()
                 .err()
@@ -263,7 +267,7 @@ fn returned(lent: Option<Lent>, keep: bool) -> Embeddings {
     }
 }
 
-fn decision(decision: policy::Decision) -> Decision {
+pub(super) fn decision(decision: policy::Decision) -> Decision {
     match decision {
         policy::Decision::Retry(millis) => Decision::Retry(Duration::from_millis(millis.into())),
         policy::Decision::DeadLetter(name) => Decision::DeadLetter(queue(name)),

@@ -84,6 +84,13 @@ pub(super) struct Bounds {
     pub(super) refused: bool,
 }
 
+impl Bounds {
+    /// Bytes of all linear memories together.
+    pub(super) fn memory_used(&self) -> usize {
+        self.memory_used
+    }
+}
+
 impl ResourceLimiter for Bounds {
     fn memory_growing(
         &mut self,

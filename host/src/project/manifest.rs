@@ -17,7 +17,7 @@ const MANIFEST: &str = "forebay-plugin.toml";
 pub enum Language {
     /// With cargo, on the guest crate.
     Rust,
-    /// On QuickJS; SpiderMonkey with WASI.
+    /// On QuickJS.
     TypeScript,
     /// On CPython.
     Python,
@@ -25,7 +25,7 @@ pub enum Language {
     Go,
     /// With Zig as the compiler, and wasi-libc.
     C,
-    /// Over the C bindings.
+    /// Over the bindings for C.
     Zig,
 }
 

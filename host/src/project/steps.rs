@@ -104,15 +104,12 @@ fn rust(kind: Kind) -> Plan {
 fn typescript(project: &Project, kind: Kind) -> Plan {
     let result = built(project);
     let bundle = format!("{SCRATCH}/plugin.mjs");
-    let component = match kind {
-        Kind::Stubbed => Step::new(Tool::ComponentizeQjs, ["-w"])
-            .and([project.wit.as_os_str()])
-            .and(["-n", project.world.name(), "-j", &bundle])
-            .and(["--stub-wasi", "--sync", "-o"]),
-        Kind::Wasi => Step::new(Tool::ComponentizeJs, [&bundle, "-w"])
-            .and([project.wit.as_os_str()])
-            .and(["-n", project.world.name(), "-o"]),
-    };
+    let stub = (kind == Kind::Stubbed).then_some("--stub-wasi");
+    let component = Step::new(Tool::ComponentizeQjs, ["-w"])
+        .and([project.wit.as_os_str()])
+        .and(["-n", project.world.name(), "-j", &bundle, "--sync"])
+        .and(stub)
+        .and(["-o"]);
     let bundled = [
         "src/plugin.ts",
         "--bundle",
@@ -191,16 +188,11 @@ fn c(project: &Project, kind: Kind) -> Result<Plan, ProjectError> {
 fn zig(project: &Project, kind: Kind) -> Result<Plan, ProjectError> {
     let core = format!("{SCRATCH}/core.wasm");
     let compile = Step::new(Tool::Zig, ["build-exe", "-target", "wasm32-wasi"])
-        .and([
-            "-mexec-model=reactor",
-            "-OReleaseSmall",
-            "-fstrip",
-            "-lc",
-            "-Ibindings",
-        ])
+        .and(["-mexec-model=reactor", "-OReleaseSmall", "-fstrip", "-lc"])
         .and([format!("-femit-bin={core}")])
-        .and(["src/plugin.zig"])
-        .and(sources(project, "bindings", &["c", "o"])?);
+        .and(["--dep", "bindings"])
+        .and(sources(project, "bindings", &["c", "o"])?)
+        .and(["-Mroot=src/plugin.zig", "-Mbindings=bindings/plugin.zig"]);
     Ok(adapted(project, kind, vec![compile], &core))
 }
 

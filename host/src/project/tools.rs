@@ -17,7 +17,6 @@ const OWN: [&str; 2] = [".venv/bin", "node_modules/.bin"];
 pub(super) enum Tool {
     Bash,
     Cargo,
-    ComponentizeJs,
     ComponentizePy,
     ComponentizeQjs,
     Esbuild,
@@ -34,7 +33,6 @@ impl Tool {
         match self {
             Self::Bash => &["bash"],
             Self::Cargo => &["cargo"],
-            Self::ComponentizeJs => &["componentize-js"],
             Self::ComponentizePy => &["componentize-py"],
             Self::ComponentizeQjs => &["componentize-qjs"],
             Self::Esbuild => &["esbuild"],

@@ -1,37 +1,37 @@
-//! What every plugin needs: the bindings, and texts of the interface as slices.
+//! What every plugin needs: the interface's strings and lists, which live on C's heap, as slices
+//! and back.
 
 const std = @import("std");
+const c = @import("bindings");
 
-pub const c = @cImport(@cInclude("plugin.h"));
+/// What answers are made with: the bindings free them with C's `free`.
+pub const gpa = std.heap.c_allocator;
 
-/// What the interface is given must be freed by its bindings, which use this one.
-pub const allocator = std.heap.c_allocator;
+/// A panic traps; without this its message would be lost.
+pub const panic = std.debug.FullPanic(struct {
+    fn log(message: []const u8, _: ?usize) noreturn {
+        var line: c.plugin_string_t = .{ .ptr = @constCast(message.ptr), .len = message.len };
+        c.forebay_plugin_log_log(c.FOREBAY_PLUGIN_LOG_LEVEL_ERROR, &line);
+        @trap();
+    }
+}.log);
 
-pub const Text = c.plugin_string_t;
-
-/// A text of the interface; only for as long as that is there.
-pub fn slice(text: Text) []const u8 {
-    return if (text.len == 0) "" else text.ptr[0..text.len];
+/// The items of a list or the bytes of a string, which own them.
+pub fn items(of: anytype) []std.meta.Child(@TypeOf(of.ptr)) {
+    return if (of.len == 0) &.{} else of.ptr[0..of.len];
 }
 
-/// A copy, for the interface to keep.
-pub fn copy(text: []const u8) Text {
-    return .{ .ptr = (allocator.dupe(u8, text) catch outOfMemory()).ptr, .len = text.len };
+/// A list that owns `from`. It is null where it is empty.
+pub fn list(comptime List: type, from: anytype) List {
+    return .{ .ptr = if (from.len == 0) null else from.ptr, .len = from.len };
 }
 
-/// A list for the interface to keep. It wants null where a list is empty.
-pub fn list(comptime T: type, len: usize) []T {
-    return allocator.alloc(T, len) catch outOfMemory();
+/// A string with a copy of `text`.
+pub fn owned(text: []const u8) !c.plugin_string_t {
+    return list(c.plugin_string_t, try gpa.dupe(u8, text));
 }
 
-/// Answers `err` with a message.
-pub fn refuse(to: *Text, comptime format: []const u8, arguments: anytype) bool {
-    const message = std.fmt.allocPrint(allocator, format, arguments) catch outOfMemory();
-    to.* = .{ .ptr = message.ptr, .len = message.len };
-    return false;
-}
-
-/// Ends the call with a trap: the host then halves the batch.
-pub fn outOfMemory() noreturn {
-    @panic("out of memory");
+/// A string with what `std.fmt` makes of this.
+pub fn print(comptime format: []const u8, args: anytype) !c.plugin_string_t {
+    return list(c.plugin_string_t, try std.fmt.allocPrint(gpa, format, args));
 }

@@ -10,7 +10,7 @@ import (
 
 // The plugin's functions, set by its init.
 var (
-	Described describe.Descriptor
+	Described  describe.Descriptor
 	Configured func(settings []bindings.Setting) error
 )
 
