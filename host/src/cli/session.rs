@@ -130,7 +130,7 @@ pub(super) fn config_if_any(global: &Global) -> anyhow::Result<Option<Config>> {
 }
 
 /// The compiled-artefact cache of plugins.
-pub(super) fn plugin_cache() -> Option<PathBuf> {
+fn plugin_cache() -> Option<PathBuf> {
     dirs::cache_dir().map(|cache| cache.join("forebay").join("plugins"))
 }
 

@@ -1,14 +1,13 @@
 //! `forebay plugin build`
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde_json::json;
 
 use super::super::{Exit, Global, UsageError, output::thousands, print_json, session};
 use crate::{
     config::search_path,
-    plugin::{Engine, Limits, Plugin},
+    plugin::Plugin,
     project::{Kind, Project, ProjectError},
 };
 
@@ -33,7 +32,8 @@ impl Build {
             .build(kind, search_path(), |command| eprintln!("$ {command}"))
             .map_err(usage)?;
         // What the sandbox refuses never gets to where a host may be watching.
-        let plugin = load(&built.path)?;
+        let engine = session::engine(session::config_if_any(global)?.as_ref())?;
+        let plugin = engine.load(&built.path)?;
         let default = project.default_output();
         let output = self.output.as_ref().unwrap_or(&default);
         built.place(output)?;
@@ -49,11 +49,6 @@ pub(super) fn usage(error: ProjectError) -> anyhow::Error {
     } else {
         error.into()
     }
-}
-
-fn load(path: &Path) -> anyhow::Result<Arc<Plugin>> {
-    let engine = Engine::new(Limits::default(), session::plugin_cache())?;
-    Ok(engine.load(path)?)
 }
 
 fn report(plugin: &Plugin, output: &Path, global: &Global) -> anyhow::Result<()> {
