@@ -1,5 +1,6 @@
 // Brings the texts of a row into one spelling, and drops test postings. An unknown value stays
 // as it is, for the rules to judge.
+#include <ctype.h>
 #include <wctype.h>
 
 #include "row_rules.h"
@@ -78,7 +79,8 @@ static bool is_same_level(text level, const char *alias) {
     while (level.len > 0) {
         uint32_t c = text_next(&level);
         if (!iswalnum((wint_t)c)) continue;
-        if (*alias == 0 || towlower((wint_t)c) != (wint_t)*alias++) return false;
+        // Aliases are ASCII, and so is whatever is one of them in lower case.
+        if (c >= 0x80 || tolower((int)c) != *alias++) return false;
     }
     return *alias == 0;
 }
