@@ -14,7 +14,7 @@ demo: build plugins ## Watch 10,000 rows go through plugins into PostgreSQL + pg
 	@target/release/forebay demo $(DEMO_FLAGS)
 
 .PHONY: test
-test: tools plugins lint ## Run every check and every test
+test: tools plugins examples lint ## Run every check and every test
 	@echo '==> tests of the example plugins, natively'
 	cd plugins && CARGO_TARGET_DIR=$(CURDIR)/target/guests-native $(CARGO) test --locked --quiet \
 		-p recruit-normalize -p recruit-rules -p recruit-dlq
@@ -32,6 +32,11 @@ build: tools ## Build the host
 plugins: tools ## Build the plugins into target/plugins
 	@echo '==> plugins'
 	plugins/build.sh
+
+.PHONY: examples
+examples: build ## Build the example plugins of every language into target/examples
+	@echo '==> example plugins (the first time, their tools are installed into target)'
+	examples/plugins/build.sh
 
 .PHONY: lint
 lint: tools ## Check format and lints

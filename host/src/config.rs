@@ -24,6 +24,12 @@ use crate::{plugin, serve::schedule::Schedule};
 
 /// Of this host.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The directories in which programs are looked for, in order.
+#[must_use]
+pub fn search_path() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).collect()
+}
 
 /// A checked configuration.
 #[derive(Debug, Clone)]

@@ -29,3 +29,4 @@ pub mod retry;
 pub mod cli;
 pub mod demo;
 pub mod embedded;
+pub mod project;
