@@ -19,6 +19,7 @@ func Answer[T any](f func() (T, error)) (answer wit.Result[T, string]) {
 			answer = wit.Err[T](fmt.Sprint("panic: ", cause))
 		}
 	}()
+	collect()
 	value, err := f()
 	if err != nil {
 		return wit.Err[T](err.Error())
