@@ -84,5 +84,8 @@ fn the_readme_lists_every_component() {
     let (_, rest) = readme.split_once("<!-- table -->\n").unwrap();
     let (listed, _) = rest.split_once("<!-- end -->").unwrap();
     let table = table();
-    assert!(listed == table, "the table of tests/hostile/README.md has to be\n{table}");
+    assert!(
+        listed == table,
+        "the table of tests/hostile/README.md has to be\n{table}"
+    );
 }
