@@ -90,8 +90,9 @@ impl State {
         for (_, lines) in self.0.iter_mut().filter(|(part, _)| part == "dead letters") {
             for line in &mut *lines {
                 let mut entry: serde_json::Value = serde_json::from_str(line).unwrap();
-                for plugin in ["plugin", "digest"] {
-                    entry.as_object_mut().unwrap().remove(plugin).unwrap();
+                // The identity depends on the plugin's name.
+                for column in ["plugin", "digest", "identity"] {
+                    entry.as_object_mut().unwrap().remove(column).unwrap();
                 }
                 *line = entry.to_string();
             }
