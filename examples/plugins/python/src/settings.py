@@ -57,9 +57,10 @@ def check(settings: Settings) -> None:
 
 
 def integer(key: str, value: str) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]{1,18}", value):
-        raise Err(f"{key} is `{value}`; it must be a whole number")
-    return int(value)
+    # `int` would allow spaces, underscores and other digits.
+    if re.fullmatch(r"[+-]?[0-9]+", value) and -(2**63) <= int(value) < 2**63:
+        return int(value)
+    raise Err(f"{key} is `{value}`; it must be a whole number")
 
 
 def flag(key: str, value: str) -> bool:

@@ -9,7 +9,9 @@ const RETRY_AFTER_MS = 200;
 const RETRYABLE = ["SQL_40001", "SQL_40P01", "SQL_55P03"];
 
 export function decide({ dropCodes, haltCodes }: Settings, failure: Failure): Decision {
-  const { key, stage, code, message, attempt } = failure;
+  const { key, stage, code, message } = failure;
+  // QuickJS hands over a `u32` of 2^31 and more as a negative number.
+  const attempt = failure.attempt >>> 0;
   if (haltCodes.includes(code)) return { tag: "halt", val: `${code} at row \`${key}\`: ${message}` };
   if (dropCodes.includes(code)) return { tag: "drop" };
   if (code.startsWith("PLUGIN_")) return queue("plugin");

@@ -47,8 +47,11 @@ function check({ minYears, maxYears, englishLevels, dropCodes, haltCodes }: Sett
 }
 
 function integer(key: string, value: string): bigint {
-  if (!/^[+-]?\d{1,18}$/.test(value)) throw `${key} is \`${value}\`; it must be a whole number`;
-  return BigInt(value.replace("+", ""));
+  const number = /^[+-]?\d+$/.test(value) ? BigInt(value.replace("+", "")) : undefined;
+  if (number === undefined || number !== BigInt.asIntN(64, number)) {
+    throw `${key} is \`${value}\`; it must be a whole number`;
+  }
+  return number;
 }
 
 function flag(key: string, value: string): boolean {
