@@ -12,7 +12,7 @@ use forebay::plugin::log::{self, Level};
 use forebay::plugin::types::{Batch, Field, Outcome, Value};
 
 /// How English levels are spelled, each before the other spellings it is known by. Those
-/// are compared by their letters and digits alone.
+/// are compared by their letters and digits alone; so the first of each is how it is spelled.
 const ENGLISH_LEVELS: [(&str, &[&str]); 8] = [
     ("no_english", &["noenglish", "none", "no"]),
     ("basic", &["basic", "beginner", "elementary", "a1"]),
@@ -23,6 +23,9 @@ const ENGLISH_LEVELS: [(&str, &[&str]); 8] = [
     ("fluent", &["fluent", "proficient", "c2"]),
     ("native", &["native", "mothertongue"]),
 ];
+
+/// Room for the longest of these spellings, and some.
+const LONGEST_LEVEL: usize = 24;
 
 /// How keywords are spelled, each before the other spellings it is known by. ASCII case does
 /// not count.
@@ -84,29 +87,47 @@ impl describe::Guest for Normalize {
 impl transform::Guest for Normalize {
     fn transform(batch: Batch) -> Result<Vec<Outcome>, String> {
         // The column names travel once per batch; so does finding them.
-        let columns: Vec<&str> = batch.columns.iter().map(String::as_str).collect();
+        let columns: Vec<Column> = batch.columns.iter().map(|name| Column::of(name)).collect();
         let rows = batch.rows.iter();
         Ok(rows.map(|row| outcome(&columns, &row.values)).collect())
     }
 }
 
-fn outcome(columns: &[&str], values: &[Value]) -> Outcome {
+/// What is done with a column.
+#[derive(Clone, Copy)]
+enum Column {
+    Tidied(&'static str, fn(&str) -> Cow<'_, str>),
+    Title,
+    Other,
+}
+
+impl Column {
+    fn of(name: &str) -> Self {
+        match name {
+            "company_name" => Self::Tidied("company_name", clean),
+            "english_level" => Self::Tidied("english_level", english_level),
+            "primary_keyword" => Self::Tidied("primary_keyword", keyword),
+            "title" => Self::Title,
+            _ => Self::Other,
+        }
+    }
+}
+
+fn outcome(columns: &[Column], values: &[Value]) -> Outcome {
     let mut set = Vec::new();
-    for (name, value) in columns.iter().zip(values) {
+    for (column, value) in columns.iter().zip(values) {
         let Value::Text(text) = value else { continue };
-        let tidy = match *name {
-            "title" if is_test(text) => return Outcome::Drop("TEST_POSTING".to_owned()),
-            "company_name" => clean(text),
-            "english_level" => english_level(text),
-            "primary_keyword" => keyword(text),
-            _ => continue,
+        let (name, tidy) = match column {
+            Column::Tidied(name, tidied) => (*name, tidied(text)),
+            Column::Title if is_test(text) => return Outcome::Drop("TEST_POSTING".to_owned()),
+            Column::Title | Column::Other => continue,
         };
         let value = match tidy.as_ref() {
             "" => Value::None,
             tidy if tidy == text => continue,
             _ => Value::Text(tidy.into_owned()),
         };
-        let name = (*name).to_owned();
+        let name = name.to_owned();
         set.push(Field { name, value });
     }
     if set.is_empty() {
@@ -145,21 +166,39 @@ fn is_invisible(c: char) -> bool {
 }
 
 fn english_level(text: &str) -> Cow<'_, str> {
-    let plain = |c: &char| c.is_alphanumeric();
-    let same = |alias: &&str| {
-        text.chars()
-            .filter(plain)
-            .flat_map(char::to_lowercase)
-            .eq(alias.chars())
-    };
-    match ENGLISH_LEVELS
-        .iter()
-        .find(|(level, aliases)| text == *level || aliases.iter().any(same))
-    {
+    let mut room = [0; LONGEST_LEVEL];
+    let known = plain(text, &mut room).and_then(|plain| {
+        ENGLISH_LEVELS
+            .iter()
+            .find(|(_, aliases)| aliases.iter().any(|alias| alias.as_bytes() == plain))
+    });
+    match known {
         Some((level, _)) => Cow::Borrowed(level),
         None if clean(text).is_empty() => Cow::Borrowed(""),
         None => Cow::Borrowed(text),
     }
+}
+
+/// The letters and digits of a text, in lower case; `None` if they cannot be an alias.
+fn plain<'a>(text: &str, room: &'a mut [u8; LONGEST_LEVEL]) -> Option<&'a [u8]> {
+    let mut length = 0;
+    let mut push = |byte: u8| {
+        *room.get_mut(length)? = byte;
+        length += 1;
+        Some(())
+    };
+    for c in text.chars() {
+        if c.is_ascii() {
+            if c.is_ascii_alphanumeric() {
+                push(c.to_ascii_lowercase() as u8)?;
+            }
+        } else if c.is_alphanumeric() {
+            for lower in c.to_lowercase() {
+                push(u8::try_from(lower).ok()?)?;
+            }
+        }
+    }
+    room.get(..length)
 }
 
 fn keyword(text: &str) -> Cow<'_, str> {
@@ -242,7 +281,7 @@ mod tests {
     fn blank_texts_become_null() {
         for blank in ["", " ", "\u{200b}\u{a0}"] {
             for column in ["company_name", "english_level", "primary_keyword"] {
-                let outcome = outcome(&[column], &[Value::Text(blank.to_owned())]);
+                let outcome = outcome(&[Column::of(column)], &[Value::Text(blank.to_owned())]);
                 let Outcome::Set(fields) = &outcome else {
                     panic!("{column} {blank:?}: {outcome:?}");
                 };
@@ -259,7 +298,7 @@ mod tests {
 
     #[test]
     fn outcomes_name_only_what_changes() {
-        let columns = ["company_name", "english_level", "primary_keyword", "title"];
+        let columns = ["company_name", "english_level", "primary_keyword", "title"].map(Column::of);
         let row = |texts: [&str; 4]| texts.map(|text| Value::Text(text.to_owned()));
         let tidy = outcome(&columns, &row(["Acme", "fluent", "Go", "Engineer"]));
         assert!(matches!(tidy, Outcome::Unchanged), "{tidy:?}");
