@@ -13,7 +13,7 @@ export function told<A extends unknown[], T>(call: (...args: A) => T): (...args:
   };
 }
 
-/** The innermost function, and its line in the bundle: `at keyword (/plugin.mjs:95:10)`. */
+/** The innermost function, and its line in the bundle: `at keyword (/build/plugin.mjs:95:10)`. */
 function origin(error: Error): string {
   return error.stack?.trim().split("\n")[0] ?? "at an unknown place";
 }
