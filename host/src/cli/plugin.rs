@@ -1,5 +1,7 @@
 //! `forebay plugin`: everything about plugins that is done by hand.
 
+mod bench;
+mod record;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +12,10 @@ use crate::cases::{self, Suite};
 /// What to do with plugins. Each is in the file of its name.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum PluginCommand {
+    /// Compare two builds of a plugin on the same rows
+    Bench(bench::Bench),
+    /// Make cases from dead letters, or from rows of the source
+    Record(record::Record),
     /// Have a plugin answer cases, in the sandbox of production
     Test(test::Test),
 }
@@ -17,6 +23,8 @@ pub(super) enum PluginCommand {
 impl PluginCommand {
     pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
         match self {
+            Self::Bench(bench) => bench.execute(global).await,
+            Self::Record(record) => record.execute(global).await,
             Self::Test(test) => test.execute(global).await,
         }
     }
