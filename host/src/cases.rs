@@ -22,11 +22,36 @@ mod vectors;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::plugin::Plugin;
 
 pub use expect::{Answer, Expect, Fault, Verdict, Wanted, WantedFault, WantedRejection};
 pub use run::{CaseResult, Failure, Options, Outcome, run, run_with};
 pub use suite::{Case, CaseFailure, CaseRow, Suite};
 pub use update::accept;
+
+/// Has a plugin answer the cases beside its component, if there are any.
+///
+/// # Errors
+///
+/// With the first case that fails, or what is wrong with a file.
+pub fn pass(plugin: &Arc<Plugin>) -> Result<(), String> {
+    let unreadable = |error: io::Error| format!("its cases cannot be read: {error}");
+    for path in beside(plugin.path()).map_err(unreadable)? {
+        let suite = Suite::load(&path).map_err(|error| error.to_string())?;
+        let outcome = run(plugin, &suite);
+        let failed = outcome.failed().count();
+        if let Some(first) = outcome.failed().next() {
+            let file = path.display();
+            let (line, case, text) = (first.line, &first.case, &first.text);
+            return Err(format!(
+                "{failed} of its cases fail; the first is {file}:{line} `{case}`: {text}"
+            ));
+        }
+    }
+    Ok(())
+}
 
 /// The files of cases that belong to a component: `NAME.cases.toml` and `NAME.cases/*.toml`
 /// beside `NAME.wasm`, in the order of their names.

@@ -11,14 +11,18 @@ pub mod plugin;
 pub mod policy;
 pub mod prepare;
 pub mod report;
+pub mod rollout;
 pub mod row;
 pub mod source;
 pub mod store;
 pub mod workers;
 
+pub mod serve;
+
 pub mod cases;
 pub mod config;
 mod fault;
+pub mod metrics;
 pub mod proto;
 pub mod retry;
 

@@ -26,7 +26,7 @@ pub(in crate::cli) struct Bench {
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rounds: u32,
     /// A setting
-    #[arg(long, value_name = "KEY=VALUE", value_parser = super::setting)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = super::inputs::setting)]
     settings: Vec<(String, String)>,
 }
 
@@ -47,7 +47,7 @@ impl Bench {
         let (a, again) = (load(&self.a)?, load(&self.a)?);
         let b = components.first().map(|path| load(path)).transpose()?;
         let cases: Vec<PathBuf> = cases.into_iter().cloned().collect();
-        let suites = super::suites(&self.a, &cases)?;
+        let suites = super::inputs::suites(&self.a, &cases)?;
         let rows = usize::try_from(self.rows)?;
         let work = Work::of(&a, &suites, &self.settings, rows)
             .map_err(|message| UsageError(format!("{}: {message}", a.id().name)))?;

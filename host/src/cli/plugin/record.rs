@@ -230,14 +230,13 @@ impl Way {
         config: &config::Pipeline,
         pipeline: &Pipeline,
     ) -> anyhow::Result<Self> {
-        let all = || {
-            host.plugins
-                .iter()
-                .map(|plugin| plugin.id().name.clone())
-                .collect()
+        let plugins: Vec<Arc<Plugin>> = pipeline.chain().plugins().cloned().collect();
+        let settings = |plugin: &Plugin| {
+            let settings = config.settings.get(&plugin.id().name);
+            settings.cloned().unwrap_or_default()
         };
-        let names: Vec<String> = config.plugins.clone().unwrap_or_else(all);
-        let Some(at) = names.iter().position(|known| known == name) else {
+        let Some(at) = plugins.iter().position(|plugin| plugin.id().name == name) else {
+            let names: Vec<&str> = plugins.iter().map(|it| it.id().name.as_str()).collect();
             let message = format!(
                 "no plugin `{name}` in the pipeline {}; there are {}",
                 config.name,
@@ -245,12 +244,8 @@ impl Way {
             );
             return Err(UsageError(message).into());
         };
-        let mut chosen = Vec::new();
-        for name in names.iter().take(at + 1) {
-            let plugin = host.plugins.iter().find(|plugin| plugin.id().name == *name);
-            let settings = config.settings.get(name).cloned().unwrap_or_default();
-            chosen.extend(plugin.map(|plugin| (Arc::clone(plugin), settings)));
-        }
+        let with_settings = |plugin: &Arc<Plugin>| (Arc::clone(plugin), settings(plugin));
+        let mut chosen: Vec<_> = plugins.iter().take(at + 1).map(with_settings).collect();
         let Some((plugin, settings)) = chosen.pop() else {
             return Err(UsageError(format!("no plugin `{name}`")).into());
         };

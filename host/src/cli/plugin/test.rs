@@ -22,7 +22,7 @@ pub(in crate::cli) struct Test {
     // NAME.cases.toml and NAME.cases/*.toml.
     cases: Vec<PathBuf>,
     /// A setting over those of the files
-    #[arg(long, value_name = "KEY=VALUE", value_parser = super::setting)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = super::inputs::setting)]
     settings: Vec<(String, String)>,
     /// Only cases that have this in their name
     #[arg(long, value_name = "TEXT")]
@@ -47,7 +47,7 @@ impl Test {
         let plugin = plugin
             .load(&self.plugin)
             .map_err(|error| UsageError(error.to_string()))?;
-        let suites = super::suites(&self.plugin, &self.cases)?;
+        let suites = super::inputs::suites(&self.plugin, &self.cases)?;
         if let Some(seconds) = self.fuzz {
             return self
                 .search
