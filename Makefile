@@ -4,6 +4,7 @@ CARGO ?= cargo
 # Where the build is kept, so that the programs below find each other.
 export CARGO_TARGET_DIR := $(CURDIR)/target
 DEMO_FLAGS ?=
+BENCH_FLAGS ?=
 
 .PHONY: help
 help: ## Say what can be made
@@ -32,6 +33,12 @@ build: tools ## Build the host
 plugins: tools ## Build the plugins into target/plugins
 	@echo '==> plugins'
 	plugins/build.sh
+
+.PHONY: bench
+bench: build plugins ## Measure what plugins cost, into target/bench (BENCH_FLAGS=--help)
+	@echo '==> bench'
+	$(CARGO) build --release --locked -p forebay-bench
+	@target/release/forebay-bench $(BENCH_FLAGS)
 
 .PHONY: lint
 lint: tools ## Check format and lints
