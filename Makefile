@@ -15,14 +15,14 @@ demo: build plugins ## Watch 10,000 rows go through plugins into PostgreSQL + pg
 	@target/release/forebay demo $(DEMO_FLAGS)
 
 .PHONY: test
-test: tools plugins lint ## Run every check and every test
+test: tools plugins examples lint ## Run every check and every test
 	@echo '==> tests of the example plugins, natively'
 	cd plugins && CARGO_TARGET_DIR=$(CURDIR)/target/guests-native $(CARGO) test --locked --quiet \
 		-p recruit-normalize -p recruit-rules -p recruit-dlq
 	@echo '==> Python environment of the examples'
 	examples/setup.sh
 	@echo '==> tests of the host, on real parts'
-	$(CARGO) test --release --locked
+	$(CARGO) test --release --locked --workspace
 
 .PHONY: build
 build: tools ## Build the host
@@ -40,12 +40,17 @@ bench: build plugins ## Measure what plugins cost, into target/bench (BENCH_FLAG
 	$(CARGO) build --release --locked -p forebay-bench
 	@target/release/forebay-bench $(BENCH_FLAGS)
 
+.PHONY: examples
+examples: build ## Build the example plugins of every language into target/examples
+	@echo '==> example plugins (the first time, their tools are installed into target)'
+	examples/plugins/build.sh
+
 .PHONY: lint
 lint: tools ## Check format and lints
 	@echo '==> format and lints'
 	$(CARGO) fmt --all --check
 	cd plugins && $(CARGO) fmt --all --check
-	$(CARGO) clippy --release --locked --all-targets -- --deny warnings
+	$(CARGO) clippy --release --locked --workspace --all-targets -- --deny warnings
 
 .PHONY: deny
 deny: ## Check licences and advisories (needs cargo-deny)

@@ -7,6 +7,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=../proto");
     println!("cargo::rerun-if-changed=../migrations");
     println!("cargo::rerun-if-changed=../wit");
+    // Embedded as directories, of which the compiler does not see new files.
+    println!("cargo::rerun-if-changed=templates");
+    println!("cargo::rerun-if-changed=../plugins/sdk");
     let descriptors = protox::compile(
         ["forebay/v1/source.proto", "forebay/v1/cache.proto"].map(|file| root.join(file)),
         [root],

@@ -73,6 +73,7 @@ fn help_says_what_there_is() {
     Commands:
       demo        Watch a pipeline at work: embedded database, sample servers, 10,000 rows
       run         Run pipelines to the end of their datasets
+      serve       Run pipelines at the times of their schedules, until stopped
       check       Check configuration, plugins, source and tables; no data is moved
       migrate     Bring the schema `forebay` in the database up to date
       dlq         Read the dead letters
@@ -93,6 +94,7 @@ fn help_says_what_there_is() {
     "#);
     let commands = [
         &["run"][..],
+        &["serve"],
         &["check"],
         &["demo"],
         &["migrate"],
@@ -130,6 +132,17 @@ fn help_says_what_there_is() {
     Options:
           --report <FILE>        Write the report as JSON to this file: an object, or an array for
                                  several pipelines
+    ---
+    Run pipelines at the times of their schedules, until stopped
+
+    Usage: forebay serve [OPTIONS] [PIPELINES]...
+
+    Arguments:
+      [PIPELINES]...  Names of pipelines; all of the configuration if none is given
+
+    Options:
+          --listen <ADDRESS>     Where /metrics and /health are, such as 127.0.0.1:9464; instead of
+                                 serve.listen
     ---
     Check configuration, plugins, source and tables; no data is moved
 

@@ -44,6 +44,7 @@ pub fn engine() -> Arc<Engine> {
         Limits {
             deadline: DEADLINE,
             memory: MEMORY,
+            ..Limits::default()
         },
         None,
     )

@@ -18,7 +18,7 @@ mod state;
 use std::path::PathBuf;
 
 pub use database::Database;
-pub use host::{Ended, Home};
+pub use host::{Ended, Home, Host};
 pub use recruit::Recruit;
 pub use source::{RowBuilder, Script, row, rows};
 pub use state::State;

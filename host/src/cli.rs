@@ -15,6 +15,7 @@ mod output;
 mod plugin;
 mod progress;
 mod run;
+mod serve;
 mod session;
 mod stop;
 mod summary;
@@ -67,6 +68,8 @@ enum Command {
     Demo(demo::Demo),
     /// Run pipelines to the end of their datasets
     Run(run::Run),
+    /// Run pipelines at the times of their schedules, until stopped
+    Serve(serve::Serve),
     /// Check configuration, plugins, source and tables; no data is moved
     Check(check::Check),
     /// Bring the schema `forebay` in the database up to date
@@ -154,6 +157,8 @@ impl Command {
     fn default_log(&self) -> &'static str {
         match self {
             Self::Demo(_) => "warn,progress=info",
+            // Plugins under test trap on purpose; what they said is in the result.
+            Self::Plugin(_) => "warn,plugin=off",
             // The server's notices are that what `migrate` makes is there already.
             _ => "info,sqlx::postgres::notice=warn",
         }
@@ -163,6 +168,7 @@ impl Command {
         let exit = match self {
             Self::Demo(demo) => demo.execute(global).await?,
             Self::Run(run) => run.execute(global).await?,
+            Self::Serve(serve) => serve.execute(global).await?,
             Self::Check(check) => check.execute(global).await?,
             Self::Migrate(migrate) => migrate.execute(global).await?,
             Self::Plugin(plugin) => plugin.execute(global).await?,

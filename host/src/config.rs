@@ -7,16 +7,29 @@
 
 mod check;
 mod file;
+mod plugins;
 mod problems;
 
 use std::{
     collections::BTreeMap,
     fmt,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 pub use problems::{ConfigError, Problem};
+
+use crate::{plugin, serve::schedule::Schedule};
+
+/// Of this host.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The directories in which programs are looked for, in order.
+#[must_use]
+pub fn search_path() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).collect()
+}
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
@@ -31,6 +44,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long to try again without progress before a pipeline fails.
     pub give_up_after: Duration,
+    /// What `forebay serve` answers.
+    pub serve: Serve,
     /// In name order.
     pub pipelines: Vec<Pipeline>,
 }
@@ -70,10 +85,43 @@ impl fmt::Display for DatabaseUrl {
 pub struct Plugins {
     /// Every `*.wasm` in it is loaded.
     pub directory: PathBuf,
-    /// Linear memory of one instance, in bytes.
-    pub memory: usize,
-    /// Wall-clock time of one call.
-    pub deadline: Duration,
+    /// What each instance may use.
+    pub limits: plugin::Limits,
+    /// What each may import.
+    pub permissions: plugin::Permissions,
+    /// When a new version goes back to the last good one.
+    pub canary: Canary,
+    /// Which new versions first run without effect.
+    pub shadow: Option<Shadow>,
+}
+
+/// When a new version of a plugin goes back to the last good one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Canary {
+    /// In its first so many chunks.
+    pub chunks: u32,
+    /// When it fails on more than this share of the rows.
+    pub faults: f64,
+}
+
+/// New versions that run beside the one in use, without effect.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shadow {
+    /// Of these plugins.
+    pub plugins: Vec<String>,
+    /// Rows after which one is promoted by itself; `None` for never.
+    pub promote_after: Option<u64>,
+    /// Share of rows that may come out otherwise for that.
+    pub differences: f64,
+}
+
+impl Plugins {
+    /// Whether new versions of this plugin first run without effect.
+    #[must_use]
+    pub fn is_shadowed(&self, name: &str) -> bool {
+        let shadow = self.shadow.as_ref();
+        shadow.is_some_and(|shadow| shadow.plugins.iter().any(|plugin| plugin == name))
+    }
 }
 
 /// What bounds memory. Sizes in bytes.
@@ -99,6 +147,13 @@ impl Default for Limits {
     }
 }
 
+/// What `forebay serve` answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Serve {
+    /// Where `/metrics` and `/health` are; `None` for nowhere.
+    pub listen: Option<SocketAddr>,
+}
+
 /// One dataset's way into its tables.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
@@ -114,6 +169,8 @@ pub struct Pipeline {
     pub rename: BTreeMap<String, String>,
     /// Whom to tell when a run has changed rows.
     pub notify: Option<Notify>,
+    /// When `forebay serve` runs it; `None` for once when it starts.
+    pub schedule: Option<Schedule>,
     /// By plugin.
     pub settings: BTreeMap<String, Vec<(String, String)>>,
 }

@@ -11,16 +11,22 @@ pub mod plugin;
 pub mod policy;
 pub mod prepare;
 pub mod report;
+pub mod rollout;
 pub mod row;
 pub mod source;
 pub mod store;
 pub mod workers;
 
+pub mod serve;
+
+pub mod cases;
 pub mod config;
 mod fault;
+pub mod metrics;
 pub mod proto;
 pub mod retry;
 
 pub mod cli;
 pub mod demo;
 pub mod embedded;
+pub mod project;

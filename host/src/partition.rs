@@ -18,11 +18,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config, fault,
+    config, fault, metrics,
     pipeline::{PipelineError, Progress},
     policy::{Halted, Settler},
     prepare::{Prepared, Received, Times},
     retry::Patience,
+    rollout::Rollout,
     source::{Chunks, Source},
     store::{
         Committed, Store, Writer,
@@ -44,6 +45,7 @@ pub(crate) struct Partition {
     pub config: config::Pipeline,
     pub targets: Arc<Targets>,
     pub workers: Arc<Workers>,
+    pub rollout: Arc<Rollout>,
     pub run: Run,
     pub checkpoint: Checkpoint,
     pub room: Arc<Semaphore>,
@@ -155,6 +157,7 @@ impl Partition {
             let in_preparation = match in_preparation? {
                 Intake::Chunk(in_preparation, receiving) => {
                     tally.receiving += receiving;
+                    metrics::stage(&self.config.name, "receive", receiving);
                     in_preparation
                 }
                 Intake::Ended(how) => {
@@ -167,6 +170,7 @@ impl Partition {
                 .map_err(|_| PipelineError::Broken(WorkerGone.to_string()))??;
             fault::point!("chunk.prepared");
             let committed = writer.commit(&mut prepared, &settler).await?;
+            self.rollout.tried(&prepared.trials);
             self.account(&committed, &prepared, tally);
             patience.progress();
         }
@@ -180,6 +184,7 @@ impl Partition {
     fn account(&self, committed: &Committed, prepared: &Prepared, tally: &mut Tally) {
         let totals = committed.totals();
         self.progress.add(&totals.rows);
+        metrics::committed(&self.config.name, &totals, prepared, &self.progress);
         tally.add(&Tally {
             rows: totals.rows,
             receiving: Duration::ZERO,
@@ -193,6 +198,8 @@ impl Partition {
             position = prepared.position,
             rows = totals.rows.received,
             dead_letters = totals.rows.dead_lettered,
+            plugins = ?prepared.times.plugins,
+            chain = ?Arc::as_ptr(&prepared.chain),
             writing = ?totals.writing,
             "chunk committed"
         );
@@ -208,6 +215,7 @@ impl Partition {
         let intake = intake(
             chunks,
             Arc::clone(&self.workers),
+            Arc::clone(&self.rollout),
             Arc::clone(&self.room),
             self.in_flight,
             self.stop.clone(),
@@ -236,6 +244,7 @@ enum Intake {
 async fn intake(
     mut chunks: Chunks,
     workers: Arc<Workers>,
+    rollout: Arc<Rollout>,
     room: Arc<Semaphore>,
     in_flight: usize,
     stop: CancellationToken,
@@ -267,6 +276,7 @@ async fn intake(
                         chunk,
                         bytes,
                         permit,
+                        chain: rollout.chain(),
                     })
                     .map(|in_preparation| Intake::Chunk(in_preparation, receiving))
                     .map_err(|gone| PipelineError::Broken(gone.to_string()))

@@ -24,14 +24,17 @@ use crate::{
     decode::Decoder,
     fault, notify,
     partition::{Partition, Tally},
-    plugin::{Chain, Plugin, PluginStats},
+    plugin::{Chain, PluginStats},
     prepare::Preparer,
     report::{Code, PluginReport, Report, Stages, Usage},
     retry::Patience,
+    rollout::{self, Living, Rollout},
+    row::PluginId,
     source::{Dataset, Source},
     store::{
         Store, StoreError, catalog,
         checkpoint::{Counts, Run, Status},
+        ledger::Known,
         target::{self, Binding, Misfit, Targets},
     },
     workers::{self, Workers},
@@ -49,6 +52,12 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Rows still to come, where the source knows.
+    pub(crate) fn remaining(&self) -> Option<u64> {
+        let expected = self.expected.load(Ordering::Relaxed);
+        (expected > 0).then(|| expected.saturating_sub(self.rows.load(Ordering::Relaxed)))
+    }
+
     pub(crate) fn add(&self, rows: &Counts) {
         self.rows.fetch_add(rows.received, Ordering::Relaxed);
         self.dead_letters
@@ -63,8 +72,8 @@ pub struct Host {
     pub config: Arc<Config>,
     /// Connected and migrated.
     pub store: Store,
-    /// Every plugin of the directory.
-    pub plugins: Arc<Vec<Arc<Plugin>>>,
+    /// The plugin directory.
+    pub plugins: Arc<Living>,
 }
 
 /// A pipeline whose parts are known to fit together.
@@ -74,7 +83,7 @@ pub struct Pipeline {
     source: Source,
     dataset: Dataset,
     targets: Arc<Targets>,
-    chain: Arc<Chain>,
+    rollout: Arc<Rollout>,
 }
 
 impl Pipeline {
@@ -85,10 +94,15 @@ impl Pipeline {
     pub async fn prepare(host: &Host, config: &config::Pipeline) -> Result<Self, PipelineError> {
         let source = Source::new(&config.source, host.config.limits)?;
         let dataset = retrying(host, || source_dataset(&source, &config.source.dataset)).await?;
-        let chain = chain(host, config);
-        let transforms = chain
-            .as_ref()
-            .is_ok_and(|chain| chain.plugins().any(|plugin| plugin.roles().transform));
+        let known = retrying(host, || async {
+            Ok(host.store.plugin_versions(&config.name).await?)
+        })
+        .await?;
+        let rollout = rollout(host, config, &known);
+        let transforms = rollout.as_ref().is_ok_and(|rollout| {
+            let chain = rollout.chain();
+            chain.plugins().any(|plugin| plugin.roles().transform)
+        });
         let tables = retrying(host, || async {
             Ok(catalog::read(host.store.pool(), &config.tables).await?)
         })
@@ -100,8 +114,8 @@ impl Pipeline {
             rename: &config.rename,
             transforms,
         });
-        match (chain, targets) {
-            (Ok(chain), Ok(targets)) => {
+        match (rollout, targets) {
+            (Ok(rollout), Ok(targets)) => {
                 let (host, config, targets) = (host.clone(), config.clone(), Arc::new(targets));
                 Ok(Self {
                     host,
@@ -109,11 +123,11 @@ impl Pipeline {
                     source,
                     dataset,
                     targets,
-                    chain,
+                    rollout,
                 })
             }
-            (chain, targets) => {
-                let misfits = chain
+            (rollout, targets) => {
+                let misfits = rollout
                     .err()
                     .into_iter()
                     .flatten()
@@ -135,10 +149,10 @@ impl Pipeline {
         &self.targets
     }
 
-    /// The plugins, in order.
+    /// The plugins that the next chunk meets, in order.
     #[must_use]
-    pub fn chain(&self) -> &Chain {
-        &self.chain
+    pub fn chain(&self) -> Arc<Chain> {
+        self.rollout.chain()
     }
 
     /// Runs to the end of the dataset, or until `stop`. The error comes with the report of what
@@ -164,12 +178,8 @@ impl Pipeline {
         })
         .await?;
         crate::fault::point!("run.begun");
-        store
-            .record_plugins(
-                run.pipeline,
-                self.chain.plugins().map(|plugin| plugin.id().as_ref()),
-            )
-            .await?;
+        self.host.plugins.enter(&self.rollout);
+        rollout::follow(&self.rollout, store).await?;
         let before: u64 = run
             .partitions
             .iter()
@@ -215,7 +225,7 @@ impl Pipeline {
                 Preparer::new(
                     decoder,
                     Arc::clone(&self.targets),
-                    self.chain.runner(&self.targets.schema),
+                    Arc::clone(&self.rollout),
                 )
             })
             .collect();
@@ -245,6 +255,7 @@ impl Pipeline {
                 config: self.config.clone(),
                 targets: Arc::clone(&self.targets),
                 workers: Arc::clone(workers),
+                rollout: Arc::clone(&self.rollout),
                 run: run.clone(),
                 checkpoint: checkpoint.clone(),
                 room: Arc::clone(&room),
@@ -322,6 +333,10 @@ impl Pipeline {
             Err(_) => Status::Failed,
         };
         let message = ended.as_ref().err().map(ToString::to_string);
+        if status == Status::Succeeded {
+            self.rollout.run_succeeded();
+        }
+        rollout::follow(&self.rollout, store).await?;
         let notify = match ended {
             // The run is another host's now, and so is what it owes.
             Err(PipelineError::Store(StoreError::Fenced(_))) => notify::Outcome::pending(),
@@ -355,7 +370,7 @@ impl Pipeline {
             seconds: did.seconds,
             rows_per_second: rows as f64 / did.seconds,
             stages_seconds: stages(&did.tally),
-            plugins: plugin_reports(&self.chain, &did.stats),
+            plugins: plugin_reports(&self.rollout.chain(), &did.stats),
             checkpoint: store.checkpoints(&self.config.name).await?,
             notify,
             cpu_microseconds_per_row: did.cpu.as_secs_f64() * 1e6 / rows.max(1) as f64,
@@ -391,40 +406,48 @@ where
 }
 
 /// The plugins of a pipeline with their settings.
-fn chain(host: &Host, config: &config::Pipeline) -> Result<Arc<Chain>, Vec<Misfit>> {
-    let mut misfits = Vec::new();
-    let mut chosen = Vec::new();
-    let all = || -> Vec<String> {
-        host.plugins
-            .iter()
-            .map(|plugin| plugin.id().name.clone())
+fn rollout(
+    host: &Host,
+    config: &config::Pipeline,
+    known: &[Known],
+) -> Result<Arc<Rollout>, Vec<Misfit>> {
+    let directory = host.plugins.directory();
+    Rollout::new(directory, config, &host.config.plugins, known).map_err(|misfits| {
+        let misfits = misfits.into_iter();
+        misfits
+            .map(|misfit| misfit_of(host, config, misfit))
             .collect()
-    };
-    for name in config.plugins.clone().unwrap_or_else(all) {
-        let settings = config.settings.get(&name).cloned().unwrap_or_default();
-        match host.plugins.iter().find(|plugin| plugin.id().name == name) {
-            Some(plugin) => chosen.push((Arc::clone(plugin), settings)),
-            None => misfits.push(Misfit {
-                place: format!("pipelines.{}.plugins", config.name),
-                message: format!(
-                    "no plugin `{name}` in {}",
-                    host.config.plugins.directory.display()
-                ),
-                hint: format!("there are: {}", all().join(", ")),
-            }),
-        }
-    }
-    if !misfits.is_empty() {
-        return Err(misfits);
-    }
-    Chain::new(chosen).map_err(|errors| {
-        let misfit = |error: crate::plugin::ChainError| Misfit {
-            place: format!("pipelines.{}.settings", config.name),
-            message: error.to_string(),
-            hint: "the plugin's own documentation says what it may be".into(),
-        };
-        errors.into_iter().map(misfit).collect()
     })
+}
+
+fn misfit_of(host: &Host, config: &config::Pipeline, misfit: rollout::Misfit) -> Misfit {
+    let name = &config.name;
+    let message = misfit.to_string();
+    match misfit {
+        rollout::Misfit::Missing(_) => {
+            let directory = host.plugins.directory();
+            let there: Vec<String> = directory
+                .plugins()
+                .iter()
+                .map(|plugin| plugin.id().name.clone())
+                .collect();
+            Misfit {
+                place: format!("pipelines.{name}.plugins"),
+                message: format!("{message} in {}", directory.path().display()),
+                hint: format!("there are: {}", there.join(", ")),
+            }
+        }
+        rollout::Misfit::Barred { .. } => Misfit {
+            place: format!("pipelines.{name}.plugins"),
+            message,
+            hint: "put another version into its file, or `forebay plugin promote` it".into(),
+        },
+        rollout::Misfit::Chain(_) => Misfit {
+            place: format!("pipelines.{name}.settings"),
+            message,
+            hint: "the plugin's own documentation says what it may be".into(),
+        },
+    }
 }
 
 fn stages(tally: &Tally) -> Stages {
@@ -438,22 +461,31 @@ fn stages(tally: &Tally) -> Stages {
     }
 }
 
+/// Every version that was used: those in use in the order of the chain, then those before.
 fn plugin_reports(chain: &Chain, stats: &[Vec<PluginStats>]) -> Vec<PluginReport> {
-    let report = |(index, plugin): (usize, &Arc<Plugin>)| {
-        let mine: Vec<&PluginStats> = stats
-            .iter()
-            .filter_map(|worker| worker.get(index))
-            .collect();
-        let rows = mine.iter().map(|stats| stats.rows).sum::<u64>();
-        let nanoseconds = mine.iter().map(|stats| stats.time.as_nanos()).sum::<u128>();
+    let mut ids: Vec<&Arc<PluginId>> = chain.ids().collect();
+    for stats in stats.iter().flatten() {
+        if stats.calls > 0 && !ids.contains(&&stats.plugin) {
+            ids.push(&stats.plugin);
+        }
+    }
+    let report = |id: &Arc<PluginId>| {
+        let mine = || stats.iter().flatten().filter(|stats| &stats.plugin == id);
+        let roles = chain.plugins().find(|plugin| plugin.id() == id);
+        let roles = roles.map(|plugin| plugin.roles());
+        let rows = mine().map(|stats| stats.rows).sum::<u64>();
+        let nanoseconds = mine().map(|stats| stats.time.as_nanos()).sum::<u128>();
         PluginReport {
-            id: plugin.id().as_ref().clone(),
-            roles: plugin.roles().names(),
-            calls: mine.iter().map(|stats| stats.calls).sum(),
+            id: id.as_ref().clone(),
+            roles: roles
+                .or_else(|| mine().next().map(|stats| stats.roles))
+                .unwrap_or_default()
+                .names(),
+            calls: mine().map(|stats| stats.calls).sum(),
             rows,
             nanoseconds_per_row: u64::try_from(nanoseconds / u128::from(rows.max(1)))
                 .unwrap_or(u64::MAX),
         }
     };
-    chain.plugins().enumerate().map(report).collect()
+    ids.into_iter().map(report).collect()
 }

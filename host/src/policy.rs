@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    plugin::Decision,
+    plugin::{Chain, Decision},
     row::{Batch, Drop, Embeddings, Failure},
     store::DeadLetter,
     workers::{WorkerGone, Workers},
@@ -123,19 +123,20 @@ impl Settler {
         Budget::default()
     }
 
-    /// Has the policy decide about `failures` of `batch`.
+    /// Has the policy of `chain` decide about `failures` of `batch`.
     ///
     /// # Errors
     /// If the policy halts the pipeline.
     pub async fn settle(
         &self,
+        chain: &Arc<Chain>,
         batch: &Batch,
         failures: Vec<Failure>,
         settled: &mut Settled,
         budget: &mut Budget,
     ) -> Result<Vec<Retry>, Halted> {
         let (subset, reindexed) = subset(batch, &failures);
-        let decisions = self.workers.decide(subset, reindexed).await?;
+        let decisions = self.workers.decide(chain, subset, reindexed).await?;
         carry_out(failures, decisions, settled, budget)
     }
 }

@@ -7,14 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::{
     decode::Decoder,
-    plugin::Runner,
+    plugin::{Broken, Chain, Decision, PluginStats, Runner, Trial},
     policy::{Budget, Halted, Retry, Settled, carry_out},
-    row::{Batch, Value},
+    rollout::{Rollout, Verdict},
+    row::{Batch, Failure, Value},
     source::wire,
     store::target::Targets,
 };
@@ -28,6 +30,8 @@ pub struct Received {
     pub bytes: usize,
     /// Its share of the bytes in flight.
     pub permit: OwnedSemaphorePermit,
+    /// The plugins that it meets.
+    pub chain: Arc<Chain>,
 }
 
 /// A chunk that only has to be written.
@@ -47,6 +51,10 @@ pub struct Prepared {
     pub times: Times,
     /// Released when the chunk is.
     pub permit: OwnedSemaphorePermit,
+    /// The plugins that it met.
+    pub chain: Arc<Chain>,
+    /// What new versions would have done otherwise.
+    pub trials: Vec<Trial>,
 }
 
 /// How long the steps of a chunk took.
@@ -64,76 +72,156 @@ pub struct Times {
 pub struct Preparer {
     decoder: Decoder,
     targets: Arc<Targets>,
+    rollout: Arc<Rollout>,
     runner: Runner,
 }
 
+/// A chunk between its plugins and the table.
+#[derive(Default)]
+struct Sorted {
+    batch: Batch,
+    digests: Vec<Uuid>,
+    settled: Settled,
+}
+
+/// Why a chunk cannot be prepared.
+enum Failed {
+    /// By the plugins it met: perhaps by others.
+    Broken(Broken),
+    Halted(Halted),
+}
+
+impl From<Halted> for Failed {
+    fn from(halted: Halted) -> Self {
+        Self::Halted(halted)
+    }
+}
+
+impl From<Broken> for Failed {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
 impl Preparer {
-    /// Prepares chunks for `targets`.
+    /// Prepares chunks for `targets`, with the plugins of `rollout`.
     #[must_use]
-    pub fn new(decoder: Decoder, targets: Arc<Targets>, runner: Runner) -> Self {
+    pub fn new(decoder: Decoder, targets: Arc<Targets>, rollout: Arc<Rollout>) -> Self {
+        let runner = rollout.chain().runner(&targets.schema);
         Self {
             decoder,
             targets,
+            rollout,
             runner,
         }
     }
 
-    /// The plugins of this worker.
-    pub fn runner(&mut self) -> &mut Runner {
-        &mut self.runner
+    /// What the plugins of this worker have done.
+    #[must_use]
+    pub fn stats(&self) -> Vec<PluginStats> {
+        self.runner.stats()
     }
 
-    /// Decode, plugins, route; then the policy about the rows that failed.
+    /// Asks the policy of `chain` about rows that failed after they were prepared.
+    pub fn decide(
+        &mut self,
+        chain: &Arc<Chain>,
+        batch: &Batch,
+        failures: &[Failure],
+    ) -> Vec<Decision> {
+        self.runner.take_up(chain);
+        let decisions = self.runner.decide(batch, failures);
+        // The chunk goes on either way: a verdict is for the ones after it.
+        let _verdict = self.rollout.judge(chain, &self.runner.take_observed());
+        decisions
+    }
+
+    /// Decode, plugins, route; then the policy about the rows that failed. A chunk that met a
+    /// version which turns out not to work is prepared again with the last good one.
     ///
     /// # Errors
     /// If the policy halts the pipeline, or a plugin is broken.
     pub fn prepare(&mut self, received: Received) -> Result<Prepared, Halted> {
         let mut times = Times::default();
-        let mut digests = Vec::new();
-        let mut settled = Settled::default();
-        let mut budget = Budget::default();
         let Received {
             chunk,
             bytes,
             permit,
+            mut chain,
         } = received;
-        let mut batch = timed(&mut times.decode, || self.decoder.decode(chunk.rows));
-        let broken = |broken: crate::plugin::Broken| Halted {
-            message: broken.to_string(),
+        let mut wire = chunk.rows;
+        let sorted = loop {
+            timed(&mut times.plugins, || self.runner.take_up(&chain));
+            let mut sorted = Sorted::default();
+            let result = self.sort(wire, &mut sorted, &mut times);
+            let observed = self.runner.take_observed();
+            let verdict = match &result {
+                Ok(()) | Err(Failed::Halted(_)) => self.rollout.judge(&chain, &observed),
+                Err(Failed::Broken(broken)) => self.rollout.broken(&chain, broken),
+            };
+            match (verdict, result) {
+                (Verdict::Again, _) => {
+                    self.runner.take_trials();
+                    wire = sorted.batch.wire;
+                    chain = self.rollout.chain();
+                }
+                (Verdict::Keep, Ok(())) => break sorted,
+                (Verdict::Keep, Err(Failed::Halted(halted))) => return Err(halted),
+                (Verdict::Keep, Err(Failed::Broken(broken))) => {
+                    let message = broken.to_string();
+                    return Err(Halted { message });
+                }
+            }
         };
-        timed(&mut times.plugins, || self.runner.run(&mut batch)).map_err(broken)?;
-        timed(&mut times.route, || {
-            self.targets.route(&mut batch, &mut digests)
-        });
+        Ok(Prepared {
+            batch: sorted.batch,
+            digests: sorted.digests,
+            settled: sorted.settled,
+            position: chunk.resume_token,
+            bytes,
+            times,
+            permit,
+            chain,
+            trials: self.runner.take_trials(),
+        })
+    }
+
+    /// From encoded rows to rows that are to be written, and others. Whatever fails, `sorted`
+    /// has the encoded rows.
+    fn sort(
+        &mut self,
+        wire: Vec<Bytes>,
+        sorted: &mut Sorted,
+        times: &mut Times,
+    ) -> Result<(), Failed> {
+        let mut budget = Budget::default();
+        sorted.batch = timed(&mut times.decode, || self.decoder.decode(wire));
+        let Sorted {
+            batch,
+            digests,
+            settled,
+        } = sorted;
+        timed(&mut times.plugins, || self.runner.run(batch))?;
+        timed(&mut times.route, || self.targets.route(batch, digests));
         let mut retries = timed(&mut times.plugins, || {
-            self.settle(&mut batch, &mut settled, &mut budget)
+            self.settle(batch, settled, &mut budget)
         })?;
         while !retries.is_empty() {
             // Only the rows to try again are live while they are.
             let done = std::mem::take(&mut batch.live);
-            let attempts = self.decode_again(&mut batch, retries);
-            timed(&mut times.plugins, || self.runner.run(&mut batch)).map_err(broken)?;
-            timed(&mut times.route, || {
-                self.targets.route(&mut batch, &mut digests)
-            });
+            let attempts = self.decode_again(batch, retries);
+            timed(&mut times.plugins, || self.runner.run(batch))?;
+            timed(&mut times.route, || self.targets.route(batch, digests));
             batch.live.extend(done);
             batch.live.sort_unstable();
             for failure in &mut batch.failures {
                 failure.attempt = attempts.get(&failure.row).map_or(1, |attempt| attempt + 1);
             }
             retries = timed(&mut times.plugins, || {
-                self.settle(&mut batch, &mut settled, &mut budget)
+                self.settle(batch, settled, &mut budget)
             })?;
         }
-        Ok(Prepared {
-            batch,
-            digests,
-            settled,
-            position: chunk.resume_token,
-            bytes,
-            times,
-            permit,
-        })
+        Ok(())
     }
 
     fn settle(

@@ -11,6 +11,7 @@ mod copy;
 pub mod dead_letter;
 mod digest;
 mod encode;
+pub mod ledger;
 pub mod outbox;
 mod statements;
 pub mod target;
@@ -29,8 +30,9 @@ pub use writer::{CommitError, Committed, DeadLetter, Totals, Writer};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
-/// Connections of one host: a writer for each partition, and one for everything else.
-const MAX_CONNECTIONS: u32 = 8;
+/// Connections of one host: a writer for each partition of each running pipeline, and one for
+/// everything else. They are opened when they are needed.
+const MAX_CONNECTIONS: u32 = 32;
 
 /// What went wrong with the database, by what is to be done about it.
 #[derive(Debug, thiserror::Error)]

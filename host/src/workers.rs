@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    plugin::{Decision, PluginStats},
+    plugin::{Chain, Decision, PluginStats},
     policy::Halted,
     prepare::{Prepared, Preparer, Received},
     row::{Batch, Failure},
@@ -32,7 +32,12 @@ pub struct WorkerGone;
 
 enum Job {
     Prepare(Box<Received>, oneshot::Sender<Result<Prepared, Halted>>),
-    Decide(Box<Batch>, Vec<Failure>, oneshot::Sender<Vec<Decision>>),
+    Decide(
+        Arc<Chain>,
+        Box<Batch>,
+        Vec<Failure>,
+        oneshot::Sender<Vec<Decision>>,
+    ),
 }
 
 /// The workers of one pipeline. They end when this is joined or dropped.
@@ -87,17 +92,23 @@ impl Workers {
         Ok(answer)
     }
 
-    /// Asks the policy.
+    /// Asks the policy of a chain.
     ///
     /// # Errors
     /// If the worker has gone.
     pub async fn decide(
         &self,
+        chain: &Arc<Chain>,
         batch: Batch,
         failures: Vec<Failure>,
     ) -> Result<Vec<Decision>, WorkerGone> {
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Decide(Box::new(batch), failures, reply))?;
+        self.send(Job::Decide(
+            Arc::clone(chain),
+            Box::new(batch),
+            failures,
+            reply,
+        ))?;
         answer.await.map_err(|_| WorkerGone)
     }
 
@@ -128,10 +139,10 @@ fn work(mut preparer: Preparer, jobs: &mpsc::Receiver<Job>) -> Vec<PluginStats> 
         match job {
             // Whoever asked may have given up: then nobody takes the answer, and it is dropped.
             Job::Prepare(received, reply) => drop(reply.send(preparer.prepare(*received))),
-            Job::Decide(batch, failures, reply) => {
-                drop(reply.send(preparer.runner().decide(&batch, &failures)))
+            Job::Decide(chain, batch, failures, reply) => {
+                drop(reply.send(preparer.decide(&chain, &batch, &failures)))
             }
         }
     }
-    preparer.runner().stats().to_vec()
+    preparer.stats()
 }

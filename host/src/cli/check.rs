@@ -84,7 +84,7 @@ async fn check_host(
     findings.push(finding("database", Ok(database.url.to_string())));
     match session::host(config, database).await {
         Ok(host) => {
-            for plugin in host.plugins.iter() {
+            for plugin in host.plugins.directory().plugins() {
                 let id = plugin.id();
                 let digest = id.digest.get(..12).unwrap_or_default();
                 let detail = format!(

@@ -1,13 +1,42 @@
 //! `forebay plugin`: everything about plugins that is done by hand.
 
-use super::{Exit, Global};
+mod build;
+mod diff;
+mod inputs;
+mod list;
+mod new;
+mod promote;
+mod test;
+mod which;
+
+use super::{Exit, Global, session};
 
 /// What to do with plugins. Each is in the file of its name.
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum PluginCommand {}
+pub(super) enum PluginCommand {
+    /// Write a project for a new plugin, which builds and whose first cases pass
+    New(new::New),
+    /// Build a plugin's project with the tools of its language
+    Build(build::Build),
+    /// Show which versions each pipeline has met, and what became of them
+    List(list::List),
+    /// Show what a version that runs beside the one in use would have done otherwise
+    Diff(diff::Diff),
+    /// Have the version that runs beside be used, or one that is barred be tried again
+    Promote(promote::Promote),
+    /// Have a plugin answer cases, in the sandbox of production
+    Test(test::Test),
+}
 
 impl PluginCommand {
-    pub(super) async fn execute(&self, _global: &Global) -> anyhow::Result<Exit> {
-        match *self {}
+    pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
+        match self {
+            Self::New(new) => new.execute(global),
+            Self::Build(build) => build.execute(global),
+            Self::List(list) => list.execute(global).await,
+            Self::Diff(diff) => diff.execute(global).await,
+            Self::Promote(promote) => promote.execute(global).await,
+            Self::Test(test) => test.execute(global).await,
+        }
     }
 }

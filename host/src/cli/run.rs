@@ -36,6 +36,7 @@ impl Run {
         };
         let result = async {
             let host = session::host(&config, &database).await?;
+            let _watching = host.plugins.watch(&host.store);
             run(&host, &chosen, &stop).await
         }
         .await;
@@ -55,7 +56,7 @@ impl Run {
     }
 }
 
-fn choose(config: &Config, names: &[String]) -> anyhow::Result<Vec<config::Pipeline>> {
+pub(super) fn choose(config: &Config, names: &[String]) -> anyhow::Result<Vec<config::Pipeline>> {
     if names.is_empty() {
         return Ok(config.pipelines.clone());
     }

@@ -9,11 +9,13 @@ use anyhow::Context;
 
 use super::{Global, UsageError};
 use crate::{
+    cases,
     config::{Config, DatabaseUrl, database_url_from_environment},
     embedded::{self, Embedded},
     pipeline::{Host, PipelineError},
-    plugin::{Engine, Limits, Plugin},
+    plugin::{Directory, Engine},
     retry::Patience,
+    rollout::Living,
     store::Store,
 };
 
@@ -134,40 +136,53 @@ fn plugin_cache() -> Option<PathBuf> {
     dirs::cache_dir().map(|cache| cache.join("forebay").join("plugins"))
 }
 
-/// Loads every plugin of the directory.
-fn load_plugins(config: &Config) -> anyhow::Result<Vec<Arc<Plugin>>> {
-    let limits = Limits {
-        memory: config.plugins.memory,
-        deadline: config.plugins.deadline,
-    };
-    let engine = Engine::new(limits, plugin_cache())?;
-    let directory = &config.plugins.directory;
-    if !directory.is_dir() {
-        let wants_none = config
-            .pipelines
-            .iter()
-            .all(|pipeline| pipeline.plugins.as_ref().is_some_and(Vec::is_empty));
-        if wants_none {
-            return Ok(Vec::new());
-        }
+/// The engine with what the configuration allows; without one, with the defaults.
+pub(super) fn engine(config: Option<&Config>) -> anyhow::Result<Arc<Engine>> {
+    let (limits, permissions) = config
+        .map(|config| (config.plugins.limits, config.plugins.permissions.clone()))
+        .unwrap_or_default();
+    let engine = Engine::with_permissions(limits, permissions, plugin_cache())?;
+    Ok(engine)
+}
+
+/// Loads every plugin of the directory. A file that is no good is an error, unless a copy of
+/// its last good version was kept.
+fn load_plugins(config: &Config) -> anyhow::Result<Arc<Living>> {
+    let engine = engine(Some(config))?;
+    let path = &config.plugins.directory;
+    let wants_none = config
+        .pipelines
+        .iter()
+        .all(|pipeline| pipeline.plugins.as_ref().is_some_and(Vec::is_empty));
+    if !path.is_dir() && !wants_none {
         let hint = "create it, name another with plugins.directory, or write `plugins = []` in the pipelines";
         return Err(UsageError(format!(
             "no plugin directory {}\n  hint: {hint}",
-            directory.display()
+            path.display()
         ))
         .into());
     }
-    let (mut plugins, mut broken) = (Vec::new(), Vec::new());
-    for loaded in engine.load_directory(directory)? {
-        match loaded {
-            Ok(plugin) => plugins.push(plugin),
-            Err(error) => broken.push(error.to_string()),
+    let kept = config.directory.join(".forebay").join("plugins");
+    let directory = Directory::open(engine, path, &kept, Box::new(cases::pass))?;
+    let mut broken = Vec::new();
+    for refused in directory.refused() {
+        if directory.kept(&refused.name).is_some() {
+            let (plugin, error) = (refused.name, refused.error);
+            tracing::error!(plugin, %error, "a file is not taken up; the copy of the last good version is used");
+        } else {
+            broken.push(refused.error.to_string());
         }
     }
     if !broken.is_empty() {
         return Err(UsageError(broken.join("\n")).into());
     }
-    Ok(plugins)
+    let plugins = directory.plugins();
+    for name in directory.engine().permissions().grants.keys() {
+        if !plugins.iter().any(|plugin| plugin.id().name == *name) {
+            tracing::warn!(plugin = name, "grants for a plugin that is not there");
+        }
+    }
+    Ok(Living::new(directory))
 }
 
 /// Everything a pipeline needs, with the database migrated.
@@ -181,6 +196,6 @@ pub(super) async fn host(config: &Arc<Config>, database: &Database) -> anyhow::R
     Ok(Host {
         config: Arc::clone(config),
         store: database.store.clone(),
-        plugins: Arc::new(plugins),
+        plugins,
     })
 }

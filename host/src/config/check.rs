@@ -1,17 +1,20 @@
 //! From the text of a file to a checked [`Config`], collecting every problem on the way.
 
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{net::SocketAddr, path::Path, str::FromStr, time::Duration};
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::Value;
 use toml::de::DeTable;
 
 use super::{
-    Config, ConfigError, DatabaseUrl, Limits, Notify, Pipeline, Plugins, Source,
+    Canary, Config, ConfigError, DatabaseUrl, Limits, Notify, Pipeline, Plugins, Serve, Shadow,
+    Source,
     file::File,
+    plugins,
     problems::{Problem, Problems, line_of},
     schema,
 };
+use crate::serve::schedule::Schedule;
 
 /// The default of `source.chunk_rows`, and the width of everything else that is per chunk.
 const CHUNK_ROWS: u32 = 300;
@@ -139,7 +142,7 @@ struct Format {
     secret: bool,
 }
 
-const FORMATS: [Format; 4] = [
+const FORMATS: [Format; 6] = [
     Format {
         name: "byte-size",
         accepts: |text| parse_size(text).is_some(),
@@ -168,9 +171,23 @@ const FORMATS: [Format; 4] = [
         hint: "such as postgres://user@host/database; leave `url` out for an embedded server",
         secret: true,
     },
+    Format {
+        name: "socket-address",
+        accepts: |text| SocketAddr::from_str(text).is_ok(),
+        what: "an address and a port",
+        hint: "such as 127.0.0.1:9464, or 0.0.0.0:9464 for every network",
+        secret: false,
+    },
+    Format {
+        name: "schedule",
+        accepts: |text| Schedule::from_str(text).is_ok(),
+        what: "a schedule, or has no time that ever comes",
+        hint: "such as \"0 0 2 * * ?\": second, minute, hour, day, month, day of the week by name (MON to SUN)",
+        secret: false,
+    },
 ];
 
-fn parse_size(text: &str) -> Option<usize> {
+pub(super) fn parse_size(text: &str) -> Option<usize> {
     let size = bytesize::ByteSize::from_str(text).ok()?;
     usize::try_from(size.as_u64())
         .ok()
@@ -208,6 +225,7 @@ fn check_relations(document: &Value, problems: &mut Problems<'_>) {
             Some("a row must fit into a chunk".into()),
         );
     }
+    plugins::check_stack(document, problems);
     for (name, pipeline) in document
         .get("pipelines")
         .and_then(Value::as_object)
@@ -346,18 +364,23 @@ fn build(path: &Path, file: File) -> Config {
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    let size =
-        |text: Option<String>, default| text.as_deref().and_then(parse_size).unwrap_or(default);
-    let duration =
-        |text: Option<String>, default| text.as_deref().and_then(parse_duration).unwrap_or(default);
     let default = Limits::default();
     Config {
         directory: directory.into(),
         database: file.database.url.map(DatabaseUrl),
         plugins: Plugins {
             directory: directory.join(file.plugins.directory.as_deref().unwrap_or("plugins")),
-            memory: size(file.plugins.limits.memory, 64 << 20),
-            deadline: duration(file.plugins.limits.deadline, Duration::from_millis(500)),
+            limits: plugins::limits(file.plugins.limits),
+            permissions: plugins::permissions(file.plugins.wasi, file.plugins.grants),
+            canary: Canary {
+                chunks: file.plugins.canary.chunks.unwrap_or(20),
+                faults: file.plugins.canary.faults.unwrap_or(0.05),
+            },
+            shadow: file.plugins.shadow.map(|raw| Shadow {
+                plugins: raw.plugins,
+                promote_after: raw.promote_after,
+                differences: raw.differences.unwrap_or_default(),
+            }),
         },
         limits: Limits {
             row: size(file.limits.row, default.row),
@@ -365,12 +388,27 @@ fn build(path: &Path, file: File) -> Config {
             in_flight: size(file.limits.in_flight, default.in_flight),
         },
         give_up_after: duration(file.retry.give_up_after, Duration::from_secs(300)),
+        serve: Serve {
+            listen: parsed(file.serve.listen),
+        },
         pipelines: file
             .pipelines
             .into_iter()
             .map(|(name, raw)| pipeline(name, raw))
             .collect(),
     }
+}
+
+fn parsed<T: FromStr>(text: Option<String>) -> Option<T> {
+    text.and_then(|text| text.parse().ok())
+}
+
+pub(super) fn size(text: Option<String>, default: usize) -> usize {
+    text.as_deref().and_then(parse_size).unwrap_or(default)
+}
+
+pub(super) fn duration(text: Option<String>, default: Duration) -> Duration {
+    text.as_deref().and_then(parse_duration).unwrap_or(default)
 }
 
 fn pipeline(name: String, raw: super::file::Pipeline) -> Pipeline {
@@ -388,6 +426,7 @@ fn pipeline(name: String, raw: super::file::Pipeline) -> Pipeline {
             grpc: raw.grpc,
             target: raw.target,
         }),
+        schedule: parsed(raw.schedule),
         settings: raw
             .settings
             .into_iter()

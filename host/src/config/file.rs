@@ -1,6 +1,6 @@
 //! The shape of `forebay.toml`. The comments are what an editor shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -21,6 +21,9 @@ pub(super) struct File {
     /// What happens when the source, the database or the API server is away.
     #[serde(default)]
     pub retry: Retry,
+    /// What `forebay serve` answers.
+    #[serde(default)]
+    pub serve: Serve,
     /// The pipelines, by name.
     #[schemars(extend("minProperties" = 1))]
     pub pipelines: BTreeMap<String, Pipeline>,
@@ -39,9 +42,59 @@ pub(super) struct Database {
 pub(super) struct Plugins {
     /// Every `*.wasm` in it is a plugin; relative to this file. Default: `plugins`.
     pub directory: Option<String>,
-    /// What one instance may use.
+    /// What each instance may use.
     #[serde(default)]
     pub limits: PluginLimits,
+    /// When a new version goes back to the last good one by itself.
+    #[serde(default)]
+    pub canary: Canary,
+    /// New versions that first run beside the one in use, without effect.
+    pub shadow: Option<Shadow>,
+    /// What an import of `wasi:*` finds that is not granted: an `"empty"` world that stands still (the default), or `"refuse"`: the plugin is not loaded.
+    pub wasi: Option<Wasi>,
+    /// What is real for a plugin, by its name: `"clock"`, `"random"`, `"stdio"`. Default: nothing.
+    #[serde(default)]
+    pub grants: BTreeMap<String, BTreeSet<Grant>>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Canary {
+    /// Chunks in which a new version has to prove itself. Default: 20.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub chunks: Option<u32>,
+    /// Share of rows, 0 to 1, on which it may trap, miss its deadline or otherwise fail. Default: 0.05.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub faults: Option<f64>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Shadow {
+    /// Names of the plugins whose new versions wait for `forebay plugin promote`.
+    #[schemars(length(min = 1))]
+    pub plugins: Vec<String>,
+    /// Rows after which a new version is promoted by itself. Left out: never.
+    #[schemars(range(min = 1))]
+    pub promote_after: Option<u64>,
+    /// Share of rows, 0 to 1, that may come out otherwise for that. Default: 0.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub differences: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Wasi {
+    Empty,
+    Refuse,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Grant {
+    Clock,
+    Random,
+    Stdio,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -53,6 +106,24 @@ pub(super) struct PluginLimits {
     /// Time of one call, such as `"500ms"` (the default).
     #[schemars(extend("format" = "time-span"))]
     pub deadline: Option<String>,
+    /// Stack of one call, `"64KiB"` to `"1MiB"`. Default: `"512KiB"`.
+    #[schemars(extend("format" = "byte-size"))]
+    pub stack: Option<String>,
+    /// Elements of all tables. Default: 1,048,576.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub table_elements: Option<u32>,
+    /// Core instances in a component, and as many tables and memories. Default: 1,000.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub instances: Option<u32>,
+    /// Calls of the host in one call. Default: 100,000.
+    #[schemars(range(min = 0, max = 4_000_000_000_u32))]
+    pub host_calls: Option<u32>,
+    /// Lines of one call that are logged; the rest is counted. Default: 100.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub log_lines: Option<u32>,
+    /// Data handed to the host in one call: its answer, and as much in all it imports. Default: `"64MiB"`.
+    #[schemars(extend("format" = "byte-size"))]
+    pub output: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -77,6 +148,14 @@ pub(super) struct Retry {
     pub give_up_after: Option<String>,
 }
 
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Serve {
+    /// Address and port of `/metrics` and `/health`, such as `"127.0.0.1:9464"`. Left out: neither.
+    #[schemars(extend("format" = "socket-address"))]
+    pub listen: Option<String>,
+}
+
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pipeline {
@@ -92,6 +171,9 @@ pub(super) struct Pipeline {
     pub rename: BTreeMap<String, String>,
     /// Whom to tell when a run has changed rows.
     pub notify: Option<Notify>,
+    /// When `forebay serve` runs it, in local time, such as `"0 0 2 * * ?"`: second, minute, hour, day, month, day of the week by name. Left out: once, when it starts.
+    #[schemars(extend("format" = "schedule"))]
+    pub schedule: Option<String>,
     /// Settings of each plugin, as texts.
     #[serde(default)]
     pub settings: BTreeMap<String, BTreeMap<String, String>>,

@@ -42,8 +42,13 @@ fn the_least_gets_defaults() {
     assert_eq!(config.directory, Path::new("conf"));
     assert_eq!(config.database, None);
     assert_eq!(config.plugins.directory, Path::new("conf/plugins"));
-    assert_eq!(config.plugins.memory, 64 << 20);
-    assert_eq!(config.plugins.deadline, Duration::from_millis(500));
+    assert_eq!(config.plugins.limits, plugin::Limits::default());
+    assert_eq!(config.plugins.permissions, plugin::Permissions::default());
+    assert_eq!(
+        (config.plugins.canary.chunks, config.plugins.canary.faults),
+        (20, 0.05)
+    );
+    assert_eq!(config.plugins.shadow, None);
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.give_up_after, Duration::from_secs(300));
     let [pipeline] = config.pipelines.as_slice() else {
@@ -63,13 +68,29 @@ fn every_key_arrives() {
 url = "postgres://me:${PASSWORD}@db.example/jobs"
 [plugins]
 directory = "/opt/plugins"
-limits = { memory = "32MiB", deadline = "2s" }
+canary = { chunks = 5, faults = 0.5 }
+shadow = { plugins = ["one"], promote_after = 1000, differences = 0.25 }
+wasi = "refuse"
+[plugins.limits]
+memory = "32MiB"
+deadline = "2s"
+stack = "1MiB"
+table_elements = 1
+instances = 2
+host_calls = 3
+log_lines = 4
+output = "5KiB"
+[plugins.grants]
+one = ["stdio", "clock"]
+two = ["random"]
 [limits]
 row = "2MiB"
 chunk = "8MiB"
 in_flight = "16MB"
 [retry]
 give_up_after = "1h 30m"
+[serve]
+listen = "[::1]:9464"
 [pipelines.b]
 source = { grpc = "unix:/run/embed.sock", dataset = "d", chunk_rows = 50 }
 plugins = ["two", "one"]
@@ -77,6 +98,7 @@ tables = ["a", "s.b"]
 rename = { text = "body" }
 notify = { grpc = "https://api.example", target = "cost: $${5}" }
 settings = { one = { low = "1" } }
+schedule = "0 0 2 * * ?"
 [pipelines.a]
 source = { grpc = "http://localhost:1", dataset = "d" }
 plugins = []
@@ -89,8 +111,38 @@ tables = ["t"]
     );
     assert_eq!(config.plugins.directory, Path::new("/opt/plugins"));
     assert_eq!(
-        (config.plugins.memory, config.plugins.deadline),
-        (32 << 20, Duration::from_secs(2))
+        config.plugins.limits,
+        plugin::Limits {
+            memory: 32 << 20,
+            deadline: Duration::from_secs(2),
+            stack: 1 << 20,
+            table_elements: 1,
+            instances: 2,
+            host_calls: 3,
+            log_lines: 4,
+            output: 5 << 10,
+        }
+    );
+    let permissions = &config.plugins.permissions;
+    assert_eq!(permissions.wasi, plugin::Wasi::Refuse);
+    assert_eq!(
+        permissions.of("one"),
+        [plugin::Grant::Clock, plugin::Grant::Stdio].into()
+    );
+    assert_eq!(permissions.of("two"), [plugin::Grant::Random].into());
+    assert!(permissions.of("three").is_empty());
+    assert_eq!(
+        config.plugins.canary,
+        Canary {
+            chunks: 5,
+            faults: 0.5
+        }
+    );
+    assert!(config.plugins.is_shadowed("one") && !config.plugins.is_shadowed("two"));
+    let shadow = config.plugins.shadow.clone().unwrap();
+    assert_eq!(
+        (shadow.promote_after, shadow.differences),
+        (Some(1_000), 0.25)
     );
     assert_eq!(
         config.limits,
@@ -117,6 +169,9 @@ tables = ["t"]
     assert_eq!(b.rename["text"], "body");
     assert_eq!(b.notify.as_ref().unwrap().target, "cost: ${5}");
     assert_eq!(b.settings["one"], [("low".to_owned(), "1".to_owned())]);
+    assert_eq!(b.schedule, "0 0 2 * * ?".parse().ok());
+    assert_eq!(a.schedule, None);
+    assert_eq!(config.serve.listen, "[::1]:9464".parse().ok());
 }
 
 #[test]
@@ -164,7 +219,7 @@ source = "http://localhost:50051"
     conf/forebay.toml:9: plugins.limits.memory: `lots` is not a size
       hint: such as "64MiB"
     conf/forebay.toml:9: plugins.limits.fuel: unknown key
-      hint: remove it; known here: memory, deadline
+      hint: remove it; known here: memory, deadline, stack, table_elements, instances, host_calls, log_lines, output
     conf/forebay.toml:12: limits.row: larger than limits.chunk
       hint: a row must fit into a chunk
     conf/forebay.toml:13: limits.in_flight: `a lot` is not a size
@@ -214,6 +269,22 @@ fn one_problem_each() {
             ":5: limits.row: larger than limits.chunk\n  hint: a row must fit into a chunk",
         ),
         (
+            "[plugins.limits]\nstack = \"2MiB\"",
+            ":6: plugins.limits.stack: cannot be had\n  hint: from \"64KiB\" to \"1MiB\"",
+        ),
+        (
+            "[plugins.limits]\nlog_lines = -1",
+            ":6: plugins.limits.log_lines: -1 is less than the minimum of 0",
+        ),
+        (
+            "[plugins]\nwasi = \"full\"",
+            ":6: plugins.wasi: \"full\" is not one of \"empty\" or \"refuse\"",
+        ),
+        (
+            "[plugins.grants]\na = [\"clock\", \"files\"]",
+            ":6: plugins.grants.a.1: \"files\" is not one of \"clock\", \"random\" or \"stdio\"",
+        ),
+        (
             "[retry]\ngive_up_after = \"soon\"",
             ":6: retry.give_up_after: `soon` is not a duration\n  hint: such as \"500ms\" or \"5m\"",
         ),
@@ -235,7 +306,7 @@ fn one_problem_each() {
         ),
         (
             "[xyz]",
-            ":5: xyz: unknown key\n  hint: remove it; known here: database, plugins, limits, retry, pipelines",
+            ":5: xyz: unknown key\n  hint: remove it; known here: database, plugins, limits, retry, serve, pipelines",
         ),
         (
             "[pipelines.\"a/b~c\"]\nsource = { grpc = \"http://h\", dataset = \"d\" }",
@@ -248,6 +319,14 @@ fn one_problem_each() {
         (
             "notify = { grpc = \"http://a b\", target = \"t\" }",
             ":5: pipelines.p.notify.grpc: `http://a b` is not an address\n  hint: write http://host:port, https://host:port or unix:/path",
+        ),
+        (
+            "schedule = \"0 2 * * *\"",
+            ":5: pipelines.p.schedule: `0 2 * * *` is not a schedule, or has no time that ever comes\n  hint: such as \"0 0 2 * * ?\": second, minute, hour, day, month, day of the week by name (MON to SUN)",
+        ),
+        (
+            "[serve]\nlisten = \":9464\"",
+            ":6: serve.listen: `:9464` is not an address and a port\n  hint: such as 127.0.0.1:9464, or 0.0.0.0:9464 for every network",
         ),
         (
             "rename = { a = 1 }",
@@ -374,6 +453,7 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     pipelines.*.plugins
     pipelines.*.rename
     pipelines.*.rename.*
+    pipelines.*.schedule
     pipelines.*.settings
     pipelines.*.settings.*
     pipelines.*.settings.*.*
@@ -383,12 +463,30 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     pipelines.*.source.grpc
     pipelines.*.tables
     plugins
+    plugins.canary
+    plugins.canary.chunks
+    plugins.canary.faults
     plugins.directory
+    plugins.grants
+    plugins.grants.*
     plugins.limits
     plugins.limits.deadline
+    plugins.limits.host_calls
+    plugins.limits.instances
+    plugins.limits.log_lines
     plugins.limits.memory
+    plugins.limits.output
+    plugins.limits.stack
+    plugins.limits.table_elements
+    plugins.shadow
+    plugins.shadow.differences
+    plugins.shadow.plugins
+    plugins.shadow.promote_after
+    plugins.wasi
     retry
     retry.give_up_after
+    serve
+    serve.listen
     "#);
     // It is what editors validate with, so it stands alone.
     assert!(!schema.to_string().contains("\"null\""));

@@ -109,6 +109,15 @@ fn set(batch: &mut Batch, row: u32, fields: Vec<FieldResult>) -> Result<(), (Str
     Ok(())
 }
 
+/// The code of a rejection: a row must have one.
+pub(super) fn code(code: String) -> String {
+    if code.is_empty() {
+        "REJECTED".to_owned()
+    } else {
+        code
+    }
+}
+
 /// One failure for all rejections of a row: the first code and field, and all messages.
 fn rejected(row: u32, stage: Stage, rejections: Vec<Rejection>) -> Failure {
     let mut rejections = rejections.into_iter();
@@ -124,13 +133,10 @@ fn rejected(row: u32, stage: Stage, rejections: Vec<Rejection>) -> Failure {
         message.push_str("; ");
         message.push_str(&rejection.message);
     }
-    if code.is_empty() {
-        code.push_str("REJECTED");
-    }
     Failure {
         row,
         stage,
-        code: cut(code, MAX_CODE),
+        code: cut(self::code(code), MAX_CODE),
         message: cut(message, MAX_MESSAGE),
         field: field.map(|field| cut(field, MAX_FIELD)),
         plugin: None,

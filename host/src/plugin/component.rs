@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::engine::Engine;
 use super::fault::Fault;
+use super::grants::Grants;
+use super::imports::Import;
 use super::instance::{Instance, Prepared};
 use crate::row::PluginId;
 
@@ -59,6 +61,8 @@ pub struct Plugin {
     pub(super) size: usize,
     pub(super) compile_time: Duration,
     pub(super) was_cached: bool,
+    pub(super) imports: Vec<Import>,
+    pub(super) grants: Grants,
     pub(super) prepared: Prepared,
     pub(super) engine: Arc<Engine>,
 }
@@ -106,9 +110,22 @@ impl Plugin {
         self.was_cached
     }
 
+    /// What it imports, and whether that is real for it.
+    #[must_use]
+    pub fn imports(&self) -> &[Import] {
+        &self.imports
+    }
+
+    /// What it has been granted.
+    #[must_use]
+    pub fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
     /// A fresh instance that has its settings.
     pub(super) fn open(&self, settings: &[(String, String)]) -> Result<Instance, Fault> {
-        let mut instance = Instance::open(&self.engine, &self.prepared, &self.id.name)?;
+        let mut instance =
+            Instance::open(&self.engine, &self.prepared, &self.id.name, &self.grants)?;
         instance.configure(settings)?;
         Ok(instance)
     }

@@ -2,8 +2,8 @@
 //!
 //! The batch's embeddings belong to the store while a call runs, and to nobody's store
 //! otherwise: outside of a call every function traps. What a call changed is undone when it
-//! fails. Nothing a guest can ask for here allocates more than the vectors of the batch once
-//! more, and each function ends within milliseconds, so that the deadline holds.
+//! fails. What is written and what is copied natively counts as handed to the host
+//! (`Limits::output`), and each function ends within milliseconds, so that the deadline holds.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use wasmtime::{Error, Result, bail, format_err};
 
 use super::bindings::embeddings::Host;
 use super::sandbox::State;
+use super::text::shortened;
 use super::vectors;
 use crate::row::{Embeddings, Schema, Vector};
 
@@ -75,6 +76,7 @@ impl Lent {
                 .iter()
                 .map(|e| e.name.as_str())
                 .collect();
+            let name = shortened(name, 80);
             format_err!("no embedding is named {name:?}; there are {known:?}")
         })
     }
@@ -128,7 +130,10 @@ impl Lent {
 }
 
 impl State {
+    /// What every function here asks for first.
     fn lent(&mut self) -> Result<&mut Lent> {
+        self.meter.count_call();
+        self.meter.check()?;
         self.lent.as_mut().ok_or_else(outside_of_call)
     }
 }
@@ -165,10 +170,12 @@ impl Host for State {
             bail!("element {element} of the embedding written to row {row} is not finite");
         }
         lent.begin_change()?;
+        let written = vectors::from_elements(&values);
+        let bytes = vectors::size(&written);
         if let Some(slot) = lent.embeddings.slot(at, embedding) {
-            *slot = Some(vectors::from_elements(&values));
+            *slot = Some(written);
         }
-        Ok(())
+        Ok(self.meter.charge(bytes)?)
     }
 
     fn norms(&mut self, name: String) -> Result<Vec<f32>> {
@@ -186,6 +193,9 @@ impl Host for State {
     }
 
     fn normalize(&mut self, name: String) -> Result<()> {
+        let column = self.lent()?.column(&name)?;
+        let bytes = column.flatten().map(vectors::size).sum();
+        self.meter.charge(bytes)?;
         self.lent()?.change(&name, |vector| {
             let norm = vectors::norm(vector);
             (norm > 0.0 && norm.is_finite()).then(|| vectors::divided(vector, norm))
@@ -206,6 +216,8 @@ impl Host for State {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+    use super::super::grants::Grants;
+    use super::super::limits::Limits;
     use super::*;
     use crate::row::EmbeddingColumn;
 
@@ -223,7 +235,7 @@ mod tests {
             None,
             Some(vectors::from_elements(&[0.0, f32::NAN])),
         ];
-        let mut state = State::new("test", 0);
+        let mut state = State::new("test", &Limits::default(), &Grants::new());
         state.lent = Some(Lent::new(
             &schema,
             Embeddings { width: 1, vectors },

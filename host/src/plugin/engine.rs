@@ -12,7 +12,8 @@ use wasmtime::component::{HasSelf, Linker};
 
 use super::bindings::{embeddings, log, types};
 use super::cache::Cache;
-use super::limits::Limits;
+use super::grants::Permissions;
+use super::limits::{Limits, MAX_STACK, MIN_STACK};
 use super::sandbox::State;
 use super::wasi;
 
@@ -30,21 +31,36 @@ pub struct Engine {
     engine: wasmtime::Engine,
     linker: Linker<State>,
     limits: Limits,
+    permissions: Permissions,
     cache: Option<Cache>,
     _ticker: Ticker,
 }
 
 impl Engine {
-    /// Sets up an engine. With a cache directory, compiled plugins are kept there; one that
-    /// cannot be trusted is not used, and a warning says why.
+    /// Sets up an engine that grants nothing. With a cache directory, compiled plugins are
+    /// kept there; one that cannot be trusted is not used, and a warning says why.
     ///
     /// # Errors
     ///
     /// When the platform lacks what the engine needs.
     pub fn new(limits: Limits, cache_directory: Option<PathBuf>) -> Result<Arc<Self>, EngineError> {
+        Self::with_permissions(limits, Permissions::default(), cache_directory)
+    }
+
+    /// As [`Engine::new`], for plugins that may import what `permissions` say.
+    ///
+    /// # Errors
+    ///
+    /// When the platform lacks what the engine needs.
+    pub fn with_permissions(
+        limits: Limits,
+        permissions: Permissions,
+        cache_directory: Option<PathBuf>,
+    ) -> Result<Arc<Self>, EngineError> {
         let failed = |error: wasmtime::Error| EngineError(format!("{error:#}"));
         let mut config = Config::new();
         config.epoch_interruption(true);
+        config.max_wasm_stack(limits.stack.clamp(MIN_STACK, MAX_STACK));
         // Nothing is ever polled or resumed: calls are plain functions.
         config.concurrency_support(false);
         config.relaxed_simd_deterministic(true);
@@ -56,6 +72,7 @@ impl Engine {
             engine,
             linker,
             limits,
+            permissions,
             cache,
             _ticker: ticker,
         }))
@@ -65,6 +82,12 @@ impl Engine {
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// What its plugins may import.
+    #[must_use]
+    pub fn permissions(&self) -> &Permissions {
+        &self.permissions
     }
 
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
@@ -92,7 +115,7 @@ fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
 
 /// Runs work that enters guests on a thread of its own: what a guest prints is awaited with a
 /// `block_on`, which must not happen on a worker of an async runtime.
-pub(super) fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| match scope.spawn(work).join() {
         Ok(done) => done,
         Err(panic) => std::panic::resume_unwind(panic),

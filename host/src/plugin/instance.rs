@@ -10,7 +10,9 @@ use super::bindings::{dead_letter_policy, describe, transform, types, validate};
 use super::embeddings::Lent;
 use super::engine::{self, Engine};
 use super::fault::{Fault, Kind};
-use super::limits::{MAX_CODE, MAX_ERRORS, MAX_MESSAGE, MAX_TRANSFER};
+use super::grants::Grants;
+use super::limits::{MAX_CODE, MAX_ERRORS, MAX_MESSAGE};
+use super::meter::Exceeded;
 use super::sandbox::State;
 use super::text::cut;
 
@@ -35,19 +37,25 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    /// Instantiates a component under the engine's limits and checks its exports' types.
+    /// Instantiates a component under the engine's limits, with these grants, and checks its
+    /// exports' types.
     ///
     /// # Errors
     ///
     /// [`Kind::Unusable`], whatever the reason.
-    pub(super) fn open(engine: &Engine, prepared: &Prepared, name: &str) -> Result<Self, Fault> {
+    pub(super) fn open(
+        engine: &Engine,
+        prepared: &Prepared,
+        name: &str,
+        grants: &Grants,
+    ) -> Result<Self, Fault> {
         let limits = engine.limits();
         let ticks = engine::ticks(limits.deadline);
-        let mut store = Store::new(engine.wasmtime(), State::new(name, limits.memory));
+        let mut store = Store::new(engine.wasmtime(), State::new(name, &limits, grants));
         store.limiter(|state| &mut state.bounds);
-        store.set_hostcall_fuel(MAX_TRANSFER);
+        store.set_hostcall_fuel(limits.output);
         store.set_epoch_deadline(ticks);
-        store.data_mut().journal().begin();
+        store.data_mut().begin();
 
         let opened = prepared
             .linked
@@ -146,6 +154,11 @@ impl Instance {
         self.errors >= MAX_ERRORS
     }
 
+    /// Bytes of its linear memories.
+    pub(super) fn memory(&self) -> usize {
+        self.store.data().bounds.memory_used()
+    }
+
     fn lend<T>(
         &mut self,
         lent: &mut Option<Lent>,
@@ -162,10 +175,14 @@ impl Instance {
         &mut self,
         call: impl FnOnce(&mut Self) -> wasmtime::Result<Result<T, String>>,
     ) -> Result<T, Fault> {
-        self.store.data_mut().bounds.refused = false;
-        self.store.data_mut().journal().begin();
+        self.store.data_mut().begin();
         self.store.set_epoch_deadline(self.ticks);
-        let result = match call(self) {
+        let answer = call(self).and_then(|answer| {
+            // Not every function of WASI can refuse a call that is one too many.
+            self.store.data().meter.check()?;
+            Ok(answer)
+        });
+        let result = match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(message)) => {
                 self.errors += 1;
@@ -217,17 +234,32 @@ fn trap(store: &mut Store<State>, error: &wasmtime::Error) -> Fault {
             ),
         ),
         Some(trap) => (Kind::Trap, format!("trapped: {trap}")),
+        None if is_out_of_fuel(error) => {
+            let exceeded = Exceeded::Output(store.hostcall_fuel());
+            (Kind::Trap, format!("trapped: {exceeded}"))
+        }
         None => (Kind::Trap, format!("trapped: {}", error.root_cause())),
     };
     let said = store.data_mut().journal().last_words();
     let message = match said {
-        Some(said) => format!("{said} ({what})"),
+        // However much a guest says, what happened to it is said as well.
+        Some(said) => {
+            let room = MAX_MESSAGE.saturating_sub(what.chars().count() + 3);
+            format!("{} ({what})", cut(said, room))
+        }
         None => what,
     };
     Fault {
         kind,
         message: cut(message, MAX_MESSAGE),
     }
+}
+
+/// Whether more was handed over than `Store::set_hostcall_fuel` allows. The type of this error
+/// is not public; `tests/hostile.rs` checks that the text still is what it was.
+fn is_out_of_fuel(error: &wasmtime::Error) -> bool {
+    let cause = error.root_cause().to_string();
+    cause.contains("fuel allocated for hostcalls has been exhausted")
 }
 
 /// A queue's name as the interface allows it; the default where the guest gave none.

@@ -1,10 +1,11 @@
 //! What a guest says: the lines it logs or prints, as events of the target `plugin`.
 //!
-//! At most 100 lines of 2,000 characters a call are written; the rest is counted. The last
-//! line that was logged as an error, or printed to stderr, is kept: a guest that traps has
-//! usually said there why.
+//! Only so many lines of 2,000 characters a call are written (100 by default); the rest is
+//! counted. The last line that was logged as an error is kept, and what counts of those that
+//! were printed to stderr: a guest that traps has usually said there why.
 
-use super::limits::{MAX_LOG_LINE, MAX_LOG_LINES};
+use super::last_words::LastWords;
+use super::limits::MAX_LOG_LINE;
 use super::text::cut;
 
 /// How much a line matters.
@@ -24,19 +25,21 @@ pub(super) enum Level {
 #[derive(Debug)]
 pub(super) struct Journal {
     plugin: String,
+    max_lines: u32,
     lines: u32,
     last_error: Option<String>,
-    last_printed: Option<String>,
+    printed: LastWords,
 }
 
 impl Journal {
-    /// Lines will carry this plugin's name.
-    pub(super) fn new(plugin: String) -> Self {
+    /// Lines will carry this plugin's name; `max_lines` of each call are written.
+    pub(super) fn new(plugin: String, max_lines: u32) -> Self {
         Self {
             plugin,
+            max_lines,
             lines: 0,
             last_error: None,
-            last_printed: None,
+            printed: LastWords::default(),
         }
     }
 
@@ -44,12 +47,12 @@ impl Journal {
     pub(super) fn begin(&mut self) {
         self.lines = 0;
         self.last_error = None;
-        self.last_printed = None;
+        self.printed = LastWords::default();
     }
 
     /// A call has ended: says how many lines were left out.
     pub(super) fn end(&mut self) {
-        let left_out = self.lines.saturating_sub(MAX_LOG_LINES);
+        let left_out = self.lines.saturating_sub(self.max_lines);
         if left_out > 0 {
             tracing::warn!(target: "plugin", plugin = self.plugin, left_out, "more lines in one call than are logged");
         }
@@ -73,12 +76,17 @@ impl Journal {
     pub(super) fn printed_as_error(&mut self, text: String) {
         let text = cut(text, MAX_LOG_LINE);
         self.write(Level::Warn, &text);
-        self.last_printed = Some(text);
+        self.printed.hear(text);
+    }
+
+    /// What is printed where it goes to standard error as it is.
+    pub(super) fn printed_elsewhere(&mut self, text: String) {
+        self.printed.hear(cut(text, MAX_LOG_LINE));
     }
 
     fn write(&mut self, level: Level, text: &str) {
         self.lines = self.lines.saturating_add(1);
-        if self.lines > MAX_LOG_LINES {
+        if self.lines > self.max_lines {
             return;
         }
         let plugin = self.plugin.as_str();
@@ -93,7 +101,7 @@ impl Journal {
     /// What the guest said last before it failed: what it logged as an error, else what it
     /// printed to stderr, such as the end of a traceback.
     pub(super) fn last_words(&mut self) -> Option<String> {
-        self.last_error.take().or_else(|| self.last_printed.take())
+        self.last_error.take().or_else(|| self.printed.take())
     }
 }
 
@@ -103,7 +111,7 @@ mod tests {
 
     #[test]
     fn keeps_the_last_words_of_a_call() {
-        let mut journal = Journal::new("p".to_owned());
+        let mut journal = Journal::new("p".to_owned(), 100);
         journal.begin();
         journal.line(Level::Error, "first".to_owned());
         journal.line(Level::Error, "x".repeat(3_000));
@@ -120,10 +128,10 @@ mod tests {
 
     #[test]
     fn counts_what_it_leaves_out() {
-        let mut journal = Journal::new("p".to_owned());
-        for _ in 0..MAX_LOG_LINES + 7 {
+        let mut journal = Journal::new("p".to_owned(), 100);
+        for _ in 0..107 {
             journal.line(Level::Info, "line".to_owned());
         }
-        assert_eq!(journal.lines - MAX_LOG_LINES, 7);
+        assert_eq!(journal.lines - journal.max_lines, 7);
     }
 }

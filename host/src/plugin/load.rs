@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use nix::fcntl::OFlag;
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
@@ -14,8 +16,12 @@ use super::bindings::{dead_letter_policy, describe, transform, validate};
 use super::component::{Plugin, Roles};
 use super::engine::{Engine, apart};
 use super::fault::{Fault, Kind};
+use super::grants::{Grants, Wasi};
+use super::imports;
+use super::inspect::{Found, Inspection};
 use super::instance::{Instance, Prepared};
 use super::limits::{MAX_CODE, MAX_FILE, MAX_READS};
+use super::shape;
 use super::text::{cut, is_name, shortened};
 use crate::row::PluginId;
 
@@ -44,13 +50,24 @@ impl Engine {
     ///
     /// When the file cannot be read or is not a plugin.
     pub fn load(self: &Arc<Self>, path: &Path) -> Result<Arc<Plugin>, LoadError> {
-        apart(|| self.try_load(path))
-            .map(Arc::new)
-            .map_err(|(what, hint)| LoadError {
-                path: path.to_owned(),
-                what,
-                hint,
-            })
+        self.inspect(path).plugin
+    }
+
+    /// Loads one plugin as [`Engine::load`] does, and keeps what was found out on the way:
+    /// about a file that is refused, as far as that came.
+    pub fn inspect(self: &Arc<Self>, path: &Path) -> Inspection {
+        let mut found = Found::default();
+        let loaded = apart(|| self.try_load(path, &mut found));
+        let plugin = loaded.map(Arc::new).map_err(|(what, hint)| LoadError {
+            path: path.to_owned(),
+            what,
+            hint,
+        });
+        Inspection {
+            path: path.to_owned(),
+            found,
+            plugin,
+        }
     }
 
     /// Loads every `*.wasm` of a directory, in the order of their names. A plugin that has the
@@ -90,10 +107,11 @@ impl Engine {
         Ok(loaded)
     }
 
-    fn try_load(self: &Arc<Self>, path: &Path) -> Result<Plugin, Wrong> {
-        let bytes = read(path)?;
+    fn try_load(self: &Arc<Self>, path: &Path, found: &mut Found) -> Result<Plugin, Wrong> {
+        let bytes = read(path, found)?;
         check_header(&bytes)?;
         let digest = hex(&Sha256::digest(&bytes));
+        found.digest = Some(digest.clone());
 
         let began = Instant::now();
         let cached = self
@@ -102,13 +120,19 @@ impl Engine {
         let was_cached = cached.is_some();
         let component = match cached {
             Some(component) => component,
-            None => self.compile(&bytes, &digest)?,
+            None => {
+                shape::check(&bytes, self.limits().instances)
+                    .map_err(|what| (what, "build it again, as a plain component".to_owned()))?;
+                self.compile(&bytes, &digest)?
+            }
         };
         let compile_time = began.elapsed();
+        found.compiled = Some((compile_time, was_cached));
 
-        let prepared = self.link(&component)?;
+        let prepared = self.link(&component, found)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let descriptor = Instance::open(self, &prepared, &stem)
+        // What a plugin is called decides what it is granted, so nothing is granted yet.
+        let descriptor = Instance::open(self, &prepared, &stem, &Grants::new())
             .map_err(|fault| does_not_start(&fault))?
             .describe()
             .map_err(|fault| {
@@ -119,6 +143,10 @@ impl Engine {
                 )
             })?;
         let (name, version, reads) = checked(descriptor)?;
+        let grants = self.permissions().of(&name);
+        let imports = imports::of(&component, self, self.permissions().wasi, &grants);
+        found.imports.clone_from(&imports);
+        imports::check(&imports, &format!("plugin {name}"))?;
         Ok(Plugin {
             id: Arc::new(PluginId {
                 name,
@@ -130,6 +158,8 @@ impl Engine {
             size: bytes.len(),
             compile_time,
             was_cached,
+            imports,
+            grants,
             prepared,
             engine: Arc::clone(self),
         })
@@ -149,18 +179,23 @@ impl Engine {
         Ok(component)
     }
 
-    fn link(&self, component: &Component) -> Result<Prepared, Wrong> {
+    fn link(&self, component: &Component, found: &mut Found) -> Result<Prepared, Wrong> {
+        let ty = component.component_type();
+        let exports = ty.exports(self.wasmtime());
+        found.exports = exports.map(|(name, _)| name.to_owned()).collect();
+        found.imports = imports::of(component, self, Wasi::Empty, &Grants::new());
+        imports::check_version(found.exports.iter().map(String::as_str))?;
+        imports::check(&found.imports, "it")?;
         let linked = self.linker().instantiate_pre(component).map_err(|error| {
-            let hint = "plugins import `forebay:plugin/log`, `forebay:plugin/embeddings` and \
-                        `wasi:*@0.2`, and nothing else";
+            let hint = "build it against `wit/plugin.wit` of this version";
             (
-                format!("imports what the host does not have: {error:#}"),
+                format!("imports what the host has otherwise: {error:#}"),
                 hint.to_owned(),
             )
         })?;
         let Ok(describe) = describe::GuestIndices::new(&linked) else {
             let what = "does not export `forebay:plugin/describe@0.1.0`".to_owned();
-            return Err((what, format!("it exports {}", exports(component, self))));
+            return Err((what, format!("it exports {}", listed(&found.exports))));
         };
         let prepared = Prepared {
             describe,
@@ -169,11 +204,12 @@ impl Engine {
             policy: dead_letter_policy::GuestIndices::new(&linked).ok(),
             linked,
         };
-        if Roles::of(&prepared) == Roles::default() {
+        found.roles = Roles::of(&prepared);
+        if found.roles == Roles::default() {
             let what = "exports no role of `forebay:plugin@0.1.0`".to_owned();
             let hint = format!(
                 "export `transform`, `validate` or `dead-letter-policy`; it exports {}",
-                exports(component, self)
+                listed(&found.exports)
             );
             return Err((what, hint));
         }
@@ -191,7 +227,7 @@ fn does_not_start(fault: &Fault) -> Wrong {
     )
 }
 
-fn wasm_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn wasm_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in directory.read_dir()? {
         let path = entry?.path();
@@ -206,19 +242,32 @@ fn wasm_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Wrong> {
+/// The bytes of a file, which must be one: a pipe could make the host wait for ever.
+fn read(path: &Path, found: &mut Found) -> Result<Vec<u8>, Wrong> {
     let unreadable = |error: io::Error| {
         (
             format!("cannot be read: {error}"),
             "check the path and its permissions".to_owned(),
         )
     };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_FILE + 1)
-        .read_to_end(&mut bytes)
+    let file = File::options()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)
         .map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_FILE {
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        let what = "cannot be read: it is not a file".to_owned();
+        return Err((what, "give the `.wasm` file".to_owned()));
+    }
+    found.size = Some(metadata.len());
+    let mut bytes = Vec::new();
+    if metadata.len() <= MAX_FILE {
+        let mut file = file.take(MAX_FILE + 1);
+        file.read_to_end(&mut bytes).map_err(unreadable)?;
+    }
+    // It may have grown meanwhile.
+    if metadata.len().max(bytes.len() as u64) > MAX_FILE {
         let what = format!("larger than {} MiB", MAX_FILE >> 20);
         return Err((what, "build it in release mode and strip it".to_owned()));
     }
@@ -246,18 +295,16 @@ fn check_header(bytes: &[u8]) -> Result<(), Wrong> {
     }
 }
 
-fn exports(component: &Component, engine: &Engine) -> String {
-    let ty = component.component_type();
-    let names: Vec<_> = ty
-        .exports(engine.wasmtime())
-        .map(|(name, _)| format!("`{name}`"))
-        .take(20)
-        .collect();
+fn listed(names: &[String]) -> String {
     if names.is_empty() {
-        "nothing".to_owned()
-    } else {
-        names.join(", ")
+        return "nothing".to_owned();
     }
+    let names: Vec<_> = names
+        .iter()
+        .take(20)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    names.join(", ")
 }
 
 fn checked(
@@ -291,6 +338,15 @@ fn checked(
         }
     }
     Ok((name, cut(version, MAX_CODE), reads))
+}
+
+/// SHA-256 of a file, in lower-case hexadecimal.
+pub(super) fn digest_of(path: &Path) -> io::Result<String> {
+    let metadata = path.metadata()?;
+    if !metadata.is_file() || metadata.len() > MAX_FILE {
+        return Err(io::Error::other("not a file of a plugin's size"));
+    }
+    Ok(hex(&Sha256::digest(std::fs::read(path)?)))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,25 +1,21 @@
 //! Runs a chain over batches, on one thread.
 //!
-//! Instances stay warm between batches. One that trapped is thrown away; the next call gets a
-//! fresh one. A plugin's failure on a row fails that row; [`Broken`] is for plugins that fail
-//! on most of them.
+//! Instances stay warm between batches, and a plugin that stays when the chain changes keeps
+//! its own. One that trapped is thrown away; the next call gets a fresh one. A plugin's failure
+//! on a row fails that row; [`Broken`] is for plugins that fail on most of them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::apply;
 use super::bindings::dead_letter_policy as policy;
-use super::bindings::types;
-use super::bisect::{Purpose, Settled, settle};
-use super::chain::{Chain, Link};
+use super::chain::Chain;
 use super::component::Roles;
-use super::convert::{with_failures, with_rows};
-use super::embeddings::{Access, Lent};
-use super::fault::Fault;
-use super::instance::{Instance, queue};
+use super::instance::queue;
 use super::limits::MAX_MESSAGE;
+use super::seat::Seat;
 use super::text::cut;
-use crate::row::{Batch, Embeddings, Failure, PluginId, Schema};
+use super::trial::{Before, Trial};
+use crate::row::{Batch, Failure, PluginId, Schema};
 
 /// What becomes of a row that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,49 +56,101 @@ pub struct PluginStats {
     pub time: Duration,
     /// Calls that failed.
     pub failed_calls: u64,
+    /// Bytes of linear memory that an instance came to have at most. Memory never shrinks.
+    pub peak_memory: usize,
+}
+
+/// How a plugin has behaved lately.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// Which.
+    pub plugin: Arc<PluginId>,
+    /// Rows given to it, once per role that they met.
+    pub rows: u64,
+    /// Of them, those on which it failed: a trap, a missed deadline, too much memory, an
+    /// `err`, or an answer that cannot be.
+    pub faults: u64,
+    /// Failed rows put before it as a policy.
+    pub failures: u64,
+    /// Of them, those that it failed to decide about.
+    pub undecided: u64,
+}
+
+impl Observed {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(plugin: &Arc<PluginId>) -> Self {
+        Self {
+            plugin: Arc::clone(plugin),
+            rows: 0,
+            faults: 0,
+            failures: 0,
+            undecided: 0,
+        }
+    }
+
+    /// Counts what was seen elsewhere or later.
+    pub fn add(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.faults += other.faults;
+        self.failures += other.failures;
+        self.undecided += other.undecided;
+    }
 }
 
 /// The warm instances of one worker thread.
 pub struct Runner {
     chain: Arc<Chain>,
     schema: Arc<Schema>,
-    seats: Vec<Seat>,
-    stats: Vec<PluginStats>,
-}
-
-/// The place of a plugin in a runner.
-struct Seat {
-    instance: Option<Instance>,
-    /// Indices of the columns it reads.
-    columns: Vec<usize>,
+    /// In the order of the chain: what works, and what tries the same beside it.
+    seats: Vec<(Seat, Option<Seat>)>,
+    /// Of plugins that have left the chain.
+    left: Vec<PluginStats>,
+    trials: Vec<Trial>,
 }
 
 impl Runner {
     pub(super) fn new(chain: &Arc<Chain>, schema: &Arc<Schema>) -> Self {
-        let seat = |link: &Link| Seat {
-            instance: None,
-            columns: match link.plugin.reads() {
-                Some(reads) => reads
-                    .iter()
-                    .filter_map(|name| schema.column(name))
-                    .collect(),
-                None => (0..schema.columns.len()).collect(),
-            },
-        };
-        let stats = |link: &Link| PluginStats {
-            plugin: Arc::clone(link.plugin.id()),
-            roles: link.plugin.roles(),
-            calls: 0,
-            rows: 0,
-            time: Duration::ZERO,
-            failed_calls: 0,
-        };
-        Self {
+        let mut runner = Self {
             chain: Arc::clone(chain),
             schema: Arc::clone(schema),
-            seats: chain.links.iter().map(seat).collect(),
-            stats: chain.links.iter().map(stats).collect(),
+            seats: Vec::new(),
+            left: Vec::new(),
+            trials: Vec::new(),
+        };
+        runner.seat(chain);
+        runner
+    }
+
+    /// Makes `chain` the one that the next batch meets. Cheap when it is that already; else it
+    /// costs no instantiation where the chain's links are warm.
+    pub fn take_up(&mut self, chain: &Arc<Chain>) {
+        if !Arc::ptr_eq(&self.chain, chain) {
+            self.chain = Arc::clone(chain);
+            self.seat(chain);
         }
+    }
+
+    fn seat(&mut self, chain: &Chain) {
+        let before = std::mem::take(&mut self.seats);
+        let mut before: Vec<Seat> = before
+            .into_iter()
+            .flat_map(|(active, shadow)| [Some(active), shadow])
+            .flatten()
+            .collect();
+        let mut seat = |link| {
+            let stays = before.iter().position(|seat| Arc::ptr_eq(&seat.link, link));
+            match stays {
+                Some(index) => before.swap_remove(index),
+                None => Seat::new(link, &self.schema),
+            }
+        };
+        self.seats = chain
+            .members
+            .iter()
+            .map(|member| (seat(&member.active), member.shadow.as_ref().map(&mut seat)))
+            .collect();
+        self.left.extend(before.into_iter().map(|seat| seat.stats));
     }
 
     /// Has each plugin transform and validate the live rows. Rows that a plugin drops, rejects
@@ -117,17 +165,11 @@ impl Runner {
     /// When a plugin is broken.
     pub fn run(&mut self, batch: &mut Batch) -> Result<(), Broken> {
         debug_assert_eq!(batch.schema, self.schema, "a runner is made for one schema");
-        let seats = self.seats.iter_mut().zip(&mut self.stats);
-        for (link, (seat, stats)) in self.chain.links.iter().zip(seats) {
-            let roles = link.plugin.roles();
-            let mut call = Call { link, seat, stats };
-            if roles.transform && !batch.live.is_empty() {
-                let outcomes = call.settle(batch, Access::Write, Instance::transform)?;
-                apply::outcomes(batch, link.plugin.id(), outcomes);
-            }
-            if roles.validate && !batch.live.is_empty() {
-                let rejections = call.settle(batch, Access::Read, Instance::validate)?;
-                apply::rejections(batch, link.plugin.id(), rejections);
+        for (active, shadow) in &mut self.seats {
+            let before = shadow.as_ref().map(|_| Before::of(batch));
+            active.run(batch)?;
+            if let (Some(before), Some(shadow)) = (before, shadow) {
+                self.trials.push(before.compare(batch, shadow));
             }
         }
         Ok(())
@@ -136,134 +178,66 @@ impl Runner {
     /// Asks the policy what becomes of these failures, one decision for each. Where there is no
     /// policy, or it fails, they go to the queue `default`.
     pub fn decide(&mut self, batch: &Batch, failures: &[Failure]) -> Vec<Decision> {
-        let default = || vec![Decision::DeadLetter("default".to_owned()); failures.len()];
         if failures.is_empty() {
             return Vec::new();
         }
-        let seats = self.seats.iter_mut().zip(&mut self.stats);
-        let mut links = self.chain.links.iter().zip(seats);
-        let Some((link, (seat, stats))) = links.find(|(link, _)| link.plugin.roles().policy) else {
-            return default();
+        let mut seats = self.seats.iter_mut();
+        let Some((seat, shadow)) = seats.find(|(seat, _)| seat.stats.roles.policy) else {
+            return by_default(failures);
         };
-        match (Call { link, seat, stats }).decide(batch, failures) {
-            Ok(decisions) => decisions.into_iter().map(decision).collect(),
-            Err(fault) => {
-                let plugin = &link.plugin.id().name;
-                let rows = failures.len();
-                tracing::warn!(plugin, rows, %fault, "the policy failed: rows go to the default queue");
-                default()
-            }
+        let decisions = decide(seat, batch, failures);
+        if let Some(shadow) = shadow
+            && shadow.stats.roles.policy
+        {
+            let other = decide(shadow, batch, failures);
+            let plugin = shadow.link.plugin().id();
+            self.trials.push(Trial::of_policy(
+                plugin, batch, failures, &decisions, &other,
+            ));
         }
+        decisions
     }
 
-    /// What each plugin has done so far, in the order of the chain.
+    /// What each plugin has done so far: those of the chain in its order, then those that have
+    /// left it.
     #[must_use]
-    pub fn stats(&self) -> &[PluginStats] {
-        &self.stats
+    pub fn stats(&self) -> Vec<PluginStats> {
+        let seated = self.seats.iter().map(|(active, _)| active.stats.clone());
+        seated.chain(self.left.iter().cloned()).collect()
+    }
+
+    /// How the plugins of the chain have behaved since this was last called.
+    pub fn take_observed(&mut self) -> Vec<Observed> {
+        let seats = self.seats.iter_mut();
+        let observed = seats.map(|(active, _)| active.take_observed());
+        observed
+            .filter(|observed| observed.rows + observed.failures > 0)
+            .collect()
+    }
+
+    /// What shadows would have done otherwise, since this was last called.
+    pub fn take_trials(&mut self) -> Vec<Trial> {
+        std::mem::take(&mut self.trials)
     }
 }
 
-/// How an instance is called in one of the roles that answer per row.
-type Role<T> = fn(&mut Instance, &mut Option<Lent>, types::Batch<'_>) -> Result<Vec<T>, Fault>;
-
-/// One plugin at work.
-struct Call<'a> {
-    link: &'a Link,
-    seat: &'a mut Seat,
-    stats: &'a mut PluginStats,
+fn by_default(failures: &[Failure]) -> Vec<Decision> {
+    vec![Decision::DeadLetter("default".to_owned()); failures.len()]
 }
 
-impl Call<'_> {
-    /// Gets an answer for each live row. The embeddings of the batch are lent to the calls and
-    /// come back with what the successful ones changed.
-    fn settle<T>(
-        &mut self,
-        batch: &mut Batch,
-        access: Access,
-        role: Role<T>,
-    ) -> Result<Settled<T>, Broken> {
-        let deadline = self.link.plugin.engine().limits().deadline;
-        let mut embeddings = std::mem::take(&mut batch.embeddings);
-        let columns = self.seat.columns.clone();
-        let settled = with_rows(batch, &columns, |columns, rows| {
-            settle(rows.len(), deadline, |range, purpose| {
-                let live = batch.live.get(range.clone()).unwrap_or_default();
-                let rows = rows.get(range).unwrap_or_default();
-                let mut lent = Some(Lent::new(
-                    &batch.schema,
-                    std::mem::take(&mut embeddings),
-                    live,
-                    access,
-                ));
-                let result = self.probe(|it| role(it, &mut lent, types::Batch { columns, rows }));
-                embeddings = returned(lent, result.is_ok() && purpose == Purpose::Settle);
-                result
-            })
-        });
-        batch.embeddings = embeddings;
-        match settled {
-            Ok(settled) => {
-                self.stats.rows += settled.len() as u64;
-                Ok(settled)
-            }
-            Err(message) => Err(Broken {
-                plugin: Arc::clone(self.link.plugin.id()),
-                message,
-            }),
+fn decide(seat: &mut Seat, batch: &Batch, failures: &[Failure]) -> Vec<Decision> {
+    match seat.decide(batch, failures) {
+        Ok(decisions) => decisions.into_iter().map(decision).collect(),
+        Err(fault) => {
+            let plugin = &seat.link.plugin().id().name;
+            let rows = failures.len();
+            tracing::warn!(plugin, rows, %fault, "the policy failed: rows go to the default queue");
+            by_default(failures)
         }
     }
-
-    fn decide(
-        &mut self,
-        batch: &Batch,
-        failures: &[Failure],
-    ) -> Result<Vec<policy::Decision>, Fault> {
-        let columns = self.seat.columns.clone();
-        let decisions = with_failures(batch, &columns, failures, |failures| {
-            self.probe(|it| it.decide(failures))
-        })?;
-        self.stats.rows += decisions.len() as u64;
-        Ok(decisions)
-    }
-
-    /// Makes one call, in a fresh instance where there is none, and keeps the instance if the
-    /// call leaves it sound.
-    fn probe<T>(
-        &mut self,
-        call: impl FnOnce(&mut Instance) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        let began = Instant::now();
-        let opened = match self.seat.instance.take() {
-            Some(instance) => Ok(instance),
-            None => self.link.plugin.open(&self.link.settings),
-        };
-        let result = opened.and_then(|mut instance| {
-            let result = call(&mut instance);
-            let is_sound = result
-                .as_ref()
-                .err()
-                .is_none_or(|f| f.kind.spares_instance());
-            if is_sound && !instance.is_worn() {
-                self.seat.instance = Some(instance);
-            }
-            result
-        });
-        self.stats.calls += 1;
-        self.stats.failed_calls += u64::from(result.is_err());
-        self.stats.time += began.elapsed();
-        result
-    }
 }
 
-fn returned(lent: Option<Lent>, keep: bool) -> Embeddings {
-    match lent {
-        Some(lent) if keep => lent.kept(),
-        Some(lent) => lent.undone(),
-        None => Embeddings::default(),
-    }
-}
-
-fn decision(decision: policy::Decision) -> Decision {
+pub(super) fn decision(decision: policy::Decision) -> Decision {
     match decision {
         policy::Decision::Retry(millis) => Decision::Retry(Duration::from_millis(millis.into())),
         policy::Decision::DeadLetter(name) => Decision::DeadLetter(queue(name)),

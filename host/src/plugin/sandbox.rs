@@ -1,6 +1,7 @@
 //! What belongs to one instance: its limits, its log, and the embeddings while they are lent.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
@@ -8,8 +9,10 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::{log, types};
 use super::embeddings::Lent;
+use super::grants::{Grant, Grants};
 use super::journal::{Journal, Level};
-use super::limits::{MAX_INSTANCES, MAX_RESOURCES, MAX_TABLE_ELEMENTS};
+use super::limits::{Limits, MAX_RESOURCES};
+use super::meter::Meter;
 use super::wasi;
 
 /// The data of a store.
@@ -18,27 +21,38 @@ pub(super) struct State {
     pub(super) lent: Option<Lent>,
     /// What the instance may still grow to.
     pub(super) bounds: Bounds,
+    /// What the call in progress may still have the host do.
+    pub(super) meter: Arc<Meter>,
     journal: Arc<Mutex<Journal>>,
     context: WasiCtx,
     table: ResourceTable,
+    clock: Option<Instant>,
 }
 
 impl State {
-    /// For an instance of this plugin with at most `memory` bytes.
-    pub(super) fn new(plugin: &str, memory: usize) -> Self {
-        let journal = Arc::new(Mutex::new(Journal::new(plugin.to_owned())));
+    /// For an instance of this plugin under these limits, with what it has been granted.
+    pub(super) fn new(plugin: &str, limits: &Limits, grants: &Grants) -> Self {
+        let journal = Journal::new(plugin.to_owned(), limits.log_lines);
+        let journal = Arc::new(Mutex::new(journal));
+        let meter = Arc::new(Meter::new(limits));
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         Self {
             lent: None,
-            bounds: Bounds {
-                memory,
-                ..Bounds::default()
-            },
-            context: wasi::context(&journal),
+            bounds: Bounds::new(limits),
+            context: wasi::context(&journal, &meter, grants),
+            meter,
             journal,
             table,
+            clock: grants.contains(&Grant::Clock).then(Instant::now),
         }
+    }
+
+    /// A call begins.
+    pub(super) fn begin(&mut self) {
+        self.bounds.refused = false;
+        self.meter.begin();
+        self.journal().begin();
     }
 
     /// The instance's log.
@@ -48,10 +62,23 @@ impl State {
 }
 
 impl WasiView for State {
+    /// Every function of WASI asks for this first, so here its calls are counted.
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.meter.count_call();
         WasiCtxView {
             ctx: &mut self.context,
             table: &mut self.table,
+        }
+    }
+}
+
+impl wasi::WaitView for State {
+    fn waits(&mut self) -> wasi::AtOnce<'_> {
+        self.meter.count_call();
+        wasi::AtOnce {
+            table: &mut self.table,
+            meter: &self.meter,
+            clock: self.clock,
         }
     }
 }
@@ -60,6 +87,8 @@ impl types::Host for State {}
 
 impl log::Host for State {
     fn log(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        self.meter.count_call();
+        self.meter.charge(message.len())?;
         let level = match level {
             log::Level::Debug => Level::Debug,
             log::Level::Info => Level::Info,
@@ -76,12 +105,30 @@ impl log::Host for State {
 #[derive(Debug, Default)]
 pub(super) struct Bounds {
     memory: usize,
+    elements: usize,
+    instances: usize,
     memory_used: usize,
     memory_last: usize,
     elements_used: usize,
     elements_last: usize,
     /// Whether growth was refused since this was last set to false.
     pub(super) refused: bool,
+}
+
+impl Bounds {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            memory: limits.memory,
+            elements: limits.table_elements,
+            instances: limits.instances,
+            ..Self::default()
+        }
+    }
+
+    /// Bytes of all linear memories together.
+    pub(super) fn memory_used(&self) -> usize {
+        self.memory_used
+    }
 }
 
 impl ResourceLimiter for Bounds {
@@ -117,7 +164,7 @@ impl ResourceLimiter for Bounds {
     ) -> wasmtime::Result<bool> {
         self.elements_last = desired.saturating_sub(current);
         let after = self.elements_used.saturating_add(self.elements_last);
-        if after > MAX_TABLE_ELEMENTS || maximum.is_some_and(|maximum| desired > maximum) {
+        if after > self.elements || maximum.is_some_and(|maximum| desired > maximum) {
             self.refused = true;
             self.elements_last = 0;
             return Ok(false);
@@ -133,15 +180,15 @@ impl ResourceLimiter for Bounds {
     }
 
     fn instances(&self) -> usize {
-        MAX_INSTANCES
+        self.instances
     }
 
     fn tables(&self) -> usize {
-        MAX_INSTANCES
+        self.instances
     }
 
     fn memories(&self) -> usize {
-        MAX_INSTANCES
+        self.instances
     }
 }
 

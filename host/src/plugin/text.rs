@@ -26,7 +26,7 @@ pub(super) fn shortened(text: &str, characters: usize) -> Cow<'_, str> {
 }
 
 /// Whether this is a plugin's name: lower case words joined by hyphens, 1 to 64 characters.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let is_word = |word: &str| {
         !word.is_empty()
             && word

@@ -14,6 +14,13 @@ const LANES: usize = 8;
 /// f16 elements that are widened at a time, on the stack.
 const WIDEN: usize = 128;
 
+/// Bytes of its elements.
+pub(super) fn size(vector: &Vector) -> usize {
+    match vector {
+        Vector::F32(bytes) | Vector::F16(bytes) => bytes.len(),
+    }
+}
+
 /// The Euclidean norm, summed in f64. Finite elements cannot overflow it.
 pub(super) fn norm(vector: &Vector) -> f64 {
     match vector {

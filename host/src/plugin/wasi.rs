@@ -4,9 +4,13 @@
 //! whatever a guest waits for has happened already: it can never block its thread, and one
 //! that spins until the time has passed meets its deadline. Random numbers repeat. All this is
 //! what makes the same rows get the same answers.
+//!
+//! Grants make clocks, random numbers and output real. Files, sockets and the environment
+//! cannot be granted, and waiting ends at once whatever has been.
 
+use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,8 +24,10 @@ use wasmtime_wasi::p2::{
 };
 use wasmtime_wasi::{Deterministic, HostWallClock, WasiCtx, WasiCtxBuilder, WasiView, async_trait};
 
+use super::grants::{Grant, Grants};
 use super::journal::Journal;
 use super::limits::MAX_LOG_LINE;
+use super::meter::Meter;
 
 /// 2024-01-01T00:00:00Z: late enough for runtimes that check certificates' or files' dates.
 const NOW: Duration = Duration::from_secs(1_704_067_200);
@@ -40,36 +46,51 @@ const MAX_RANDOM: u64 = 1 << 20;
 const WRITE_PERMIT: usize = 64 << 10;
 
 /// Links `wasi:*@0.2`, with what could wait replaced by what does not.
-pub(super) fn link<T: WasiView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+pub(super) fn link<T: WasiView + WaitView + 'static>(
+    linker: &mut Linker<T>,
+) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_sync(linker)?;
     linker.allow_shadowing(true);
-    monotonic_clock::add_to_linker::<T, Stopped>(linker, |state| AtOnce(state.ctx().table))?;
-    poll::add_to_linker::<T, Stopped>(linker, |state| AtOnce(state.ctx().table))?;
+    monotonic_clock::add_to_linker::<T, Waits>(linker, T::waits)?;
+    poll::add_to_linker::<T, Waits>(linker, T::waits)?;
     linker.allow_shadowing(false);
     Ok(())
 }
 
-/// A context that gives nothing away; what is printed goes to the journal.
-pub(super) fn context(journal: &Arc<Mutex<Journal>>) -> WasiCtx {
-    WasiCtxBuilder::new()
+/// A context that gives nothing away but what is granted. What is printed goes to the journal.
+pub(super) fn context(
+    journal: &Arc<Mutex<Journal>>,
+    meter: &Arc<Meter>,
+    grants: &Grants,
+) -> WasiCtx {
+    let lines = |record: Record| Lines {
+        journal: Arc::clone(journal),
+        meter: Arc::clone(meter),
+        record: match grants.contains(&Grant::Stdio) {
+            true => Journal::printed_elsewhere,
+            false => record,
+        },
+        is_passed_on: grants.contains(&Grant::Stdio),
+    };
+    let mut context = WasiCtxBuilder::new();
+    context
         .stdin(EmptyStdin)
-        .stdout(Lines {
-            journal: Arc::clone(journal),
-            record: Journal::printed,
-        })
-        .stderr(Lines {
-            journal: Arc::clone(journal),
-            record: Journal::printed_as_error,
-        })
-        .wall_clock(Stopped)
-        .secure_random(repeating())
-        .insecure_random(repeating())
-        .insecure_random_seed(0)
+        .stdout(lines(Journal::printed))
+        .stderr(lines(Journal::printed_as_error))
         .max_random_size(MAX_RANDOM)
         .allow_tcp(false)
         .allow_udp(false)
-        .allow_ip_name_lookup(false)
-        .build()
+        .allow_ip_name_lookup(false);
+    if !grants.contains(&Grant::Clock) {
+        context.wall_clock(Stopped);
+    }
+    if !grants.contains(&Grant::Random) {
+        context
+            .secure_random(repeating())
+            .insecure_random(repeating())
+            .insecure_random_seed(0);
+    }
+    context.build()
 }
 
 /// The same numbers in every instance: SplitMix64 (Steele, Lea, Flood 2014) from state 0.
@@ -101,17 +122,32 @@ impl HostWallClock for Stopped {
     }
 }
 
-impl HasData for Stopped {
+struct Waits;
+
+impl HasData for Waits {
     type Data<'a> = AtOnce<'a>;
+}
+
+/// What has something to wait for.
+pub(super) trait WaitView: Send {
+    /// The clock, and what is waited for.
+    fn waits(&mut self) -> AtOnce<'_>;
 }
 
 /// Everything a guest can wait for: closed input, output that is always taken, and times that
 /// have come.
-struct AtOnce<'a>(&'a mut ResourceTable);
+pub(super) struct AtOnce<'a> {
+    pub(super) table: &'a mut ResourceTable,
+    pub(super) meter: &'a Meter,
+    /// When the clock of a guest that has one began to run.
+    pub(super) clock: Option<Instant>,
+}
 
 impl monotonic_clock::Host for AtOnce<'_> {
     fn now(&mut self) -> wasmtime::Result<u64> {
-        Ok(MONOTONIC_NOW)
+        self.meter.check()?;
+        let elapsed = self.clock.map_or(Duration::ZERO, |began| began.elapsed());
+        Ok(MONOTONIC_NOW.saturating_add(u64::try_from(elapsed.as_nanos())?))
     }
 
     fn resolution(&mut self) -> wasmtime::Result<u64> {
@@ -119,8 +155,9 @@ impl monotonic_clock::Host for AtOnce<'_> {
     }
 
     fn subscribe_instant(&mut self, _when: u64) -> wasmtime::Result<Resource<DynPollable>> {
-        let elapsed = self.0.push(Elapsed)?;
-        subscribe(self.0, elapsed)
+        self.meter.check()?;
+        let elapsed = self.table.push(Elapsed)?;
+        subscribe(self.table, elapsed)
     }
 
     fn subscribe_duration(&mut self, duration: u64) -> wasmtime::Result<Resource<DynPollable>> {
@@ -130,6 +167,7 @@ impl monotonic_clock::Host for AtOnce<'_> {
 
 impl poll::Host for AtOnce<'_> {
     fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
+        self.meter.check()?;
         if pollables.is_empty() {
             wasmtime::bail!("empty poll list");
         }
@@ -147,7 +185,7 @@ impl poll::HostPollable for AtOnce<'_> {
     }
 
     fn drop(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
-        poll::HostPollable::drop(self.0, pollable)
+        poll::HostPollable::drop(self.table, pollable)
     }
 }
 
@@ -178,10 +216,17 @@ impl StdinStream for EmptyStdin {
 }
 
 /// Stdout or stderr.
+#[derive(Clone)]
 struct Lines {
     journal: Arc<Mutex<Journal>>,
-    record: fn(&mut Journal, String),
+    meter: Arc<Meter>,
+    record: Record,
+    /// Whether it goes to standard error as it is.
+    is_passed_on: bool,
 }
+
+/// What is done with a line.
+type Record = fn(&mut Journal, String);
 
 impl IsTerminal for Lines {
     fn is_terminal(&self) -> bool {
@@ -197,8 +242,7 @@ impl StdoutStream for Lines {
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
         Box::new(LineStream {
-            journal: Arc::clone(&self.journal),
-            record: self.record,
+            to: self.clone(),
             unfinished: Vec::new(),
         })
     }
@@ -207,8 +251,7 @@ impl StdoutStream for Lines {
 /// Cuts what is printed into lines. A line without its end waits for it, at most 2,000
 /// characters' worth of bytes.
 struct LineStream {
-    journal: Arc<Mutex<Journal>>,
-    record: fn(&mut Journal, String),
+    to: Lines,
     unfinished: Vec<u8>,
 }
 
@@ -217,8 +260,9 @@ impl LineStream {
         let line = std::mem::take(&mut self.unfinished);
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
         if !text.is_empty() {
-            let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-            (self.record)(&mut journal, text);
+            let journal = self.to.journal.lock();
+            let mut journal = journal.unwrap_or_else(PoisonError::into_inner);
+            (self.to.record)(&mut journal, text);
         }
     }
 }
@@ -227,6 +271,12 @@ impl OutputStream for LineStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         if bytes.len() > WRITE_PERMIT {
             return Err(StreamError::trap("more bytes written than were permitted"));
+        }
+        let charged = self.to.meter.charge(bytes.len());
+        charged.map_err(|exceeded| StreamError::Trap(exceeded.into()))?;
+        if self.to.is_passed_on {
+            // Nobody to tell when standard error is closed.
+            drop(std::io::stderr().write_all(&bytes));
         }
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.unfinished.extend_from_slice(part);

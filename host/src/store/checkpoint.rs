@@ -5,7 +5,6 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::{Store, StoreError};
-use crate::row::PluginId;
 
 /// Rows by what became of them. `received` is always the sum of the others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -236,30 +235,6 @@ impl Store {
         Ok(())
     }
 
-    /// Notes which versions of its plugins a pipeline uses from now on.
-    ///
-    /// # Errors
-    /// If the database cannot be asked.
-    pub async fn record_plugins<'p>(
-        &self,
-        pipeline: i32,
-        plugins: impl Iterator<Item = &'p PluginId>,
-    ) -> Result<(), StoreError> {
-        for plugin in plugins {
-            sqlx::query(
-                "insert into forebay.plugin_version (pipeline, name, digest, version) values ($1, $2, $3, $4)
-                 on conflict (pipeline, name, digest) do update set last_active = now()",
-            )
-            .bind(pipeline)
-            .bind(&plugin.name)
-            .bind(&plugin.digest)
-            .bind(&plugin.version)
-            .execute(&self.pool)
-            .await?;
-        }
-        Ok(())
-    }
-
     /// What a run has come to.
     ///
     /// # Errors
@@ -313,6 +288,19 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         Ok(rows.iter().map(checkpoint_from).collect::<Result<_, _>>()?)
+    }
+
+    /// When a run of a pipeline last succeeded, in seconds since 1970; `None` if none ever has.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn last_success(&self, pipeline: &str) -> Result<Option<i64>, StoreError> {
+        let seconds = sqlx::query_scalar(
+            "select extract(epoch from max(r.finished_at))::bigint
+             from forebay.run r join forebay.pipeline p on p.id = r.pipeline
+             where p.name = $1 and r.status = 'succeeded'",
+        );
+        Ok(seconds.bind(pipeline).fetch_one(&self.pool).await?)
     }
 
     /// Makes the next run of a pipeline begin from the start, and fences a host that runs it

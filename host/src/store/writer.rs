@@ -11,7 +11,7 @@ mod isolate;
 mod progress;
 mod rows;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{Postgres, pool::PoolConnection};
 
@@ -23,11 +23,13 @@ use super::{
     Blame, Store, StoreError, blame,
     checkpoint::{Checkpoint, Counts, Run},
     dead_letter::{self, Place},
+    ledger,
     statements::Statements,
     target::Targets,
 };
 use crate::{
     fault,
+    plugin::Chain,
     policy::{Halted, Settler},
     prepare::Prepared,
     row::{Drop, Failure},
@@ -96,6 +98,8 @@ pub struct Writer {
     partition: String,
     epoch: i64,
     notify: Option<String>,
+    /// The plugins of the last chunk that was committed: their versions are known.
+    met: Option<Arc<Chain>>,
 }
 impl Writer {
     /// Takes a connection for the partition.
@@ -118,6 +122,7 @@ impl Writer {
             partition: checkpoint.partition.clone(),
             epoch: checkpoint.epoch,
             notify,
+            met: None,
         })
     }
 
@@ -165,6 +170,7 @@ impl Writer {
             partition,
             epoch,
             notify,
+            met,
         } = self;
         let mut chunk = ChunkWriter {
             transaction: sqlx::Connection::begin(&mut **connection).await?,
@@ -214,6 +220,13 @@ impl Writer {
             dead_letter::write(connection, place, &prepared.batch, &letters).await?;
             fault::point!("write.dead_letters");
         }
+        let is_known = met
+            .as_ref()
+            .is_some_and(|met| Arc::ptr_eq(met, &prepared.chain));
+        if !is_known {
+            ledger::meet(connection, run.pipeline, &prepared.chain).await?;
+        }
+        ledger::compare(connection, run.pipeline, &prepared.trials).await?;
         let codes = codes(&letters, &drops);
         move_checkpoint(
             connection,
@@ -238,6 +251,7 @@ impl Writer {
                 Blame::Server | Blame::Statement => error.into(),
             })?;
         fault::point!("commit.after");
+        *met = Some(Arc::clone(&prepared.chain));
         Ok(Committed {
             totals: Totals {
                 rows,

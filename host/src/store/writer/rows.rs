@@ -266,7 +266,13 @@ impl ChunkWriter<'_> {
         while !written.failures.is_empty() {
             let failures = std::mem::take(&mut written.failures);
             let retries = settler
-                .settle(&prepared.batch, failures, &mut settled, &mut budget)
+                .settle(
+                    &prepared.chain,
+                    &prepared.batch,
+                    failures,
+                    &mut settled,
+                    &mut budget,
+                )
                 .await?;
             for retry in retries {
                 tokio::time::sleep(retry.after).await;

@@ -1,0 +1,96 @@
+//! Cases: rows, and what a plugin must make of them. They run in the sandbox of production, with
+//! its limits: a plugin that passes here has done what it would do there.
+//!
+//! A [`Suite`] is a file of cases; [`run`] has a plugin answer them; [`fuzz`] makes up rows that
+//! nobody thought of; [`bench`] compares two builds; [`record`] writes cases down. Nothing here
+//! is on the way of a row.
+
+// pub mod bench;
+mod diff;
+mod expect;
+// pub mod fuzz;
+mod literal;
+mod parse;
+mod reader;
+// pub mod record;
+mod rows;
+mod run;
+mod suite;
+mod trial;
+mod update;
+mod vectors;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::plugin::Plugin;
+
+pub use expect::{Answer, Expect, Fault, Verdict, Wanted, WantedFault, WantedRejection};
+pub use run::{CaseResult, Failure, Options, Outcome, run, run_with};
+pub use suite::{Case, CaseFailure, CaseRow, Suite};
+pub use update::accept;
+
+/// Has a plugin answer the cases beside its component, if there are any.
+///
+/// # Errors
+///
+/// With the first case that fails, or what is wrong with a file.
+pub fn pass(plugin: &Arc<Plugin>) -> Result<(), String> {
+    let unreadable = |error: io::Error| format!("its cases cannot be read: {error}");
+    for path in beside(plugin.path()).map_err(unreadable)? {
+        let suite = Suite::load(&path).map_err(|error| error.to_string())?;
+        let outcome = run(plugin, &suite);
+        let failed = outcome.failed().count();
+        if let Some(first) = outcome.failed().next() {
+            let file = path.display();
+            let (line, case, text) = (first.line, &first.case, &first.text);
+            return Err(format!(
+                "{failed} of its cases fail; the first is {file}:{line} `{case}`: {text}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The files of cases that belong to a component: `NAME.cases.toml` and `NAME.cases/*.toml`
+/// beside `NAME.wasm`, in the order of their names.
+///
+/// # Errors
+///
+/// When the directory of cases cannot be read.
+pub fn beside(component: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let file = component.with_extension("cases.toml");
+    if file.is_file() {
+        found.push(file);
+    }
+    let directory = component.with_extension("cases");
+    if directory.is_dir() {
+        found.extend(within(&directory)?);
+    }
+    Ok(found)
+}
+
+/// The files of cases in a directory, in the order of their names: `*.cases.toml`, and in a
+/// directory whose name ends in `.cases` every `*.toml`.
+///
+/// # Errors
+///
+/// When the directory cannot be read.
+pub fn within(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let suffix = match directory.extension() {
+        Some(extension) if extension == "cases" => ".toml",
+        _ => ".cases.toml",
+    };
+    let mut found = Vec::new();
+    for entry in directory.read_dir()? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_file() && name.ends_with(suffix) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}

@@ -1,0 +1,95 @@
+//! The difference between what was expected and what was answered, for people.
+
+use similar::{ChangeTag, TextDiff};
+
+/// Characters of a line that are shown; of longer ones the part that differs.
+const MAX_SHOWN: usize = 300;
+
+/// Characters shown before the first difference of a long line.
+const CONTEXT: usize = 60;
+
+/// Lines with `-` were expected, lines with `+` were answered.
+pub(super) fn of(expected: &[String], answered: &[String]) -> String {
+    let (old, new): (Vec<&str>, Vec<&str>) = (
+        expected.iter().map(String::as_str).collect(),
+        answered.iter().map(String::as_str).collect(),
+    );
+    let diff = TextDiff::from_slices(&old, &new);
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    for change in diff.iter_all_changes() {
+        let sign = match change.tag() {
+            ChangeTag::Delete => "- ",
+            ChangeTag::Insert => "+ ",
+            ChangeTag::Equal => "  ",
+        };
+        lines.push((sign, change.value().to_owned()));
+    }
+    // A line that replaces another is shown from where they differ.
+    for at in 1..lines.len() {
+        if let Some([("- ", old), ("+ ", new)]) = lines.get_mut(at - 1..=at) {
+            let common = old
+                .chars()
+                .zip(new.chars())
+                .take_while(|(a, b)| a == b)
+                .count();
+            if old.chars().count().max(new.chars().count()) > MAX_SHOWN && common > CONTEXT {
+                *old = from(old, common - CONTEXT);
+                *new = from(new, common - CONTEXT);
+            }
+        }
+    }
+    let lines: Vec<String> = lines
+        .into_iter()
+        .map(|(sign, line)| format!("{sign}{}", shortened(&line)))
+        .collect();
+    lines.join("\n")
+}
+
+fn from(line: &str, start: usize) -> String {
+    format!("…{}", line.chars().skip(start).collect::<String>())
+}
+
+/// A line of at most [`MAX_SHOWN`] characters.
+fn shortened(line: &str) -> String {
+    match line.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => {
+            let more = line.chars().count() - MAX_SHOWN;
+            format!(
+                "{}… ({more} more characters)",
+                line.get(..end).unwrap_or_default()
+            )
+        }
+        None => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(lines: &[&str]) -> Vec<String> {
+        lines.iter().map(|line| (*line).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_is_common_stands_between() {
+        let shown = of(
+            &lines(&["accept", "a = 1", "b = 2"]),
+            &lines(&["accept", "a = 1", "b = 3"]),
+        );
+        assert_eq!(shown, "  accept\n  a = 1\n- b = 2\n+ b = 3");
+    }
+
+    #[test]
+    fn long_lines_are_shown_where_they_differ() {
+        let long = "x".repeat(1_000);
+        let shown = of(&[format!("{long}left")], &[format!("{long}right")]);
+        let context = "x".repeat(CONTEXT);
+        assert_eq!(shown, format!("- …{context}left\n+ …{context}right"));
+        let shown = of(&lines(&["a"]), &[format!("b{long}")]);
+        assert_eq!(
+            shown,
+            format!("- a\n+ b{}… (701 more characters)", "x".repeat(299))
+        );
+    }
+}

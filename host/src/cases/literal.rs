@@ -1,0 +1,283 @@
+//! Values and vectors as they stand in files of cases, in both directions. What is written is
+//! read back the same, bit for bit.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use bytestring::ByteString;
+use chrono::{DateTime, SecondsFormat, Utc};
+use toml::de::{DeTable, DeValue};
+
+use super::reader::{Entries, Node, Reader};
+use super::vectors;
+use crate::row::{FieldType, Value, Vector};
+
+/// Elements of an embedding: the most that pgvector stores.
+const MAX_DIMENSIONS: i64 = 16_000;
+
+/// Elements up to which a vector is written as numbers; a longer one is written as base64.
+const MAX_LISTED: usize = 16;
+
+/// The names of types in `[columns]`.
+pub(super) const TYPES: [(&str, FieldType); 8] = [
+    ("boolean", FieldType::Boolean),
+    ("integer", FieldType::Integer),
+    ("real", FieldType::Real),
+    ("text", FieldType::Text),
+    ("binary", FieldType::Binary),
+    ("timestamp", FieldType::Timestamp),
+    ("texts", FieldType::Texts),
+    ("json", FieldType::Json),
+];
+
+/// The type of a value that is not null.
+pub(super) fn type_of(value: &Value) -> Option<FieldType> {
+    match value {
+        Value::Null => None,
+        Value::Boolean(_) => Some(FieldType::Boolean),
+        Value::Integer(_) => Some(FieldType::Integer),
+        Value::Real(_) => Some(FieldType::Real),
+        Value::Text(_) => Some(FieldType::Text),
+        Value::Binary(_) => Some(FieldType::Binary),
+        Value::Timestamp(_) => Some(FieldType::Timestamp),
+        Value::Json(_) => Some(FieldType::Json),
+        Value::Texts(_) => Some(FieldType::Texts),
+    }
+}
+
+/// A value as TOML.
+pub(super) fn of_value(value: &Value) -> String {
+    match value {
+        Value::Null => "{ none = true }".to_owned(),
+        Value::Boolean(x) => x.to_string(),
+        Value::Integer(x) => x.to_string(),
+        Value::Real(x) => of_real(*x),
+        Value::Text(x) => of_text(x),
+        Value::Binary(x) => format!("{{ binary = \"{}\" }}", BASE64.encode(x)),
+        Value::Timestamp(micros) => of_timestamp(*micros),
+        Value::Json(x) => format!("{{ json = {} }}", of_text(x)),
+        Value::Texts(items) => {
+            let items: Vec<_> = items.iter().map(|item| of_text(item)).collect();
+            format!("[{}]", items.join(", "))
+        }
+    }
+}
+
+/// A vector as TOML.
+pub(super) fn of_vector(vector: &Vector) -> String {
+    let name = match vector {
+        Vector::F32(_) => "f32",
+        Vector::F16(_) => "f16",
+    };
+    if vector.dimensions() <= MAX_LISTED {
+        let elements = vectors::elements(vector);
+        let listed: Vec<String> = elements.iter().copied().map(of_element).collect();
+        let listed = format!("[{}]", listed.join(", "));
+        // A NaN has more bits than its name, and bytes may be left over.
+        let again = match vector {
+            Vector::F32(_) => vectors::f32s(&elements),
+            Vector::F16(_) => vectors::f16s(&elements),
+        };
+        let says_all = again == *vector && elements.iter().all(|x| !x.is_nan() || is_plain_nan(*x));
+        match vector {
+            Vector::F32(_) if says_all => return listed,
+            Vector::F16(_) if says_all => return format!("{{ f16 = {listed} }}"),
+            Vector::F32(_) | Vector::F16(_) => {}
+        }
+    }
+    format!(
+        "{{ {name} = \"{}\" }}",
+        BASE64.encode(vectors::bytes(vector))
+    )
+}
+
+/// Whether reading `nan` or `-nan` gives this very number.
+fn is_plain_nan(x: f32) -> bool {
+    let read = vectors::narrowed(f64::NAN.copysign(f64::from(x)));
+    read.to_bits() == x.to_bits()
+}
+
+fn of_real(x: f64) -> String {
+    if x.is_nan() {
+        return if x.is_sign_negative() { "-nan" } else { "nan" }.to_owned();
+    }
+    // `inf`, `-inf`, and digits with a point or an exponent, all of which TOML reads back.
+    format!("{x:?}")
+}
+
+fn of_element(x: f32) -> String {
+    if x.is_nan() {
+        return of_real(f64::from(x));
+    }
+    let short = format!("{x:?}");
+    match short.parse::<f64>() {
+        Ok(read) if vectors::narrowed(read).to_bits() == x.to_bits() => short,
+        _ => of_real(f64::from(x)),
+    }
+}
+
+fn of_timestamp(micros: i64) -> String {
+    let years = DateTime::<Utc>::MIN_UTC..DateTime::<Utc>::MAX_UTC;
+    let text = DateTime::from_timestamp_micros(micros)
+        .filter(|time| years.contains(time))
+        .map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+    match text {
+        // TOML's years have four digits.
+        Some(text) if text.len() >= 20 && text.as_bytes().get(4) == Some(&b'-') => text,
+        _ => format!("{{ timestamp = {micros} }}"),
+    }
+}
+
+/// A text as a basic string of TOML; what cannot be seen is escaped.
+pub(super) fn of_text(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\'' | ' ' => out.push(c),
+            c if c.escape_debug().count() == 1 && !c.is_whitespace() => out.push(c),
+            c if u32::from(c) <= 0xffff => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push_str(&format!("\\U{:08x}", u32::from(c))),
+        }
+    }
+    out.push('"');
+    out
+}
+
+impl Reader<'_> {
+    /// Reads a value.
+    pub(super) fn value(&mut self, node: &Node<'_>, key: &str) -> Option<Value> {
+        match node.get_ref() {
+            DeValue::Boolean(x) => Some(Value::Boolean(*x)),
+            DeValue::Integer(_) => self.integer(node, key).map(Value::Integer),
+            DeValue::Float(_) => self.real(node, key).map(Value::Real),
+            DeValue::String(x) => Some(Value::Text(ByteString::from(x.as_ref()))),
+            DeValue::Datetime(x) => {
+                let time = DateTime::parse_from_rfc3339(&x.to_string());
+                if let Ok(time) = time {
+                    return Some(Value::Timestamp(time.timestamp_micros()));
+                }
+                let message =
+                    "a timestamp has a date, a time and an offset, such as 2026-01-31T12:00:00Z";
+                self.wrong(node, key, message)
+            }
+            DeValue::Array(items) => {
+                let texts = items.iter().map(|item| item.get_ref().as_str());
+                match texts.map(|text| text.map(ByteString::from)).collect() {
+                    Some(texts) => Some(Value::Texts(texts)),
+                    None => self.wrong(
+                        node,
+                        key,
+                        "a list has texts only; other lists are JSON: { json = \"[1, 2]\" }",
+                    ),
+                }
+            }
+            DeValue::Table(table) => self.tagged(node, table, key),
+        }
+    }
+
+    fn tagged(&mut self, node: &Node<'_>, table: &DeTable<'_>, key: &str) -> Option<Value> {
+        let mut members = table.iter();
+        let (Some((tag, member)), None) = (members.next(), members.next()) else {
+            return self.wrong(node, key, "a table is one of { json = \"…\" }, { binary = \"…\" }, { timestamp = 0 }, { none = true }");
+        };
+        match tag.get_ref().as_ref() {
+            "json" => {
+                let text = self.text(member, key)?;
+                match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
+                    Ok(_) => Some(Value::Json(ByteString::from(text))),
+                    Err(error) => self.wrong(member, key, format!("not JSON: {error}")),
+                }
+            }
+            "binary" => self.base64(member, key).map(Value::Binary),
+            "timestamp" => self.integer(member, key).map(Value::Timestamp),
+            "none" if member.get_ref().as_bool() == Some(true) => Some(Value::Null),
+            "none" => self.wrong(member, key, "null is { none = true }"),
+            other => self.wrong(
+                node,
+                key,
+                format!("unknown kind of value `{other}`; there are json, binary, timestamp, none"),
+            ),
+        }
+    }
+
+    fn base64(&mut self, node: &Node<'_>, key: &str) -> Option<Bytes> {
+        let text = self.text(node, key)?;
+        match BASE64.decode(text) {
+            Ok(bytes) => Some(Bytes::from(bytes)),
+            Err(error) => self.wrong(node, key, format!("not base64: {error}")),
+        }
+    }
+
+    /// Reads an embedding.
+    pub(super) fn vector(&mut self, node: &Node<'_>, key: &str) -> Option<Vector> {
+        if node.get_ref().is_array() {
+            return self.elements(node, key).map(|it| vectors::f32s(&it));
+        }
+        let known = ["random", "dimensions", "norm", "fill", "f32", "f16"];
+        let entries = self.entries(node, key, &known)?;
+        if let Some(member) = entries.get("f16") {
+            if member.get_ref().is_str() {
+                return self.base64(member, key).map(Vector::F16);
+            }
+            return self.elements(member, key).map(|it| vectors::f16s(&it));
+        }
+        if let Some(member) = entries.get("f32") {
+            if member.get_ref().is_str() {
+                return self.base64(member, key).map(Vector::F32);
+            }
+            return self.elements(member, key).map(|it| vectors::f32s(&it));
+        }
+        let dimensions = self.dimensions(node, &entries, key)?;
+        if let Some(member) = entries.get("fill") {
+            let element = vectors::narrowed(self.real(member, key)?);
+            return Some(vectors::f32s(&vec![element; dimensions]));
+        }
+        let Some(seed) = entries.get("random") else {
+            return self.wrong(
+                node,
+                key,
+                "an embedding is a list of numbers, or has `random`, `fill`, `f32` or `f16`",
+            );
+        };
+        let seed = self.integer(seed, key)?.cast_unsigned();
+        let norm = match entries.get("norm") {
+            Some(norm) => Some(self.real(norm, key)?),
+            None => None,
+        };
+        Some(vectors::random(seed, dimensions, norm))
+    }
+
+    fn dimensions(&mut self, node: &Node<'_>, entries: &Entries<'_>, key: &str) -> Option<usize> {
+        let Some(member) = entries.get("dimensions") else {
+            return self.wrong(node, key, "`dimensions` is missing");
+        };
+        match self.integer(member, key)? {
+            dimensions @ 0..=MAX_DIMENSIONS => usize::try_from(dimensions).ok(),
+            other => self.wrong(
+                member,
+                key,
+                format!("`dimensions` is {other}; it must be 0 to {MAX_DIMENSIONS}"),
+            ),
+        }
+    }
+
+    fn elements(&mut self, node: &Node<'_>, key: &str) -> Option<Vec<f32>> {
+        let Some(items) = node.get_ref().as_array() else {
+            return self.wrong(node, key, "must be a list of numbers");
+        };
+        items
+            .iter()
+            .map(|item| self.real(item, key).map(vectors::narrowed))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "literal/tests.rs"]
+mod tests;

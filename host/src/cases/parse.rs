@@ -1,0 +1,445 @@
+//! From the text of a file to its cases, with everything that is wrong with it.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytestring::ByteString;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::expect::{Expect, Verdict, Wanted, WantedFault, WantedRejection};
+use super::literal::{self, TYPES};
+use super::reader::{Entries, Node, Reader};
+use super::suite::{Case, CaseFailure, CaseRow, Suite};
+use crate::config::ConfigError;
+use crate::plugin::{Decision, Settings};
+use crate::row::{Column, EmbeddingColumn, FieldType, Schema, Stage, Value, Vector};
+
+/// Reads a file of cases.
+pub(super) fn suite(path: &Path, text: &str) -> Result<Suite, ConfigError> {
+    let mut reader = Reader::new(text);
+    let (document, syntax) = DeTable::parse_recoverable(text);
+    for error in &syntax {
+        let span = error.span().unwrap_or_default();
+        reader.wrong_at::<()>(&span, "", error.message());
+    }
+    let span = document.span();
+    let root = Spanned::new(span, DeValue::Table(document.into_inner()));
+    let suite = read(&mut reader, path, &root);
+    match suite {
+        Some(suite) if reader.problems.is_empty() => Ok(suite),
+        _ => Err(ConfigError {
+            path: path.to_owned(),
+            problems: reader.problems,
+        }),
+    }
+}
+
+fn read(reader: &mut Reader<'_>, path: &Path, root: &Node<'_>) -> Option<Suite> {
+    let entries = reader.entries(root, "", &["settings", "columns", "case"])?;
+    let mut schema = Schema::default();
+    if let Some(columns) = entries.get("columns") {
+        read_columns(reader, columns, &mut schema);
+    }
+    let settings = settings(reader, entries.get("settings"), "settings");
+    let mut cases = Vec::new();
+    let mut names = HashSet::new();
+    let tables = match entries.get("case") {
+        Some(node) => reader.list(node, "case").unwrap_or_default(),
+        None => Vec::new(),
+    };
+    for table in tables {
+        let Some(case) = case(reader, table) else {
+            continue;
+        };
+        if !names.insert(case.name.clone()) {
+            reader.wrong::<()>(
+                table,
+                "case.name",
+                format!("`{}` is the name of a case before it", case.name),
+            );
+        }
+        name_columns(&mut schema, &case);
+        cases.push(case);
+    }
+    Some(Suite {
+        path: path.to_owned(),
+        settings,
+        schema: Arc::new(schema),
+        cases,
+    })
+}
+
+fn read_columns(reader: &mut Reader<'_>, node: &Node<'_>, schema: &mut Schema) {
+    let Some(columns) = reader.table(node, "columns") else {
+        return;
+    };
+    for (name, node) in columns.iter() {
+        let key = format!("columns.{name}");
+        let Some(text) = reader.text(node, &key) else {
+            continue;
+        };
+        match TYPES.iter().find(|(known, _)| *known == text) {
+            Some((_, field_type)) => add_column(schema, name, Some(*field_type)),
+            None => {
+                let known: Vec<_> = TYPES.iter().map(|(name, _)| *name).collect();
+                let message = format!("unknown type `{text}`; there are {}", known.join(", "));
+                reader.wrong::<()>(node, &key, message);
+            }
+        }
+    }
+}
+
+/// Adds what a case names to the columns and embeddings of its file.
+fn name_columns(schema: &mut Schema, case: &Case) {
+    let fields = case.rows.iter().flat_map(|row| &row.fields);
+    let known = case.failures.iter().flat_map(|failure| &failure.fields);
+    for (name, value) in fields.chain(known) {
+        add_column(schema, name, literal::type_of(value));
+    }
+    for row in &case.rows {
+        for (name, vector) in &row.embeddings {
+            if schema.embedding(name).is_none() {
+                schema.embeddings.push(EmbeddingColumn {
+                    name: name.clone(),
+                    dimensions: vector.dimensions(),
+                });
+            }
+        }
+        if let Some(Expect::Accept { fields, .. }) = &row.expect {
+            for (name, value) in fields {
+                add_column(schema, name, literal::type_of(value));
+            }
+        }
+    }
+}
+
+/// Adds a column if there is none of its name, and its type where that was not known.
+pub(super) fn add_column(schema: &mut Schema, name: &str, field_type: Option<FieldType>) {
+    match schema.columns.iter_mut().find(|column| column.name == name) {
+        Some(column) => column.field_type = column.field_type.or(field_type),
+        None => schema.columns.push(Column {
+            name: name.to_owned(),
+            field_type,
+        }),
+    }
+}
+
+fn settings(reader: &mut Reader<'_>, node: Option<&Node<'_>>, key: &str) -> Settings {
+    let Some(entries) = node.and_then(|node| reader.table(node, key)) else {
+        return Settings::new();
+    };
+    let setting = |(name, node): (&str, &Node<'_>)| {
+        let value = reader.text(node, &format!("{key}.{name}"))?;
+        Some((name.to_owned(), value))
+    };
+    entries.iter().filter_map(setting).collect()
+}
+
+fn case(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Case> {
+    let known = ["name", "settings", "refused", "row", "failure"];
+    let entries = reader.entries(node, "case", &known)?;
+    let Some(name) = entries.get("name") else {
+        return reader.wrong(node, "case", "`name` is missing");
+    };
+    let name = reader.text(name, "case.name")?;
+    let refused = match entries.get("refused") {
+        Some(node) => Some(reader.text(node, "case.refused")?),
+        None => None,
+    };
+    let mut nodes = |name: &str| match entries.get(name) {
+        Some(node) => reader
+            .list(node, &format!("case.{name}"))
+            .unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let (rows, failures) = (nodes("row"), nodes("failure"));
+    if refused.is_some() == (!rows.is_empty() || !failures.is_empty()) {
+        let message = "a case has rows (`[[case.row]]`), failures (`[[case.failure]]`) or both, or else `refused`";
+        reader.wrong::<()>(node, "case", message);
+    }
+    Some(Case {
+        line: reader.line(&node.span()),
+        settings: settings(reader, entries.get("settings"), "case.settings"),
+        name,
+        refused,
+        rows: rows
+            .into_iter()
+            .filter_map(|node| row(reader, node))
+            .collect(),
+        failures: failures
+            .into_iter()
+            .filter_map(|node| failure(reader, node))
+            .collect(),
+    })
+}
+
+fn row(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<CaseRow> {
+    let key = "case.row";
+    let entries = reader.entries(node, key, &["key", "fields", "embeddings", "expect"])?;
+    let Some(row_key) = entries.get("key") else {
+        return reader.wrong(node, key, "`key` is missing");
+    };
+    Some(CaseRow {
+        line: reader.line(&node.span()),
+        key: ByteString::from(reader.text(row_key, "case.row.key")?),
+        fields: fields(reader, entries.get("fields"), "case.row.fields"),
+        embeddings: named(
+            reader,
+            entries.get("embeddings"),
+            "case.row.embeddings",
+            Reader::vector,
+        ),
+        expect: match entries.get("expect") {
+            Some(node) => Some(expect(reader, node)?),
+            None => None,
+        },
+    })
+}
+
+fn fields(reader: &mut Reader<'_>, node: Option<&Node<'_>>, key: &str) -> Vec<(String, Value)> {
+    named(reader, node, key, Reader::value)
+}
+
+/// The members of a table that may have any names, each read by `read`.
+fn named<'t, T>(
+    reader: &mut Reader<'t>,
+    node: Option<&Node<'_>>,
+    key: &str,
+    read: impl Fn(&mut Reader<'t>, &Node<'_>, &str) -> Option<T>,
+) -> Vec<(String, T)> {
+    let Some(entries) = node.and_then(|node| reader.table(node, key)) else {
+        return Vec::new();
+    };
+    let member = |(name, node): (&str, &Node<'_>)| {
+        let member = read(reader, node, &format!("{key}.{name}"))?;
+        Some((name.to_owned(), member))
+    };
+    entries.iter().filter_map(member).collect()
+}
+
+fn expect(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Expect> {
+    let key = "case.row.expect";
+    if let Some(text) = node.get_ref().as_str() {
+        return match text {
+            "accept" => Some(Expect::Accept {
+                fields: Vec::new(),
+                embeddings: Vec::new(),
+            }),
+            other => reader.wrong(
+                node,
+                key,
+                format!("unknown expectation `{other}`; is it `accept`?"),
+            ),
+        };
+    }
+    let known = ["set", "embeddings", "drop", "reject", "fails", "message"];
+    let entries = reader.entries(node, key, &known)?;
+    one_of(
+        reader,
+        node,
+        &entries,
+        key,
+        &[
+            &["set", "embeddings"],
+            &["drop"],
+            &["reject"],
+            &["fails", "message"],
+        ],
+    )?;
+    if let Some(reason) = entries.get("drop") {
+        return reader.text(reason, key).map(Expect::Drop);
+    }
+    if let Some(rejections) = entries.get("reject") {
+        let rejections = match rejections.get_ref() {
+            DeValue::Table(_) => vec![rejections],
+            _ => reader.list(rejections, key)?,
+        };
+        let rejections: Option<Vec<_>> = rejections
+            .into_iter()
+            .map(|node| rejection(reader, node))
+            .collect();
+        return match rejections? {
+            none if none.is_empty() => reader.wrong(
+                node,
+                key,
+                "`reject` has no rejection; `accept` is a row without any",
+            ),
+            rejections => Some(Expect::Reject(rejections)),
+        };
+    }
+    if entries.get("fails").is_some() {
+        return fault(reader, &entries, key).map(Expect::Fails);
+    }
+    Some(Expect::Accept {
+        fields: fields(reader, entries.get("set"), "case.row.expect.set"),
+        embeddings: named(
+            reader,
+            entries.get("embeddings"),
+            "case.row.expect.embeddings",
+            wanted,
+        ),
+    })
+}
+
+/// Whether the members of a table belong to one of these alternatives.
+fn one_of(
+    reader: &mut Reader<'_>,
+    node: &Node<'_>,
+    entries: &Entries<'_>,
+    key: &str,
+    alternatives: &[&[&str]],
+) -> Option<()> {
+    let fits = |names: &&&[&str]| entries.iter().all(|(name, _)| names.contains(&name));
+    let needs_first = |names: &[&str]| match names {
+        [first, "message"] => entries.get(first).is_some(),
+        _ => entries.iter().next().is_some(),
+    };
+    match alternatives.iter().find(fits) {
+        Some(names) if needs_first(names) => Some(()),
+        _ => {
+            let known: Vec<_> = alternatives
+                .iter()
+                .map(|names| names.join(" with "))
+                .collect();
+            reader.wrong(node, key, format!("must have one of: {}", known.join("; ")))
+        }
+    }
+}
+
+fn wanted(reader: &mut Reader<'_>, node: &Node<'_>, key: &str) -> Option<Wanted> {
+    let norm = match node.get_ref().as_table() {
+        Some(table) if table.len() == 1 => reader.table(node, key)?.get("norm"),
+        _ => None,
+    };
+    match norm {
+        Some(norm) => reader.real(norm, key).map(Wanted::Norm),
+        None => Reader::vector(reader, node, key).map(|vector: Vector| Wanted::Elements(vector)),
+    }
+}
+
+fn rejection(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<WantedRejection> {
+    let key = "case.row.expect.reject";
+    let entries = reader.entries(node, key, &["code", "field", "message"])?;
+    let mut text = |name: &str| match entries.get(name) {
+        Some(node) => reader.text(node, key).map(Some),
+        None => Some(None),
+    };
+    let (code, field, message) = (text("code")?, text("field")?, text("message")?);
+    match code {
+        Some(code) => Some(WantedRejection {
+            code,
+            field,
+            message,
+        }),
+        None => reader.wrong(node, key, "`code` is missing"),
+    }
+}
+
+fn fault(reader: &mut Reader<'_>, entries: &Entries<'_>, key: &str) -> Option<WantedFault> {
+    Some(WantedFault {
+        code: reader.text(entries.get("fails")?, key)?,
+        message: match entries.get("message") {
+            Some(node) => Some(reader.text(node, key)?),
+            None => None,
+        },
+    })
+}
+
+fn failure(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<CaseFailure> {
+    let key = "case.failure";
+    let known = [
+        "key", "stage", "code", "message", "attempt", "fields", "expect",
+    ];
+    let entries = reader.entries(node, key, &known)?;
+    let mut text = |name: &str, default: Option<&str>| match (entries.get(name), default) {
+        (Some(node), _) => reader.text(node, &format!("{key}.{name}")),
+        (None, Some(default)) => Some(default.to_owned()),
+        (None, None) => reader.wrong(node, key, format!("`{name}` is missing")),
+    };
+    let (row_key, stage) = (text("key", Some("")), text("stage", None));
+    let (code, message) = (text("code", None), text("message", Some("")));
+    let stages = [
+        Stage::Decode,
+        Stage::Transform,
+        Stage::Validate,
+        Stage::Write,
+    ];
+    let stage = stage?;
+    let Some(stage) = stages.into_iter().find(|known| known.as_str() == stage) else {
+        return reader.wrong(
+            node,
+            key,
+            format!("unknown stage `{stage}`; there are decode, transform, validate, write"),
+        );
+    };
+    let attempt = match entries.get("attempt") {
+        Some(node) => match u32::try_from(reader.integer(node, key)?) {
+            Ok(attempt) if attempt > 0 => attempt,
+            _ => return reader.wrong(node, key, "`attempt` counts from 1"),
+        },
+        None => 1,
+    };
+    Some(CaseFailure {
+        line: reader.line(&node.span()),
+        key: ByteString::from(row_key?),
+        stage,
+        code: code?,
+        message: message?,
+        attempt,
+        fields: fields(reader, entries.get("fields"), "case.failure.fields"),
+        expect: match entries.get("expect") {
+            Some(node) => Some(verdict(reader, node)?),
+            None => None,
+        },
+    })
+}
+
+fn verdict(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Verdict> {
+    let key = "case.failure.expect";
+    if let Some(text) = node.get_ref().as_str() {
+        return match text {
+            "drop" => Some(Verdict::Decides(Decision::Drop)),
+            other => reader.wrong(
+                node,
+                key,
+                format!("unknown expectation `{other}`; is it `drop`?"),
+            ),
+        };
+    }
+    let known = ["dead_letter", "retry", "halt", "fails", "message"];
+    let entries = reader.entries(node, key, &known)?;
+    one_of(
+        reader,
+        node,
+        &entries,
+        key,
+        &[
+            &["dead_letter"],
+            &["retry"],
+            &["halt"],
+            &["fails", "message"],
+        ],
+    )?;
+    if let Some(queue) = entries.get("dead_letter") {
+        return reader
+            .text(queue, key)
+            .map(|queue| Verdict::Decides(Decision::DeadLetter(queue)));
+    }
+    if let Some(message) = entries.get("halt") {
+        return reader
+            .text(message, key)
+            .map(|message| Verdict::Decides(Decision::Halt(message)));
+    }
+    if let Some(millis) = entries.get("retry") {
+        return match u32::try_from(reader.integer(millis, key)?) {
+            Ok(millis) => Some(Verdict::Decides(Decision::Retry(Duration::from_millis(
+                millis.into(),
+            )))),
+            Err(_) => reader.wrong(millis, key, "`retry` is a number of milliseconds"),
+        };
+    }
+    fault(reader, &entries, key).map(Verdict::Fails)
+}

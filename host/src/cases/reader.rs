@@ -1,0 +1,180 @@
+//! Reads a file of cases member by member and collects what is wrong, with lines.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeInteger, DeValue};
+
+use crate::config::Problem;
+
+/// A value of the file with its place.
+pub(super) type Node<'a> = Spanned<DeValue<'a>>;
+
+/// Problems that are reported of one file; the rest is usually the same again.
+const MAX_PROBLEMS: usize = 50;
+
+/// What has been found so far.
+pub(super) struct Reader<'t> {
+    text: &'t str,
+    /// Where each line begins.
+    lines: Vec<usize>,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// The members of a table, in the order of the file.
+pub(super) struct Entries<'a>(Vec<(&'a str, &'a Node<'a>)>);
+
+impl<'a> Entries<'a> {
+    pub(super) fn get(&self, name: &str) -> Option<&'a Node<'a>> {
+        let mut entries = self.0.iter();
+        entries
+            .find(|(known, _)| *known == name)
+            .map(|(_, node)| *node)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'a str, &'a Node<'a>)> {
+        self.0.iter().copied()
+    }
+}
+
+impl<'t> Reader<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self {
+            text,
+            lines: std::iter::once(0).chain(ends).collect(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// The line of a place, from 1.
+    pub(super) fn line(&self, span: &Range<usize>) -> usize {
+        // An array of tables begins where its header does, which may follow a blank line.
+        let blank = |c: char| c.is_whitespace();
+        let rest = self.text.get(span.start..).unwrap_or_default();
+        let start = span.start + (rest.len() - rest.trim_start_matches(blank).len());
+        self.lines.partition_point(|line| *line <= start)
+    }
+
+    /// Notes a problem. Returns `None`, for what could not be read.
+    pub(super) fn wrong<T>(
+        &mut self,
+        node: &Node<'_>,
+        key: &str,
+        message: impl Into<String>,
+    ) -> Option<T> {
+        self.wrong_at(&node.span(), key, message)
+    }
+
+    /// As [`Reader::wrong`], for any place.
+    pub(super) fn wrong_at<T>(
+        &mut self,
+        span: &Range<usize>,
+        key: &str,
+        message: impl Into<String>,
+    ) -> Option<T> {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(Problem {
+                line: Some(self.line(span)),
+                key: key.to_owned(),
+                message: message.into(),
+                hint: None,
+            });
+        }
+        None
+    }
+
+    /// The members of a table that may have any names.
+    pub(super) fn table<'a>(&mut self, node: &'a Node<'a>, key: &str) -> Option<Entries<'a>> {
+        let Some(table) = node.get_ref().as_table() else {
+            return self.wrong(node, key, "must be a table");
+        };
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        let entries = entries
+            .into_iter()
+            .map(|(name, node)| (name.get_ref().as_ref(), node));
+        Some(Entries(entries.collect()))
+    }
+
+    /// The members of a table that may have these names.
+    pub(super) fn entries<'a>(
+        &mut self,
+        node: &'a Node<'a>,
+        key: &str,
+        known: &[&str],
+    ) -> Option<Entries<'a>> {
+        let entries = self.table(node, key)?;
+        for (name, member) in entries.iter().filter(|(name, _)| !known.contains(name)) {
+            let near = known.iter().max_by(|a, b| {
+                strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name))
+            });
+            let near = near.filter(|near| strsim::jaro_winkler(near, name) > 0.8);
+            let meant = near.map_or_else(
+                || format!("there are {}", known.join(", ")),
+                |near| format!("is it `{near}`?"),
+            );
+            self.wrong::<()>(member, key, format!("unknown key `{name}`; {meant}"));
+        }
+        Some(entries)
+    }
+
+    /// The tables of `[[name]]`, or of a list.
+    pub(super) fn list<'a>(&mut self, node: &'a Node<'a>, key: &str) -> Option<Vec<&'a Node<'a>>> {
+        match node.get_ref().as_array() {
+            Some(items) => Some(items.iter().collect()),
+            None => self.wrong(node, key, "must be a list of tables"),
+        }
+    }
+
+    pub(super) fn text(&mut self, node: &Node<'_>, key: &str) -> Option<String> {
+        match node.get_ref().as_str() {
+            Some(text) => Some(text.to_owned()),
+            None => self.wrong(node, key, format!("must be a text, and is {}", kind(node))),
+        }
+    }
+
+    pub(super) fn integer(&mut self, node: &Node<'_>, key: &str) -> Option<i64> {
+        let digits = |x: &DeInteger<'_>| i64::from_str_radix(x.as_str(), x.radix()).ok();
+        match node.get_ref().as_integer() {
+            Some(integer) => match digits(integer) {
+                Some(integer) => Some(integer),
+                None => self.wrong(node, key, "does not fit 64 bits"),
+            },
+            None => self.wrong(
+                node,
+                key,
+                format!("must be an integer, and is {}", kind(node)),
+            ),
+        }
+    }
+
+    /// A number; integers count.
+    pub(super) fn real(&mut self, node: &Node<'_>, key: &str) -> Option<f64> {
+        let digits = match node.get_ref() {
+            DeValue::Float(x) => x.as_str().parse().ok(),
+            DeValue::Integer(x) if x.radix() == 10 => x.as_str().parse().ok(),
+            _ => None,
+        };
+        match digits {
+            Some(real) => Some(real),
+            None => self.wrong(
+                node,
+                key,
+                format!("must be a number, and is {}", kind(node)),
+            ),
+        }
+    }
+}
+
+fn kind(node: &Node<'_>) -> &'static str {
+    match node.get_ref() {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a real",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a timestamp",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}

@@ -1,0 +1,197 @@
+//! Takes answers for right: rewrites what is expected in a file, and leaves everything else of
+//! it, comments and order included, as it is.
+//!
+//! A failure of the plugin itself is never taken for right; whoever means it writes it down.
+
+use toml_edit::{DocumentMut, Item, TableLike, TomlError, Value};
+
+use super::expect::{Answer, Expect, Wanted};
+use super::literal;
+use super::run::Failure;
+use super::vectors;
+use crate::plugin::{Decision, Rejection};
+use crate::row::Vector;
+
+/// Elements up to which a changed embedding is written down; of a longer one its norm.
+const MAX_LISTED: usize = 16;
+
+/// What to write where.
+#[derive(Clone, Debug)]
+pub(super) struct Fix {
+    /// Index of the case in its file.
+    pub(super) case: usize,
+    pub(super) place: Place,
+    /// The value.
+    pub(super) toml: String,
+}
+
+/// A part of a case, with its index.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    Refused,
+    Row(usize),
+    Failure(usize),
+}
+
+/// The text of a file with the answers of these failures for right, and how many of them can
+/// be: a failure of the plugin itself cannot.
+///
+/// # Errors
+///
+/// When the text is not TOML.
+pub fn accept<'a>(
+    text: &str,
+    failures: impl IntoIterator<Item = &'a Failure>,
+) -> Result<(String, usize), TomlError> {
+    let mut document: DocumentMut = text.parse()?;
+    let mut accepted = 0;
+    for fix in failures
+        .into_iter()
+        .filter_map(|failure| failure.fix.as_ref())
+    {
+        let value: Value = fix.toml.parse()?;
+        let Some(case) = nth(document.get_mut("case"), fix.case) else {
+            continue;
+        };
+        let written = match fix.place {
+            Place::Refused => write(Some(case), "refused", value),
+            Place::Row(at) => write(nth(case.get_mut("row"), at), "expect", value),
+            Place::Failure(at) => write(nth(case.get_mut("failure"), at), "expect", value),
+        };
+        accepted += usize::from(written.is_some());
+    }
+    Ok((document.to_string(), accepted))
+}
+
+/// A table of `[[name]]`, or of a list.
+fn nth(item: Option<&mut Item>, index: usize) -> Option<&mut dyn TableLike> {
+    match item? {
+        Item::ArrayOfTables(tables) => tables
+            .get_mut(index)
+            .map(|table| table as &mut dyn TableLike),
+        Item::Value(Value::Array(items)) => match items.get_mut(index)? {
+            Value::InlineTable(table) => Some(table as &mut dyn TableLike),
+            _ => None,
+        },
+        Item::None | Item::Value(_) | Item::Table(_) => None,
+    }
+}
+
+/// Writes a value where another may stand, whose comments are kept.
+fn write(table: Option<&mut dyn TableLike>, name: &str, mut value: Value) -> Option<()> {
+    let table = table?;
+    match table.get_mut(name) {
+        Some(Item::Value(old)) => {
+            let decor = old.decor().clone();
+            *old = value;
+            *old.decor_mut() = decor;
+        }
+        Some(old) => *old = Item::Value(value),
+        None => {
+            value.decor_mut().clear();
+            let indent = first_indent(table);
+            table.insert(name, Item::Value(value));
+            if let (Some(indent), Some(mut key)) = (indent, table.key_mut(name)) {
+                key.leaf_decor_mut().set_prefix(indent);
+            }
+        }
+    }
+    Some(())
+}
+
+/// How the first member of a table is indented.
+fn first_indent(table: &dyn TableLike) -> Option<String> {
+    let (name, _) = table.iter().next()?;
+    let prefix = table.key(name)?.leaf_decor().prefix()?.as_str()?.to_owned();
+    let indent = prefix.rsplit('\n').next().unwrap_or_default();
+    indent
+        .chars()
+        .all(|c| c == ' ' || c == '\t')
+        .then(|| indent.to_owned())
+}
+
+/// An answer as an expectation; `None` for a failure of the plugin. What the old expectation
+/// says by a norm, the new one does.
+pub(super) fn of_answer(answer: &Answer, old: Option<&Expect>) -> Option<String> {
+    match answer {
+        Answer::Failed(_) => None,
+        Answer::Dropped(reason) => Some(format!("{{ drop = {} }}", literal::of_text(reason))),
+        Answer::Rejected(rejections) => {
+            let rejections: Vec<_> = rejections.iter().map(of_rejection).collect();
+            Some(format!("{{ reject = [{}] }}", rejections.join(", ")))
+        }
+        Answer::Decided(decision) => Some(of_decision(decision)),
+        Answer::Accepted { fields, embeddings } if fields.is_empty() && embeddings.is_empty() => {
+            Some("\"accept\"".to_owned())
+        }
+        Answer::Accepted { fields, embeddings } => {
+            let member = |(name, value): (&String, String)| format!("{} = {value}", of_key(name));
+            let fields = fields
+                .iter()
+                .map(|(name, value)| member((name, literal::of_value(value))));
+            let fields: Vec<_> = fields.collect();
+            let embeddings = embeddings.iter().map(|(name, vector)| {
+                let by_norm = is_by_norm(old, name) || vector.dimensions() > MAX_LISTED;
+                member((name, of_changed(vector, by_norm)))
+            });
+            let embeddings: Vec<_> = embeddings.collect();
+            let parts = [("set", fields), ("embeddings", embeddings)];
+            let parts: Vec<_> = parts
+                .iter()
+                .filter(|(_, members)| !members.is_empty())
+                .map(|(name, members)| format!("{name} = {{ {} }}", members.join(", ")))
+                .collect();
+            Some(format!("{{ {} }}", parts.join(", ")))
+        }
+    }
+}
+
+fn is_by_norm(old: Option<&Expect>, name: &str) -> bool {
+    match old {
+        Some(Expect::Accept { embeddings, .. }) => embeddings
+            .iter()
+            .any(|(known, wanted)| known == name && matches!(wanted, Wanted::Norm(_))),
+        _ => false,
+    }
+}
+
+fn of_changed(vector: &Vector, by_norm: bool) -> String {
+    if by_norm {
+        // As exact as it is compared.
+        let norm = (vectors::norm(vector) * 1e5).round() / 1e5;
+        format!("{{ norm = {norm:?} }}")
+    } else {
+        literal::of_vector(vector)
+    }
+}
+
+fn of_rejection(rejection: &Rejection) -> String {
+    let mut members = vec![format!("code = {}", literal::of_text(&rejection.code))];
+    if let Some(field) = &rejection.field {
+        members.push(format!("field = {}", literal::of_text(field)));
+    }
+    members.push(format!(
+        "message = {}",
+        literal::of_text(&rejection.message)
+    ));
+    format!("{{ {} }}", members.join(", "))
+}
+
+fn of_decision(decision: &Decision) -> String {
+    match decision {
+        Decision::Drop => "\"drop\"".to_owned(),
+        Decision::DeadLetter(queue) => format!("{{ dead_letter = {} }}", literal::of_text(queue)),
+        Decision::Retry(after) => format!("{{ retry = {} }}", after.as_millis()),
+        Decision::Halt(message) => format!("{{ halt = {} }}", literal::of_text(message)),
+    }
+}
+
+/// A name as a key: bare where it can be.
+pub(super) fn of_key(name: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !name.is_empty() && name.chars().all(is_bare) {
+        name.to_owned()
+    } else {
+        literal::of_text(name)
+    }
+}

@@ -1,0 +1,75 @@
+//! `forebay plugin build`
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::super::{Exit, Global, UsageError, output::thousands, print_json, session};
+use crate::{
+    config::search_path,
+    plugin::Plugin,
+    project::{Kind, Project, ProjectError},
+};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Build {
+    /// The project: where its forebay-plugin.toml is
+    #[arg(default_value = ".", value_name = "DIR")]
+    project: PathBuf,
+    /// Where the plugin goes, instead of into the project's dist/
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Build as the language ordinarily does, importing wasi:*, instead of stubbing that away
+    #[arg(long)]
+    wasi: bool,
+}
+
+impl Build {
+    pub(super) fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
+        let project = Project::open(&self.project).map_err(usage)?;
+        let kind = if self.wasi { Kind::Wasi } else { Kind::Stubbed };
+        let built = project
+            .build(kind, search_path(), |command| eprintln!("$ {command}"))
+            .map_err(usage)?;
+        // What the sandbox refuses never gets to where a host may be watching.
+        let engine = session::engine(session::config_if_any(global)?.as_ref())?;
+        let plugin = engine.load(&built.path)?;
+        let default = project.default_output();
+        let output = self.output.as_ref().unwrap_or(&default);
+        built.place(output)?;
+        report(&plugin, output, global)?;
+        Ok(Exit::Done)
+    }
+}
+
+/// With its exit code.
+pub(super) fn usage(error: ProjectError) -> anyhow::Error {
+    if error.is_usage() {
+        UsageError(error.to_string()).into()
+    } else {
+        error.into()
+    }
+}
+
+fn report(plugin: &Plugin, output: &Path, global: &Global) -> anyhow::Result<()> {
+    let (id, roles) = (plugin.id(), plugin.roles().names());
+    if global.json {
+        return print_json(&json!({
+            "path": output,
+            "name": id.name,
+            "version": id.version,
+            "digest": id.digest,
+            "roles": roles,
+            "bytes": plugin.size(),
+        }));
+    }
+    println!(
+        "{}: {} {} ({}), {} bytes",
+        output.display(),
+        id.name,
+        id.version,
+        roles.join(", "),
+        thousands(plugin.size() as u64),
+    );
+    Ok(())
+}

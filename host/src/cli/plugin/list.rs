@@ -1,0 +1,89 @@
+//! `forebay plugin list`
+
+use serde::Serialize;
+
+use super::{
+    super::{output::table, print_json},
+    Exit, Global, session,
+    which::short,
+};
+use crate::store::ledger::{Known, State};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct List {
+    /// Show versions that were replaced as well
+    #[arg(long)]
+    all: bool,
+}
+
+/// A version and where it was met.
+#[derive(Debug, Serialize)]
+struct Version {
+    pipeline: String,
+    #[serde(flatten)]
+    known: Known,
+}
+
+impl List {
+    pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
+        let config = session::config(global)?;
+        let database = session::Database::open(global, Some(&config)).await?;
+        let result = self.versions(&config, &database).await;
+        database.close().await?;
+        let versions = result?;
+        if global.json {
+            print_json(&versions)?;
+        } else if versions.is_empty() {
+            println!(
+                "no pipeline of {} has met a plugin yet",
+                global.config.display()
+            );
+        } else {
+            println!("{}", shown(&versions));
+        }
+        Ok(Exit::Done)
+    }
+
+    async fn versions(
+        &self,
+        config: &crate::config::Config,
+        database: &session::Database,
+    ) -> anyhow::Result<Vec<Version>> {
+        database.store.migrate().await?;
+        let mut versions = Vec::new();
+        for pipeline in &config.pipelines {
+            let known = database.store.plugin_versions(&pipeline.name).await?;
+            let shown = known
+                .into_iter()
+                .filter(|known| self.all || known.state != State::Retired);
+            versions.extend(shown.map(|known| Version {
+                pipeline: pipeline.name.clone(),
+                known,
+            }));
+        }
+        Ok(versions)
+    }
+}
+
+fn shown(versions: &[Version]) -> comfy_table::Table {
+    let mut table = table([
+        "pipeline", "plugin", "state", "version", "sha256", "since", "why",
+    ]);
+    for Version { pipeline, known } in versions {
+        let state = if known.promoted {
+            format!("{}, promoted", known.state.as_str())
+        } else {
+            known.state.as_str().into()
+        };
+        table.add_row([
+            pipeline.as_str(),
+            &known.name,
+            &state,
+            &known.version,
+            short(&known.digest),
+            &known.since,
+            &known.message,
+        ]);
+    }
+    table
+}

@@ -1,0 +1,253 @@
+//! `forebay plugin test`: cases, and rows that are made up, in the sandbox of production.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use serde_json::{Value, json};
+
+use crate::cases::{self, Failure, Options, Outcome, Suite};
+use crate::cli::{Exit, Global, UsageError, output::thousands, print_json, session};
+
+use crate::plugin::Plugin;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Test {
+    /// The component
+    plugin: PathBuf,
+    /// Files of cases, or directories of them; by default those beside the component
+    // NAME.cases.toml and NAME.cases/*.toml.
+    cases: Vec<PathBuf>,
+    /// A setting over those of the files
+    #[arg(long, value_name = "KEY=VALUE", value_parser = super::inputs::setting)]
+    settings: Vec<(String, String)>,
+    /// Only cases that have this in their name
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Take the answers for right: rewrite what the files expect
+    #[arg(long)]
+    update: bool,
+    /// Write the results as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+}
+
+impl Test {
+    pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
+        let config = session::config_if_any(global)?;
+        let plugin = session::engine(config.as_ref())?;
+        let plugin = plugin
+            .load(&self.plugin)
+            .map_err(|error| UsageError(error.to_string()))?;
+        let suites = super::inputs::suites(&self.plugin, &self.cases)?;
+        if suites.is_empty() {
+            return Err(no_cases(&self.plugin).into());
+        }
+        self.test(global, &plugin, &suites)
+    }
+
+    fn test(
+        &self,
+        global: &Global,
+        plugin: &Arc<Plugin>,
+        suites: &[Suite],
+    ) -> anyhow::Result<Exit> {
+        let options = Options {
+            settings: self.settings.clone(),
+            filter: self.filter.clone(),
+        };
+        let ran: Vec<Ran<'_>> = suites
+            .iter()
+            .map(|suite| Ran {
+                suite,
+                outcome: cases::run_with(plugin, suite, &options),
+            })
+            .collect();
+        if ran.iter().all(|ran| ran.outcome.cases.is_empty()) {
+            let filter = self.filter.as_deref().unwrap_or_default();
+            let message = format!("no case has `{filter}` in its name");
+            return Err(UsageError(message).into());
+        }
+        if let Some(path) = &self.junit {
+            std::fs::write(path, junit(plugin, &ran)?)
+                .map_err(|error| anyhow::anyhow!("cannot write {}: {error}", path.display()))?;
+        }
+        let accepted = if self.update { update(&ran)? } else { 0 };
+        if global.json {
+            print_json(&as_json(plugin, &ran, accepted))?;
+        } else {
+            print(plugin, &ran);
+        }
+        let wrong: usize = ran.iter().map(|ran| ran.outcome.failed().count()).sum();
+        if !global.json && self.update {
+            println!("{accepted} of {wrong} answers taken for right");
+        }
+        Ok(if wrong > accepted {
+            Exit::Failed
+        } else {
+            Exit::Done
+        })
+    }
+}
+
+/// A file of cases, and how it went.
+struct Ran<'a> {
+    suite: &'a Suite,
+    outcome: Outcome,
+}
+
+fn no_cases(plugin: &Path) -> UsageError {
+    let stem = plugin.file_stem().unwrap_or_default().to_string_lossy();
+    UsageError(format!(
+        "no cases for {}\n  hint: name their files, or write {stem}.cases.toml or {stem}.cases/*.toml beside it",
+        plugin.display()
+    ))
+}
+
+/// Rewrites the files with wrong cases; returns how many answers are taken for right.
+fn update(ran: &[Ran<'_>]) -> anyhow::Result<usize> {
+    let mut total = 0;
+    for Ran { suite, outcome } in ran {
+        if outcome.failed().next().is_some() {
+            let text = std::fs::read_to_string(&suite.path)?;
+            let (updated, accepted) = cases::accept(&text, outcome.failed())?;
+            if accepted > 0 {
+                std::fs::write(&suite.path, updated)?;
+            }
+            total += accepted;
+        }
+    }
+    Ok(total)
+}
+
+fn print(plugin: &Plugin, ran: &[Ran<'_>]) {
+    for Ran { suite, outcome } in ran {
+        let path = suite.path.display();
+        for failure in outcome.failed() {
+            let row = failure
+                .row
+                .as_ref()
+                .map_or_else(String::new, |row| format!(", row {row}"));
+            println!("FAIL  {path}:{}: {}{row}", failure.line, failure.case);
+            println!("      {}\n", failure.text.replace('\n', "\n      "));
+        }
+        let (passed, cases) = (outcome.passed(), outcome.cases.len());
+        if passed == cases {
+            println!("ok    {path}: {cases} cases");
+        }
+    }
+    let totals = Totals::of(ran);
+    let id = plugin.id();
+    println!(
+        "{} {}: {} of {} cases passed, {} rows, {}, peak guest memory {}",
+        id.name,
+        id.version,
+        totals.passed,
+        totals.cases,
+        totals.rows,
+        totals.per_row(),
+        totals.memory()
+    );
+}
+
+/// Sums of all files.
+#[derive(Default)]
+struct Totals {
+    cases: usize,
+    passed: usize,
+    rows: usize,
+    settled: u64,
+    time: Duration,
+    peak_memory: usize,
+}
+
+impl Totals {
+    fn of(ran: &[Ran<'_>]) -> Self {
+        let mut totals = Self::default();
+        for Ran { outcome, .. } in ran {
+            totals.cases += outcome.cases.len();
+            totals.passed += outcome.passed();
+            totals.rows += outcome.rows();
+            totals.settled += outcome.settled;
+            totals.time += outcome.time;
+            totals.peak_memory = totals.peak_memory.max(outcome.peak_memory);
+        }
+        totals
+    }
+
+    /// `None` where no row was settled.
+    fn nanoseconds_per_row(&self) -> Option<u64> {
+        let nanos = self.time.as_nanos().checked_div(self.settled.into())?;
+        u64::try_from(nanos).ok()
+    }
+
+    fn per_row(&self) -> String {
+        self.nanoseconds_per_row().map_or_else(
+            || "no row settled".to_owned(),
+            |nanos| format!("{} ns/row", thousands(nanos)),
+        )
+    }
+
+    fn memory(&self) -> String {
+        bytesize::ByteSize(self.peak_memory as u64)
+            .display()
+            .iec()
+            .to_string()
+    }
+}
+
+fn as_json(plugin: &Plugin, ran: &[Ran<'_>], accepted: usize) -> Value {
+    let failed = |ran: &Ran<'_>| -> Vec<Value> {
+        let file = ran.suite.path.display().to_string();
+        let failure = |failure: &Failure| json!({ "file": file, "line": failure.line, "case": failure.case, "row": failure.row, "text": failure.text });
+        ran.outcome.failed().map(failure).collect()
+    };
+    let totals = Totals::of(ran);
+    let failed: Vec<Value> = ran.iter().flat_map(failed).collect();
+    json!({
+        "plugin": plugin.id(),
+        "passed": totals.passed == totals.cases,
+        "cases": totals.cases,
+        "cases_passed": totals.passed,
+        "rows": totals.rows,
+        "nanoseconds_per_row": totals.nanoseconds_per_row(),
+        "peak_memory_bytes": totals.peak_memory,
+        "accepted": accepted,
+        "failed": failed,
+    })
+}
+
+/// A suite for each file, a test for each case.
+fn junit(plugin: &Plugin, ran: &[Ran<'_>]) -> anyhow::Result<String> {
+    let mut report = Report::new(&plugin.id().name);
+    for Ran { suite, outcome } in ran {
+        let mut tests = TestSuite::new(suite.path.display().to_string());
+        for case in &outcome.cases {
+            let status = match case.failures.first() {
+                None => TestCaseStatus::success(),
+                Some(first) => {
+                    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                    let all: Vec<String> = case.failures.iter().map(described).collect();
+                    status.set_message(first.text.lines().next().unwrap_or_default());
+                    status.set_description(all.join("\n\n"));
+                    status
+                }
+            };
+            let mut test = TestCase::new(case.name.as_str(), status);
+            test.set_classname(plugin.id().name.as_str());
+            test.set_time(case.time);
+            tests.add_test_case(test);
+        }
+        report.add_test_suite(tests);
+    }
+    Ok(report.to_string()?)
+}
+
+fn described(failure: &Failure) -> String {
+    let row = failure
+        .row
+        .as_ref()
+        .map_or_else(String::new, |row| format!(", row {row}"));
+    format!("line {}{row}\n{}", failure.line, failure.text)
+}

@@ -1,0 +1,55 @@
+//! Plugins of pipelines, as commands name them.
+
+use super::{super::UsageError, session};
+use crate::{
+    config::{Config, Pipeline},
+    store::ledger::{Known, State},
+};
+
+/// Which plugin of which pipeline.
+#[derive(Debug, clap::Args)]
+pub(super) struct Which {
+    /// Name of the plugin
+    pub(super) name: String,
+    /// Only of this pipeline
+    #[arg(long, value_name = "NAME")]
+    pipeline: Option<String>,
+}
+
+impl Which {
+    /// The versions that are in one of these states, each with its pipeline. At least one.
+    pub(super) async fn versions(
+        &self,
+        config: &Config,
+        database: &session::Database,
+        states: &[State],
+    ) -> anyhow::Result<Vec<(String, Known)>> {
+        let mut found = Vec::new();
+        let pipelines = config.pipelines.iter();
+        for Pipeline { name, .. } in pipelines.filter(|it| {
+            let wanted = self.pipeline.as_ref();
+            wanted.is_none_or(|wanted| *wanted == it.name)
+        }) {
+            let versions = database.store.plugin_versions(name).await?;
+            let mine = versions
+                .into_iter()
+                .filter(|known| known.name == self.name && states.contains(&known.state));
+            found.extend(mine.map(|known| (name.clone(), known)));
+        }
+        if found.is_empty() {
+            let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
+            return Err(UsageError(format!(
+                "no version of plugin `{}` is {}\n  hint: `forebay plugin list` shows all versions",
+                self.name,
+                states.join(" or ")
+            ))
+            .into());
+        }
+        Ok(found)
+    }
+}
+
+/// Enough of a digest to recognise it.
+pub(super) fn short(digest: &str) -> &str {
+    crate::rollout::short(digest)
+}

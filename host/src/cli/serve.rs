@@ -1,0 +1,94 @@
+//! `forebay serve`
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context;
+
+use super::{Exit, Global, run, session, stop};
+use crate::{
+    config::{self, Config},
+    metrics,
+    pipeline::{Host, PipelineError},
+    serve::{self, endpoint::Endpoint, health::Board},
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {
+    /// Names of pipelines; all of the configuration if none is given
+    pipelines: Vec<String>,
+    /// Where /metrics and /health are, such as 127.0.0.1:9464; instead of serve.listen
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+}
+
+impl Serve {
+    /// Being stopped is how this ends when all is well, so that is `Exit::Done`: whoever
+    /// watches over services takes anything else for a failure.
+    pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
+        let config = session::config(global)?;
+        let chosen = run::choose(&config, &self.pipelines)?;
+        let stop = stop::on_signal()?;
+        let names = chosen.iter().map(|pipeline| pipeline.name.as_str());
+        let board = Arc::new(Board::new(names));
+        let listen = self.listen.or(config.serve.listen);
+        let _endpoint = match listen {
+            Some(address) => Some(start_endpoint(address, &chosen, &board).await?),
+            None => None,
+        };
+        let opened = tokio::select! {
+            opened = open(global, &config) => opened?,
+            () = stop.cancelled() => return Ok(Exit::Done),
+        };
+        let (database, host) = opened;
+        let served = {
+            let _watching = host.plugins.watch(&host.store);
+            serve::serve(&host, &chosen, &board, &stop).await
+        };
+        database.close().await?;
+        served?;
+        tracing::info!("stopped");
+        Ok(Exit::Done)
+    }
+}
+
+/// A service may be started before its database: it waits as long as that takes.
+async fn open(global: &Global, config: &Arc<Config>) -> anyhow::Result<(session::Database, Host)> {
+    loop {
+        let database = match session::Database::wait_for(global, config).await {
+            Ok(database) => database,
+            Err(error) if is_away(&error) => {
+                tracing::warn!("the database is away: nothing runs until it is there");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        match session::host(config, &database).await {
+            Ok(host) => return Ok((database, host)),
+            Err(error) => {
+                database.close().await?;
+                return Err(error);
+            }
+        }
+    }
+}
+
+fn is_away(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(PipelineError::GaveUp { .. }))
+}
+
+async fn start_endpoint(
+    address: SocketAddr,
+    pipelines: &[config::Pipeline],
+    board: &Arc<Board>,
+) -> anyhow::Result<Endpoint> {
+    let handle = metrics::install()?;
+    for pipeline in pipelines {
+        metrics::known(&pipeline.name);
+    }
+    let endpoint = Endpoint::start(address, handle, Arc::clone(board))
+        .await
+        .with_context(|| format!("cannot listen on {address}"))?;
+    let url = format!("http://{}", endpoint.address());
+    tracing::info!("listening: {url}/metrics and {url}/health");
+    Ok(endpoint)
+}

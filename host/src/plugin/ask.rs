@@ -1,0 +1,119 @@
+//! Answers as a plugin gives them, for its tests. A failure of a row has the first code of its
+//! rejections and all their messages in one; a policy that fails is replaced by a default. Here
+//! nothing is merged and nothing replaced.
+//!
+//! Each question gets a fresh instance, under the limits of every call.
+
+use super::apply;
+use super::bindings::types;
+use super::component::Plugin;
+use super::convert::{with_failures, with_rows};
+use super::embeddings::{Access, Lent};
+use super::engine::apart;
+use super::fault::Fault;
+use super::limits::{MAX_CODE, MAX_FIELD, MAX_MESSAGE};
+use super::runner::{Decision, decision};
+use super::text::cut;
+use crate::row::{Batch, Embeddings, Failure, Schema};
+
+/// A reason why a row must not be written, cut to what the interface allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// For machines; `REJECTED` where the plugin gave none.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// The column at fault, if it is one.
+    pub field: Option<String>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct NoAnswer {
+    /// `PLUGIN_TRAP`, `PLUGIN_DEADLINE`, `PLUGIN_MEMORY`, `PLUGIN_ERROR` or `PLUGIN_OUTPUT`.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+impl From<Fault> for NoAnswer {
+    fn from(fault: Fault) -> Self {
+        Self {
+            code: fault.kind.code(),
+            message: fault.message,
+        }
+    }
+}
+
+impl Plugin {
+    /// Every rejection of these rows by `validate`, in order. What else is in the batch is not
+    /// shown to the plugin.
+    ///
+    /// # Errors
+    ///
+    /// When the plugin fails on them.
+    pub fn rejections(
+        &self,
+        settings: &[(String, String)],
+        batch: &mut Batch,
+        rows: &[u32],
+    ) -> Result<Vec<Vec<Rejection>>, NoAnswer> {
+        let live = std::mem::replace(&mut batch.live, rows.to_vec());
+        let embeddings = std::mem::take(&mut batch.embeddings);
+        let mut lent = Some(Lent::new(&batch.schema, embeddings, rows, Access::Read));
+        let columns = self.columns(&batch.schema);
+        let answer = apart(|| {
+            let mut instance = self.open(settings)?;
+            with_rows(batch, &columns, |columns, rows| {
+                instance.validate(&mut lent, types::Batch { columns, rows })
+            })
+        });
+        batch.live = live;
+        batch.embeddings = lent.map_or_else(Embeddings::default, Lent::undone);
+        Ok(answer?
+            .into_iter()
+            .map(|row| row.into_iter().map(rejection).collect())
+            .collect())
+    }
+
+    /// What the policy says about these failures, one decision for each.
+    ///
+    /// # Errors
+    ///
+    /// When the plugin fails.
+    pub fn decisions(
+        &self,
+        settings: &[(String, String)],
+        batch: &Batch,
+        failures: &[Failure],
+    ) -> Result<Vec<Decision>, NoAnswer> {
+        let columns = self.columns(&batch.schema);
+        let decisions = apart(|| {
+            let mut instance = self.open(settings)?;
+            with_failures(batch, &columns, failures, |failures| {
+                instance.decide(failures)
+            })
+        })?;
+        Ok(decisions.into_iter().map(decision).collect())
+    }
+
+    /// Indices of the columns it reads.
+    fn columns(&self, schema: &Schema) -> Vec<usize> {
+        match self.reads() {
+            Some(reads) => reads
+                .iter()
+                .filter_map(|name| schema.column(name))
+                .collect(),
+            None => (0..schema.columns.len()).collect(),
+        }
+    }
+}
+
+fn rejection(rejection: types::Rejection) -> Rejection {
+    Rejection {
+        code: cut(apply::code(rejection.code), MAX_CODE),
+        message: cut(rejection.message, MAX_MESSAGE),
+        field: rejection.field.map(|field| cut(field, MAX_FIELD)),
+    }
+}

@@ -1,0 +1,367 @@
+//! The plugin directory, as it changes.
+//!
+//! A file is taken for finished when two looks in a row find it the same; whoever writes slowly
+//! is waited for, and a file that is renamed into place is found whole. What is in the directory
+//! at the start is taken as it is. Looking is done by polling: it costs a few system calls, and
+//! works on every file system and through symbolic links.
+//!
+//! Of each plugin that has proven itself a copy is kept in a directory of the host's own, so that
+//! there is something to go back to after a restart as well.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::component::Plugin;
+use super::engine::Engine;
+use super::load::{LoadError, digest_of, wasm_files};
+
+/// What has happened to a file of the directory.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// It is a plugin, and was none or another one before.
+    Loaded(Arc<Plugin>),
+    /// It was replaced by what is no plugin, or none that may be used.
+    Refused(Refused),
+    /// It has gone, and this plugin with it.
+    Removed(Arc<Plugin>),
+}
+
+/// A file that is not used.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// As the plugin is called, if that is known; else as the file is.
+    pub name: String,
+    /// SHA-256 of the file, in lower-case hexadecimal; empty if it cannot be read.
+    pub digest: String,
+    /// Why.
+    pub error: LoadError,
+}
+
+/// What a plugin has to pass besides being one.
+pub type Examination = dyn Fn(&Arc<Plugin>) -> Result<(), String> + Send + Sync;
+
+/// The plugins of a directory.
+pub struct Directory {
+    engine: Arc<Engine>,
+    path: PathBuf,
+    kept: PathBuf,
+    examine: Box<Examination>,
+    files: Mutex<BTreeMap<PathBuf, File>>,
+}
+
+/// Enough of a file's state to see that it was written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+struct File {
+    stamp: Option<Stamp>,
+    /// Whether this stamp was looked at.
+    settled: bool,
+    /// The last good one that was in this file.
+    plugin: Option<Arc<Plugin>>,
+    refused: Option<Refused>,
+}
+
+impl Directory {
+    /// Loads what is in `path`. Copies of plugins that have proven themselves are kept in
+    /// `kept`, which is made when it is needed. `examine` is asked about every plugin before
+    /// it counts.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be read. What is wrong with a file is in [`Self::refused`].
+    pub fn open(
+        engine: Arc<Engine>,
+        path: &Path,
+        kept: &Path,
+        examine: Box<Examination>,
+    ) -> Result<Self, LoadError> {
+        let directory = Self {
+            engine,
+            path: path.to_owned(),
+            kept: kept.to_owned(),
+            examine,
+            files: Mutex::default(),
+        };
+        let found = files_in(path).map_err(|error| LoadError {
+            path: path.to_owned(),
+            what: format!("cannot read the plugin directory: {error}"),
+            hint: "check `directory` under `[plugins]`".to_owned(),
+        })?;
+        for path in found {
+            let mut file = File::new(Stamp::of(&path));
+            directory.look_into(&path, &mut file);
+            directory.files().insert(path, file);
+        }
+        Ok(directory)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What its plugins may use.
+    #[must_use]
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// The last good plugin of each file, in the order of their names.
+    #[must_use]
+    pub fn plugins(&self) -> Vec<Arc<Plugin>> {
+        let files = self.files();
+        let mut plugins: Vec<_> = files
+            .values()
+            .filter_map(|file| file.plugin.clone())
+            .collect();
+        plugins.sort_by(|a, b| a.id().name.cmp(&b.id().name));
+        plugins
+    }
+
+    /// Files that are not used, and why.
+    #[must_use]
+    pub fn refused(&self) -> Vec<Refused> {
+        let files = self.files();
+        files
+            .values()
+            .filter_map(|file| file.refused.clone())
+            .collect()
+    }
+
+    /// Looks at the directory. Blocks for as long as loading takes what is new in it.
+    pub fn look(&self) -> Vec<Change> {
+        let found = match files_in(&self.path) {
+            Ok(found) => found,
+            Err(error) => {
+                // Whatever is the matter, the plugins in use are in memory.
+                let directory = self.path.display();
+                tracing::warn!(%directory, %error, "cannot read the plugin directory");
+                return Vec::new();
+            }
+        };
+        let mut changes = self.take_removed(&found);
+        for path in found {
+            changes.extend(self.look_at(&path));
+        }
+        changes
+    }
+
+    fn take_removed(&self, found: &[PathBuf]) -> Vec<Change> {
+        let mut files = self.files();
+        let gone: Vec<PathBuf> = files
+            .keys()
+            .filter(|path| !found.contains(path))
+            .cloned()
+            .collect();
+        let gone = gone
+            .into_iter()
+            .filter_map(|path| files.remove(&path)?.plugin);
+        gone.map(Change::Removed).collect()
+    }
+
+    fn look_at(&self, path: &Path) -> Vec<Change> {
+        let stamp = Stamp::of(path);
+        let mut file = {
+            let mut files = self.files();
+            match files.get_mut(path) {
+                None => {
+                    files.insert(path.to_owned(), File::new(stamp));
+                    return Vec::new();
+                }
+                Some(file) if file.stamp != stamp => {
+                    file.stamp = stamp;
+                    file.settled = false;
+                    return Vec::new();
+                }
+                Some(file) if file.settled => return Vec::new(),
+                Some(file) => File {
+                    stamp,
+                    settled: false,
+                    plugin: file.plugin.clone(),
+                    refused: None,
+                },
+            }
+        };
+        let before = file.plugin.clone();
+        self.look_into(path, &mut file);
+        if Stamp::of(path) != stamp {
+            // It was written to while it was read: next time.
+            return Vec::new();
+        }
+        let change = file.change(before);
+        self.files().insert(path.to_owned(), file);
+        change
+    }
+
+    /// Loads and examines what is in the file now.
+    fn look_into(&self, path: &Path, file: &mut File) {
+        file.settled = true;
+        let loaded = self.engine.load(path).and_then(|plugin| {
+            self.check_name(path, &plugin.id().name)?;
+            match (self.examine)(&plugin) {
+                Ok(()) => Ok(plugin),
+                Err(what) => Err(LoadError {
+                    path: path.to_owned(),
+                    what,
+                    hint: "mend the plugin or its cases; `forebay plugin test` shows all of it"
+                        .to_owned(),
+                }),
+            }
+        });
+        match loaded {
+            Ok(plugin) => {
+                file.plugin = Some(plugin);
+                file.refused = None;
+            }
+            Err(error) => {
+                let name = match &file.plugin {
+                    Some(plugin) => plugin.id().name.clone(),
+                    None => stem(path),
+                };
+                let digest = digest_of(path).unwrap_or_default();
+                file.refused = Some(Refused {
+                    name,
+                    digest,
+                    error,
+                });
+            }
+        }
+    }
+
+    fn check_name(&self, path: &Path, name: &str) -> Result<(), LoadError> {
+        let files = self.files();
+        let other = files.iter().find(|(other, file)| {
+            *other != path && file.plugin.as_ref().is_some_and(|it| it.id().name == name)
+        });
+        match other {
+            None => Ok(()),
+            Some((other, _)) => Err(LoadError {
+                path: path.to_owned(),
+                what: format!("{} is named {name} as well", other.display()),
+                hint: "names are unique in a directory: rename or remove one".to_owned(),
+            }),
+        }
+    }
+
+    /// Keeps a copy of a plugin that has proven itself, in the place of the one before. Where
+    /// that cannot be done a warning says so: there is nothing to go back to after a restart.
+    pub fn keep(&self, plugin: &Plugin) {
+        if let Err(error) = self.try_keep(plugin) {
+            let (plugin, kept) = (&plugin.id().name, self.kept.display());
+            tracing::warn!(plugin, %kept, %error, "cannot keep a copy of the plugin to go back to");
+        }
+    }
+
+    fn try_keep(&self, plugin: &Plugin) -> io::Result<()> {
+        let target = self.kept_path(&plugin.id().name);
+        if digest_of(&target).is_ok_and(|digest| digest == plugin.id().digest) {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.kept)?;
+        let mut copy = tempfile::NamedTempFile::new_in(&self.kept)?;
+        io::copy(&mut fs::File::open(plugin.path())?, &mut copy)?;
+        if digest_of(copy.path())? != plugin.id().digest {
+            return Err(io::Error::other("the file has changed since it was loaded"));
+        }
+        copy.persist(target)?;
+        Ok(())
+    }
+
+    /// The kept copy of a plugin, if there is one and it can still be used.
+    #[must_use]
+    pub fn kept(&self, name: &str) -> Option<Arc<Plugin>> {
+        let path = self.kept_path(name);
+        if !path.exists() {
+            return None;
+        }
+        match self.engine.load(&path) {
+            Ok(plugin) if plugin.id().name == name => Some(plugin),
+            Ok(_) => None,
+            Err(error) => {
+                tracing::warn!(%error, "the kept copy of a plugin cannot be used");
+                None
+            }
+        }
+    }
+
+    fn kept_path(&self, name: &str) -> PathBuf {
+        self.kept.join(format!("{name}.wasm"))
+    }
+
+    fn files(&self) -> MutexGuard<'_, BTreeMap<PathBuf, File>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Directory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Directory").field(&self.path).finish()
+    }
+}
+
+impl File {
+    fn new(stamp: Option<Stamp>) -> Self {
+        Self {
+            stamp,
+            settled: false,
+            plugin: None,
+            refused: None,
+        }
+    }
+
+    /// What has become of the file, which had `before` in it.
+    fn change(&self, before: Option<Arc<Plugin>>) -> Vec<Change> {
+        if let Some(refused) = &self.refused {
+            return vec![Change::Refused(refused.clone())];
+        }
+        let Some(plugin) = &self.plugin else {
+            return Vec::new();
+        };
+        let loaded = Change::Loaded(Arc::clone(plugin));
+        match before {
+            Some(before) if before.id().name != plugin.id().name => {
+                vec![Change::Removed(before), loaded]
+            }
+            Some(before) if before.id() == plugin.id() => Vec::new(),
+            Some(_) | None => vec![loaded],
+        }
+    }
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+}
+
+/// A directory that is not there has no plugins.
+fn files_in(path: &Path) -> io::Result<Vec<PathBuf>> {
+    match wasm_files(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        found => found,
+    }
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}

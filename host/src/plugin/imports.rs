@@ -1,0 +1,201 @@
+//! What a component imports, and whether it may.
+
+use std::fmt;
+
+use wasmtime::component::Component;
+
+use super::engine::Engine;
+use super::grants::{Grant, Grants, Wasi};
+
+/// The package of the interface.
+const PACKAGE: &str = "forebay:plugin";
+
+/// The version of it that this host speaks. Others of its `0.1` fit as well.
+const VERSION: &str = "0.1.0";
+
+/// What an import is to this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Part of the plugin interface.
+    Interface,
+    /// Real, by this grant.
+    Granted(Grant),
+    /// There, and empty.
+    Empty,
+    /// Not to be had, and why.
+    Refused(String),
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interface => f.write_str("interface"),
+            Self::Granted(grant) => write!(f, "granted ({grant})"),
+            Self::Empty => f.write_str("empty stand-in"),
+            Self::Refused(reason) => write!(f, "REFUSED: {reason}"),
+        }
+    }
+}
+
+/// Something that a component imports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// As the component names it, such as `wasi:clocks/wall-clock@0.2.6`.
+    pub name: String,
+    /// Whether it gets it.
+    pub standing: Standing,
+}
+
+/// What a component imports, for a plugin with these grants.
+pub(super) fn of(
+    component: &Component,
+    engine: &Engine,
+    wasi: Wasi,
+    grants: &Grants,
+) -> Vec<Import> {
+    let ty = component.component_type();
+    ty.imports(engine.wasmtime())
+        .map(|(name, _)| Import {
+            name: name.to_owned(),
+            standing: standing(name, wasi, grants),
+        })
+        .collect()
+}
+
+/// Checks that nothing is refused. `who` begins the message.
+///
+/// # Errors
+///
+/// What is wrong and what to do about it.
+pub(super) fn check(imports: &[Import], who: &str) -> Result<(), (String, String)> {
+    let refused = imports.iter().filter_map(|import| match &import.standing {
+        Standing::Refused(reason) => Some(format!("`{}`: {reason}", import.name)),
+        Standing::Interface | Standing::Granted(_) | Standing::Empty => None,
+    });
+    let refused: Vec<_> = refused.collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let hint = "plugins import `forebay:plugin/log`, `forebay:plugin/embeddings`, and of \
+                `wasi:*@0.2` what `[plugins]` allows";
+    let what = format!("{who} imports {}", refused.join(", "));
+    Err((what, hint.to_owned()))
+}
+
+/// Checks that exports, if they are of the interface at all, are of this version.
+///
+/// # Errors
+///
+/// What is wrong and what to do about it.
+pub(super) fn check_version<'a>(
+    mut exports: impl Iterator<Item = &'a str>,
+) -> Result<(), (String, String)> {
+    match exports.find_map(other_version) {
+        Some(what) => Err((what, "build it against this version".to_owned())),
+        None => Ok(()),
+    }
+}
+
+/// The version of the interface that a name is of, if it is of any.
+pub(super) fn interface_version(name: &str) -> Option<&str> {
+    let (interface, version) = name.split_once('@')?;
+    let (package, _) = interface.split_once('/')?;
+    (package == PACKAGE).then_some(version)
+}
+
+/// What is to be said about a name of another version of the interface.
+fn other_version(name: &str) -> Option<String> {
+    let version = interface_version(name)?;
+    let fits = version.starts_with("0.1.");
+    (!fits).then(|| format!("it is made for `{PACKAGE}@{version}`; this host has {VERSION}"))
+}
+
+fn standing(name: &str, wasi: Wasi, grants: &Grants) -> Standing {
+    let (interface, version) = name.split_once('@').unwrap_or((name, ""));
+    if let Some(reason) = other_version(name) {
+        return Standing::Refused(reason);
+    }
+    match interface {
+        "forebay:plugin/types" | "forebay:plugin/log" | "forebay:plugin/embeddings" => {
+            return Standing::Interface;
+        }
+        _ => {}
+    }
+    let Some(granted_by) = linked_wasi(interface).filter(|_| version.starts_with("0.2.")) else {
+        return Standing::Refused("this host does not have it".to_owned());
+    };
+    match granted_by.iter().find(|grant| grants.contains(grant)) {
+        Some(grant) => Standing::Granted(*grant),
+        None if wasi == Wasi::Empty => Standing::Empty,
+        None => Standing::Refused("it is not granted, and `plugins.wasi` is \"refuse\"".to_owned()),
+    }
+}
+
+/// Whether an interface is linked, and the grants that make it real. What all streams and
+/// clocks need comes with each of their grants.
+fn linked_wasi(interface: &str) -> Option<&'static [Grant]> {
+    let (package, name) = interface.split_once('/')?;
+    Some(match (package, name) {
+        ("wasi:clocks", "monotonic-clock" | "wall-clock") => &[Grant::Clock],
+        ("wasi:random", "random" | "insecure" | "insecure-seed") => &[Grant::Random],
+        ("wasi:io", "poll") => &[Grant::Clock, Grant::Stdio],
+        ("wasi:io", "error" | "streams") => &[Grant::Stdio],
+        (
+            "wasi:cli",
+            "stdin" | "stdout" | "stderr" | "terminal-input" | "terminal-output" | "terminal-stdin"
+            | "terminal-stdout" | "terminal-stderr",
+        ) => &[Grant::Stdio],
+        ("wasi:cli", "environment" | "exit")
+        | ("wasi:filesystem", "types" | "preopens")
+        | (
+            "wasi:sockets",
+            "instance-network" | "ip-name-lookup" | "network" | "tcp" | "tcp-create-socket" | "udp"
+            | "udp-create-socket",
+        ) => &[],
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_has_its_standing() {
+        let clock = Grants::from([Grant::Clock]);
+        let check = |name: &str, wasi, expected: &str| {
+            assert_eq!(standing(name, wasi, &clock).to_string(), expected, "{name}");
+        };
+        for wasi in [Wasi::Empty, Wasi::Refuse] {
+            check("forebay:plugin/log@0.1.0", wasi, "interface");
+            check("forebay:plugin/types@0.1.7", wasi, "interface");
+            check("wasi:clocks/wall-clock@0.2.6", wasi, "granted (clock)");
+            check("wasi:io/poll@0.2.0", wasi, "granted (clock)");
+            let foreign = "REFUSED: this host does not have it";
+            for name in [
+                "wasi:http/outgoing-handler@0.2.0",
+                "wasi:clocks/wall-clock@0.3.0",
+                "wasi:clocks/wall-clock",
+                "wasi:clocks/timezone@0.2.0",
+                "my:own/thing@0.1.0",
+                "forebay:plugin/secrets@0.1.0",
+                "forebay:plugins/log@0.1.0",
+                "log",
+                "",
+            ] {
+                check(name, wasi, foreign);
+            }
+            check(
+                "forebay:plugin/log@0.0.9",
+                wasi,
+                "REFUSED: it is made for `forebay:plugin@0.0.9`; this host has 0.1.0",
+            );
+        }
+        check("wasi:random/random@0.2.6", Wasi::Empty, "empty stand-in");
+        check(
+            "wasi:sockets/tcp@0.2.6",
+            Wasi::Refuse,
+            "REFUSED: it is not granted, and `plugins.wasi` is \"refuse\"",
+        );
+    }
+}

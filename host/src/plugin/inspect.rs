@@ -1,0 +1,76 @@
+//! What can be known about a file, whether it is a plugin or not.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::component::{Plugin, Roles};
+use super::imports::{Import, interface_version};
+use super::load::LoadError;
+
+/// What was found out about a file while it was loaded, up to where it was refused.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) size: Option<u64>,
+    pub(super) digest: Option<String>,
+    pub(super) compiled: Option<(Duration, bool)>,
+    pub(super) imports: Vec<Import>,
+    pub(super) exports: Vec<String>,
+    pub(super) roles: Roles,
+}
+
+/// A file that has been looked at.
+#[derive(Debug)]
+pub struct Inspection {
+    /// Which.
+    pub path: PathBuf,
+    pub(super) found: Found,
+    /// The plugin, or why it is none.
+    pub plugin: Result<Arc<Plugin>, LoadError>,
+}
+
+impl Inspection {
+    /// Bytes of the file, if it is one.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        self.found.size
+    }
+
+    /// SHA-256 in hexadecimal, if it was read and begins as a component does.
+    #[must_use]
+    pub fn digest(&self) -> Option<&str> {
+        self.found.digest.as_deref()
+    }
+
+    /// How long it took to have it compiled, and whether that was in the cache.
+    #[must_use]
+    pub fn compiled(&self) -> Option<(Duration, bool)> {
+        self.found.compiled
+    }
+
+    /// What it imports; empty too where it could not be compiled.
+    #[must_use]
+    pub fn imports(&self) -> &[Import] {
+        &self.found.imports
+    }
+
+    /// The names that it exports; empty too where it could not be compiled.
+    #[must_use]
+    pub fn exports(&self) -> &[String] {
+        &self.found.exports
+    }
+
+    /// The roles that it exports by name.
+    #[must_use]
+    pub fn roles(&self) -> Roles {
+        self.found.roles
+    }
+
+    /// The version of the plugin interface that it is made for.
+    #[must_use]
+    pub fn interface(&self) -> Option<&str> {
+        let exports = self.found.exports.iter().map(String::as_str);
+        let imports = self.found.imports.iter().map(|it| it.name.as_str());
+        exports.chain(imports).find_map(interface_version)
+    }
+}

@@ -1,0 +1,185 @@
+//! The place of one plugin on a worker thread: its warm instance, and what it has done.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::apply;
+use super::bindings::dead_letter_policy as policy;
+use super::bindings::types;
+use super::bisect::{Purpose, Settled, settle};
+use super::chain::Link;
+use super::convert::{with_failures, with_rows};
+use super::embeddings::{Access, Lent};
+use super::fault::Fault;
+use super::instance::Instance;
+use super::runner::{Broken, Observed, PluginStats};
+use crate::metrics::PluginMeter;
+use crate::row::{Batch, Embeddings, Failure, Schema};
+
+/// How an instance is called in one of the roles that answer per row.
+type Role<T> = fn(&mut Instance, &mut Option<Lent>, types::Batch<'_>) -> Result<Vec<T>, Fault>;
+
+/// One plugin at work.
+pub(super) struct Seat {
+    pub(super) link: Arc<Link>,
+    pub(super) stats: PluginStats,
+    instance: Option<Instance>,
+    meter: PluginMeter,
+    /// Indices of the columns it reads.
+    columns: Vec<usize>,
+    /// Since this was last asked for.
+    observed: Observed,
+}
+
+impl Seat {
+    pub(super) fn new(link: &Arc<Link>, schema: &Schema) -> Self {
+        let plugin = link.plugin();
+        Self {
+            link: Arc::clone(link),
+            instance: None,
+            meter: PluginMeter::new(plugin.id()),
+            columns: match plugin.reads() {
+                Some(reads) => reads
+                    .iter()
+                    .filter_map(|name| schema.column(name))
+                    .collect(),
+                None => (0..schema.columns.len()).collect(),
+            },
+            stats: PluginStats {
+                plugin: Arc::clone(plugin.id()),
+                roles: plugin.roles(),
+                calls: 0,
+                rows: 0,
+                time: Duration::ZERO,
+                failed_calls: 0,
+                peak_memory: 0,
+            },
+            observed: Observed::new(plugin.id()),
+        }
+    }
+
+    /// What it did since this was last called.
+    pub(super) fn take_observed(&mut self) -> Observed {
+        let fresh = Observed::new(self.link.plugin().id());
+        std::mem::replace(&mut self.observed, fresh)
+    }
+
+    /// Has the plugin transform and validate the live rows.
+    pub(super) fn run(&mut self, batch: &mut Batch) -> Result<(), Broken> {
+        let roles = self.stats.roles;
+        if roles.transform && !batch.live.is_empty() {
+            let outcomes = self.settle(batch, Access::Write, Instance::transform)?;
+            apply::outcomes(batch, self.link.plugin().id(), outcomes);
+        }
+        if roles.validate && !batch.live.is_empty() {
+            let rejections = self.settle(batch, Access::Read, Instance::validate)?;
+            apply::rejections(batch, self.link.plugin().id(), rejections);
+        }
+        Ok(())
+    }
+
+    /// Gets an answer for each live row. The embeddings of the batch are lent to the calls and
+    /// come back with what the successful ones changed.
+    fn settle<T>(
+        &mut self,
+        batch: &mut Batch,
+        access: Access,
+        role: Role<T>,
+    ) -> Result<Settled<T>, Broken> {
+        let deadline = self.link.plugin().engine().limits().deadline;
+        let mut embeddings = std::mem::take(&mut batch.embeddings);
+        let columns = std::mem::take(&mut self.columns);
+        let settled = with_rows(batch, &columns, |columns, rows| {
+            settle(rows.len(), deadline, |range, purpose| {
+                let live = batch.live.get(range.clone()).unwrap_or_default();
+                let rows = rows.get(range).unwrap_or_default();
+                let mut lent = Some(Lent::new(
+                    &batch.schema,
+                    std::mem::take(&mut embeddings),
+                    live,
+                    access,
+                ));
+                let result = self.probe(|it| role(it, &mut lent, types::Batch { columns, rows }));
+                embeddings = returned(lent, result.is_ok() && purpose == Purpose::Settle);
+                result
+            })
+        });
+        self.columns = columns;
+        batch.embeddings = embeddings;
+        match settled {
+            Ok(settled) => {
+                let faults = settled.iter().filter(|answer| answer.is_err()).count();
+                self.stats.rows += settled.len() as u64;
+                self.meter.settled(settled.len() as u64);
+                self.observed.rows += settled.len() as u64;
+                self.observed.faults += faults as u64;
+                Ok(settled)
+            }
+            Err(message) => Err(Broken {
+                plugin: Arc::clone(self.link.plugin().id()),
+                message,
+            }),
+        }
+    }
+
+    /// Asks the policy about failures.
+    pub(super) fn decide(
+        &mut self,
+        batch: &Batch,
+        failures: &[Failure],
+    ) -> Result<Vec<policy::Decision>, Fault> {
+        let columns = std::mem::take(&mut self.columns);
+        let decisions = with_failures(batch, &columns, failures, |failures| {
+            self.probe(|it| it.decide(failures))
+        });
+        self.columns = columns;
+        self.observed.failures += failures.len() as u64;
+        match &decisions {
+            Ok(decisions) => {
+                self.stats.rows += decisions.len() as u64;
+                self.meter.settled(decisions.len() as u64);
+            }
+            Err(_) => self.observed.undecided += failures.len() as u64,
+        }
+        decisions
+    }
+
+    /// Makes one call, in an uncalled instance where there is none, and keeps the instance if
+    /// the call leaves it sound.
+    fn probe<T>(
+        &mut self,
+        call: impl FnOnce(&mut Instance) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let began = Instant::now();
+        let opened = match self.instance.take() {
+            Some(instance) => Ok(instance),
+            None => self.link.open(),
+        };
+        let result = opened.and_then(|mut instance| {
+            let result = call(&mut instance);
+            self.stats.peak_memory = self.stats.peak_memory.max(instance.memory());
+            let is_sound = result
+                .as_ref()
+                .err()
+                .is_none_or(|f| f.kind.spares_instance());
+            if is_sound && !instance.is_worn() {
+                self.instance = Some(instance);
+            }
+            result
+        });
+        self.stats.calls += 1;
+        self.stats.failed_calls += u64::from(result.is_err());
+        let took = began.elapsed();
+        self.stats.time += took;
+        self.meter.called(took, result.is_err());
+        result
+    }
+}
+
+fn returned(lent: Option<Lent>, keep: bool) -> Embeddings {
+    match lent {
+        Some(lent) if keep => lent.kept(),
+        Some(lent) => lent.undone(),
+        None => Embeddings::default(),
+    }
+}

@@ -1,0 +1,295 @@
+//! Writes a new project: one that can be built, and whose first cases pass.
+//!
+//! The files are in the program, below `templates/`: what all projects have, what those of a
+//! language have, and what is different for each role. A project is complete: building it needs
+//! the tools of its language, and nothing of this repository.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use include_dir::{Dir, include_dir};
+
+use super::lock::cargo_lock;
+use super::pins::{self, install};
+use super::{Language, ProjectError, World, io};
+use crate::plugin::is_name;
+
+static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
+/// The guest crate, with the interface.
+static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../plugins/sdk");
+const INTERFACE: &str = include_str!("../../../wit/plugin.wit");
+
+/// What a new plugin does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// Changes rows or drops them.
+    Transform,
+    /// Finds reasons why rows must not be written.
+    Validate,
+    /// Decides what becomes of rows that failed.
+    Policy,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Transform => "transform",
+            Self::Validate => "validate",
+            Self::Policy => "policy",
+        }
+    }
+
+    fn world(self) -> World {
+        match self {
+            Self::Transform => World::Transformer,
+            Self::Validate => World::Validator,
+            Self::Policy => World::Router,
+        }
+    }
+
+    /// What the first version does.
+    fn purpose(self) -> &'static str {
+        match self {
+            Self::Transform => "it removes the white space around texts.",
+            Self::Validate => "it says which columns of a row must be given.",
+            Self::Policy => "it sorts failed rows into a queue for each stage.",
+        }
+    }
+
+    /// A line of the configuration.
+    fn setting(self) -> &'static str {
+        match self {
+            Self::Transform => "# none yet",
+            Self::Validate => "required = \"title, city\"",
+            Self::Policy => "retries = \"3\"",
+        }
+    }
+}
+
+/// A project to be written.
+#[derive(Clone, Debug)]
+pub struct New {
+    /// Of the plugin.
+    pub name: String,
+    /// What it is written in.
+    pub language: Language,
+    /// What it does.
+    pub role: Role,
+}
+
+impl New {
+    /// Writes the project into a directory that is empty or not there yet. The files, relative
+    /// to it.
+    ///
+    /// # Errors
+    ///
+    /// When the name or the directory cannot be used.
+    pub fn write(&self, directory: &Path) -> Result<Vec<PathBuf>, ProjectError> {
+        self.check(directory)?;
+        let mut files = self.files();
+        files.sort();
+        for (name, bytes) in &files {
+            let path = directory.join(name);
+            let write = || {
+                if let Some(parent) = path.parent() {
+                    fs::create_dir_all(parent)?;
+                }
+                fs::write(&path, bytes)
+            };
+            write().map_err(io(format!("write {}", path.display())))?;
+        }
+        Ok(files.into_iter().map(|(name, _)| name.into()).collect())
+    }
+
+    /// The command that installs the tools into the project, if they are not the system's.
+    #[must_use]
+    pub fn install(&self) -> Option<String> {
+        let own = self.language != Language::Rust;
+        own.then(|| install(self.language, |_| true))
+    }
+
+    fn check(&self, directory: &Path) -> Result<(), ProjectError> {
+        let unfit = |what: String, hint: &str| ProjectError::Unfit {
+            path: directory.to_owned(),
+            what,
+            hint: hint.to_owned(),
+        };
+        let letter = |c: char| c.is_ascii_lowercase();
+        if !is_name(&self.name) || !self.name.starts_with(letter) {
+            let hint = "use lower-case words joined by hyphens, 1 to 64 characters, the first of them a letter";
+            return Err(unfit(
+                format!("`{}` is no name for a plugin", self.name),
+                hint,
+            ));
+        }
+        let used = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
+        if used || directory.is_file() {
+            let hint = "name another with --directory";
+            return Err(unfit("is there already, and not empty".to_owned(), hint));
+        }
+        Ok(())
+    }
+
+    /// Every file by its path.
+    fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let (language, role) = (self.language.name(), self.role.name());
+        let mut files = Vec::new();
+        for layer in [
+            "every".to_owned(),
+            format!("{language}/every"),
+            format!("{language}/{role}"),
+        ] {
+            self.add(&TEMPLATES, &layer, "", &mut files);
+        }
+        if self.language == Language::Zig {
+            self.add(
+                &TEMPLATES,
+                &format!("c/{role}/bindings"),
+                "bindings/",
+                &mut files,
+            );
+        }
+        if let Some(cases) = TEMPLATES.get_file(format!("roles/{role}.cases.toml")) {
+            files.push((format!("{}.cases.toml", self.name), cases.contents().into()));
+        }
+        self.add_dependencies(&mut files);
+        files
+    }
+
+    /// Adds the files of a directory. Ignored files are added to those that are ignored already.
+    fn add(&self, from: &Dir<'_>, path: &str, to: &str, files: &mut Vec<(String, Vec<u8>)>) {
+        let Some(directory) = (if path.is_empty() {
+            Some(from)
+        } else {
+            from.get_dir(path)
+        }) else {
+            return;
+        };
+        let mut waiting = vec![directory];
+        while let Some(directory) = waiting.pop() {
+            waiting.extend(directory.dirs());
+            for file in directory.files() {
+                let below = file.path().strip_prefix(path).unwrap_or(file.path());
+                // With a dot, it would hide files of this repository.
+                let name = below.to_string_lossy().replace("gitignore", ".gitignore");
+                let name = format!("{to}{name}");
+                let bytes = self.filled(file.contents());
+                match files.iter_mut().find(|(present, _)| *present == name) {
+                    Some((_, present)) => present.extend(bytes),
+                    None => files.push((name, bytes)),
+                }
+            }
+        }
+    }
+
+    fn add_dependencies(&self, files: &mut Vec<(String, Vec<u8>)>) {
+        let mut put = |name: &str, text: &str| files.push((name.to_owned(), text.into()));
+        match self.language {
+            Language::Rust => {
+                put("Cargo.lock", &cargo_lock(&self.name));
+                self.add(&SDK, "", "forebay-plugin/", files);
+                return;
+            }
+            Language::TypeScript => {
+                put("package.json", pins::PACKAGE);
+                put("package-lock.json", pins::PACKAGE_LOCK);
+            }
+            Language::Python | Language::Go | Language::C | Language::Zig => {
+                put("requirements.txt", &pins::requirements(self.language));
+            }
+        }
+        put("wit/plugin.wit", INTERFACE);
+    }
+
+    /// A template with its blanks filled in. Other files are as they are.
+    fn filled(&self, template: &[u8]) -> Vec<u8> {
+        let Ok(text) = std::str::from_utf8(template) else {
+            return template.to_owned();
+        };
+        if !text.contains("{{") {
+            return template.to_owned();
+        }
+        let words = self.language.words();
+        let mut text = text.to_owned();
+        for (blank, with) in [
+            ("name", self.name.as_str()),
+            ("language", self.language.name()),
+            ("Language", words.name),
+            ("world", self.role.world().name()),
+            ("wit", words.wit),
+            ("purpose", self.role.purpose()),
+            ("setting", self.role.setting()),
+            ("tools", words.tools),
+            ("install", &install(self.language, |_| true)),
+            ("entry", words.entry),
+            ("described", words.described),
+            ("bindings", words.bindings),
+        ] {
+            text = text.replace(&format!("{{{{{blank}}}}}"), with);
+        }
+        text.into_bytes()
+    }
+}
+
+/// What a README says differently for each language.
+struct Words {
+    name: &'static str,
+    tools: &'static str,
+    entry: &'static str,
+    described: &'static str,
+    wit: &'static str,
+    bindings: &'static str,
+}
+
+impl Language {
+    /// As `forebay-plugin.toml` names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::TypeScript => "typescript",
+            Self::Python => "python",
+            Self::Go => "go",
+            Self::C => "c",
+            Self::Zig => "zig",
+        }
+    }
+
+    fn words(self) -> Words {
+        let in_describe = "in its `describe`";
+        let generated = "\n- `bindings/` is generated from it, and not to be changed.";
+        let (name, tools, entry) = match self {
+            Self::Rust => ("Rust", "Rust, installed with rustup", "src/lib.rs"),
+            Self::TypeScript => ("TypeScript", "Node.js 20 or newer, and", "src/plugin.ts"),
+            Self::Python => (
+                "Python",
+                "componentize-py, which brings Python along",
+                "src/plugin.py",
+            ),
+            Self::Go => ("Go", "Go and wasm-tools", "plugin.go"),
+            Self::C => (
+                "C",
+                "Zig, which has a C compiler, and wasm-tools",
+                "src/plugin.c",
+            ),
+            Self::Zig => ("Zig", "Zig and wasm-tools", "src/plugin.zig"),
+        };
+        let is_rust = self == Self::Rust;
+        Words {
+            name,
+            tools,
+            entry,
+            described: if is_rust {
+                "in `Cargo.toml`"
+            } else {
+                in_describe
+            },
+            wit: if is_rust { "forebay-plugin/wit" } else { "wit" },
+            bindings: if is_rust {
+                "\n- `forebay-plugin/` is the crate that plugins in Rust are written on."
+            } else {
+                generated
+            },
+        }
+    }
+}

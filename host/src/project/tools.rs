@@ -1,0 +1,131 @@
+//! The programs that build plugins: where they are looked for, and how to come by them.
+//!
+//! A project's own tools go before those of the search path. Nothing is downloaded here.
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::pins::install;
+use super::{Language, ProjectError};
+
+/// Where tools are installed for one project only.
+const OWN: [&str; 2] = [".venv/bin", "node_modules/.bin"];
+
+/// A program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tool {
+    Bash,
+    Cargo,
+    ComponentizePy,
+    ComponentizeQjs,
+    Esbuild,
+    Go,
+    Node,
+    Tsc,
+    WasmTools,
+    Zig,
+}
+
+impl Tool {
+    /// What it is called; any of these.
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Bash => &["bash"],
+            Self::Cargo => &["cargo"],
+            Self::ComponentizePy => &["componentize-py"],
+            Self::ComponentizeQjs => &["componentize-qjs"],
+            Self::Esbuild => &["esbuild"],
+            Self::Go => &["go"],
+            Self::Node => &["node"],
+            Self::Tsc => &["tsc"],
+            Self::WasmTools => &["wasm-tools"],
+            // The Python package calls it so.
+            Self::Zig => &["zig", "python-zig"],
+        }
+    }
+
+    /// What it is called first of all.
+    pub(super) fn name(self) -> &'static str {
+        self.names().first().copied().unwrap_or_default()
+    }
+}
+
+/// Where tools are looked for.
+#[derive(Debug)]
+pub(super) struct Tools {
+    project: PathBuf,
+    directories: Vec<PathBuf>,
+}
+
+impl Tools {
+    /// Those of a project and those of the search path.
+    pub(super) fn of(project: &Path, search: impl IntoIterator<Item = PathBuf>) -> Self {
+        // Commands are run in the project, so its own have to be found from there.
+        let project = std::path::absolute(project).unwrap_or_else(|_| project.to_owned());
+        let own = OWN.map(|directory| project.join(directory));
+        Self {
+            directories: own.into_iter().chain(search).collect(),
+            project,
+        }
+    }
+
+    /// Where all of `tools` are, in that order. Those of `also` only have to be there.
+    pub(super) fn find(
+        &self,
+        tools: &[Tool],
+        also: &[Tool],
+        language: Language,
+    ) -> Result<Vec<PathBuf>, ProjectError> {
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for tool in tools.iter().chain(also) {
+            match self.path_of(*tool) {
+                Some(path) => found.push(path),
+                None if missing.contains(&tool.name()) => {}
+                None => missing.push(tool.name()),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        Err(ProjectError::Missing {
+            hint: hint(&self.project, language, &missing),
+            tools: missing,
+        })
+    }
+
+    fn path_of(&self, tool: Tool) -> Option<PathBuf> {
+        let mut paths = tool.names().iter().flat_map(|name| {
+            self.directories
+                .iter()
+                .map(move |directory| directory.join(name))
+        });
+        paths.find(|path| is_program(path))
+    }
+
+    /// The search path for the tools themselves, which call each other.
+    pub(super) fn search_path(&self) -> OsString {
+        // A directory with a colon in its name cannot be on a search path.
+        let listed = self.directories.iter();
+        let usable = listed.filter(|path| !path.as_os_str().as_encoded_bytes().contains(&b':'));
+        std::env::join_paths(usable).unwrap_or_default()
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+fn hint(project: &Path, language: Language, missing: &[&str]) -> String {
+    let install = install(language, |file| project.join(file).is_file());
+    match language {
+        Language::Rust => "install Rust with rustup: https://rustup.rs".to_owned(),
+        Language::TypeScript if missing.contains(&Tool::Node.name()) => {
+            format!(
+                "install Node.js 20 or newer, https://nodejs.org; then in the project: {install}"
+            )
+        }
+        _ => format!("in the project: {install}"),
+    }
+}

@@ -1,0 +1,300 @@
+//! The place of one plugin in a pipeline: the version in use, and what is tried beside or
+//! instead of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Misfit, Refusal};
+use crate::{
+    config,
+    plugin::{Link, Member, Observed, Plugin, Settings, Trial},
+    row::PluginId,
+    store::ledger::{Known, Note, State},
+    workers,
+};
+
+/// Rows that a new version is given in any case before its share of faults means something.
+const LEAST_ROWS: u64 = 100;
+
+/// What a chunk says about a version.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    Good,
+    /// It has had all of its first chunks.
+    Proven,
+    /// It fails too often.
+    Failed(String),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) name: String,
+    pub(super) active: Arc<Link>,
+    pub(super) canary: Option<Canary>,
+    pub(super) shadow: Option<Shadow>,
+}
+
+/// A version in its first chunks.
+#[derive(Clone, Debug)]
+pub(super) struct Canary {
+    /// What to go back to; `None` where there was no plugin before.
+    last_good: Option<Arc<Link>>,
+    chunks: u32,
+    seen: Observed,
+}
+
+/// A version that runs beside the one in use.
+#[derive(Clone, Debug)]
+pub(super) struct Shadow {
+    link: Arc<Link>,
+    rows: u64,
+    differing: u64,
+}
+
+impl Canary {
+    fn new(link: &Link, last_good: Option<Arc<Link>>, rules: &config::Plugins) -> Self {
+        Self {
+            last_good,
+            chunks: rules.canary.chunks,
+            seen: Observed::new(link.plugin().id()),
+        }
+    }
+}
+
+impl Slot {
+    /// A plugin that was not there before.
+    pub(super) fn added(link: Arc<Link>, rules: &config::Plugins) -> Self {
+        Self {
+            name: link.plugin().id().name.clone(),
+            canary: Some(Canary::new(&link, None, rules)),
+            active: link,
+            shadow: None,
+        }
+    }
+
+    pub(super) fn member(&self) -> Member {
+        Member {
+            active: Arc::clone(&self.active),
+            shadow: self.shadow.as_ref().map(|shadow| Arc::clone(&shadow.link)),
+        }
+    }
+
+    fn id(&self) -> &Arc<PluginId> {
+        self.active.plugin().id()
+    }
+
+    /// Whether this version is in use or runs beside.
+    pub(super) fn has(&self, digest: &str) -> bool {
+        self.id().digest == digest || self.has_shadow(digest)
+    }
+
+    pub(super) fn has_shadow(&self, digest: &str) -> bool {
+        let shadow = self.shadow.as_ref();
+        shadow.is_some_and(|shadow| shadow.link.plugin().id().digest == digest)
+    }
+
+    /// Whether nothing would go on unchecked with this version.
+    pub(super) fn allows(&self, plugin: &Plugin) -> Result<(), Refusal> {
+        let has = plugin.roles().names();
+        let roles = self.active.plugin().roles().names();
+        match roles.into_iter().find(|role| !has.contains(role)) {
+            None => Ok(()),
+            Some(role) => Err(Refusal::Role {
+                role,
+                version: self.id().version.clone(),
+            }),
+        }
+    }
+
+    /// Takes up a version: in the place of the one in use, or beside it.
+    pub(super) fn take(&mut self, link: Arc<Link>, rules: &config::Plugins) {
+        if rules.is_shadowed(&self.name) {
+            self.shadow = Some(Shadow {
+                link,
+                rows: 0,
+                differing: 0,
+            });
+        } else {
+            self.replace(link, rules);
+        }
+    }
+
+    /// Puts a version in the place of the one in use, which is what to go back to, unless it is
+    /// on trial itself.
+    fn replace(&mut self, link: Arc<Link>, rules: &config::Plugins) {
+        let old = std::mem::replace(&mut self.active, link);
+        let last_good = match self.canary.take() {
+            Some(canary) => canary.last_good,
+            None => Some(old),
+        };
+        let is_last_good = last_good
+            .as_ref()
+            .is_some_and(|good| good.plugin().id() == self.id());
+        self.canary = (!is_last_good).then(|| Canary::new(&self.active, last_good, rules));
+    }
+
+    /// Goes back to the last good version; its name, if there is one.
+    pub(super) fn go_back(&mut self) -> Option<Arc<PluginId>> {
+        self.active = self.canary.take()?.last_good?;
+        Some(Arc::clone(self.id()))
+    }
+
+    /// Makes the shadow the version in use; its name.
+    pub(super) fn promote(&mut self, rules: &config::Plugins) -> Option<Arc<PluginId>> {
+        let shadow = self.shadow.take()?;
+        self.replace(shadow.link, rules);
+        Some(Arc::clone(self.id()))
+    }
+
+    /// Counts what the version in use did with a chunk, while it is on trial.
+    pub(super) fn judge(&mut self, observed: &Observed, rules: &config::Canary) -> Judgement {
+        let Some(canary) = &mut self.canary else {
+            return Judgement::Good;
+        };
+        canary.seen.add(observed);
+        canary.chunks = canary.chunks.saturating_sub(1);
+        let Observed {
+            rows,
+            faults,
+            failures,
+            undecided,
+            ..
+        } = canary.seen;
+        let too_many =
+            |faults: u64, of: u64| faults as f64 > rules.faults * of.max(LEAST_ROWS) as f64;
+        if too_many(faults, rows) {
+            return Judgement::Failed(format!("it failed on {faults} of its first {rows} rows"));
+        }
+        if too_many(undecided, failures) {
+            return Judgement::Failed(format!(
+                "it failed to decide about {undecided} of its first {failures} failed rows"
+            ));
+        }
+        if canary.chunks == 0 {
+            Judgement::Proven
+        } else {
+            Judgement::Good
+        }
+    }
+
+    /// A run has come to its end: whether a version on trial has proven itself with it.
+    pub(super) fn is_proven_by_run(&self) -> bool {
+        let canary = self.canary.as_ref();
+        canary.is_some_and(|canary| canary.seen.rows > 0)
+    }
+
+    /// Counts what the shadow would have done otherwise; whether it may be promoted now.
+    pub(super) fn count(&mut self, trial: &Trial, rules: Option<&config::Shadow>) -> bool {
+        let Some(shadow) = &mut self.shadow else {
+            return false;
+        };
+        shadow.rows += trial.rows;
+        shadow.differing += trial.differences.iter().map(|it| it.rows).sum::<u64>();
+        rules.is_some_and(|rules| {
+            let allowed = rules.differences * shadow.rows as f64;
+            rules.promote_after.is_some_and(|rows| shadow.rows >= rows)
+                && shadow.differing as f64 <= allowed
+        })
+    }
+
+    /// As it stands, for the ledger.
+    pub(super) fn notes(&self) -> Vec<Note> {
+        let state = match &self.canary {
+            Some(_) => State::Canary,
+            None => State::Active,
+        };
+        let active = Note::new(self.id(), state, String::new());
+        let shadow = self
+            .shadow
+            .as_ref()
+            .map(|shadow| Note::new(shadow.link.plugin().id(), State::Shadow, String::new()));
+        [Some(active), shadow].into_iter().flatten().collect()
+    }
+
+    /// The version in use, if it is to be kept as it is.
+    pub(super) fn proven_at_once(&self) -> Option<Arc<Plugin>> {
+        self.canary
+            .is_none()
+            .then(|| Arc::clone(self.active.plugin()))
+    }
+}
+
+/// What there is for a slot when a pipeline is put together.
+pub(super) struct First<'a> {
+    /// In the directory.
+    pub(super) found: Option<&'a Arc<Plugin>>,
+    /// The copy of what was good the last time.
+    pub(super) kept: Option<Arc<Plugin>>,
+    pub(super) shadowed: bool,
+    pub(super) known: &'a [Known],
+    pub(super) barred: &'a BTreeMap<String, String>,
+}
+
+impl First<'_> {
+    /// The slot, or what is wrong.
+    pub(super) fn slot(
+        self,
+        name: &str,
+        settings: Settings,
+        rules: &config::Plugins,
+    ) -> Result<Slot, Misfit> {
+        let link = |plugin: &Arc<Plugin>| {
+            Link::new(Arc::clone(plugin), settings.clone(), workers::count())
+        };
+        let slot = |active, canary, shadow| Slot {
+            name: name.to_owned(),
+            active,
+            canary,
+            shadow,
+        };
+        let kept = |kept: &Option<Arc<Plugin>>| kept.as_ref().map(&link).transpose();
+        let Some(found) = self.found else {
+            let good = kept(&self.kept)?.ok_or_else(|| Misfit::Missing(name.to_owned()))?;
+            tracing::warn!(
+                plugin = name,
+                "its file is not in the directory any more; the copy of the last good version is used"
+            );
+            return Ok(slot(good, None, None));
+        };
+        let id = found.id();
+        if let Some(why) = self.barred.get(&id.digest) {
+            let good = kept(&self.kept.filter(|kept| kept.id() != id))?;
+            let good = good.ok_or_else(|| Misfit::Barred {
+                name: name.to_owned(),
+                version: id.version.clone(),
+                why: why.clone(),
+            })?;
+            tracing::warn!(
+                plugin = name,
+                version = id.version,
+                reason = why,
+                "barred until its file changes; the last good version is used"
+            );
+            return Ok(slot(good, None, None));
+        }
+        let Some(good) = self.kept.as_ref().filter(|kept| kept.id() != id) else {
+            return Ok(slot(link(found)?, None, None));
+        };
+        // What cannot be configured any more is nothing to go back to.
+        let good = link(good).ok();
+        let promoted = self
+            .known
+            .iter()
+            .any(|known| known.digest == id.digest && (known.promoted || known.state.is_in_use()));
+        let new = link(found)?;
+        Ok(match good {
+            Some(good) if self.shadowed && !promoted => {
+                let shadow = Shadow {
+                    link: new,
+                    rows: 0,
+                    differing: 0,
+                };
+                slot(good, None, Some(shadow))
+            }
+            good => {
+                let canary = Canary::new(&new, good, rules);
+                slot(new, Some(canary), None)
+            }
+        })
+    }
+}

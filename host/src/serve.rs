@@ -1,0 +1,304 @@
+//! Pipelines that run at their times, side by side, until the host is asked to stop.
+//!
+//! Each pipeline has a task of its own and never overlaps itself: a time that comes while it
+//! runs is skipped, and said so. A run that fails or is halted is logged and counted, and the
+//! next time comes; it goes on from the checkpoint. A time that passes while nobody serves is
+//! not made up for; one that passes while the machine sleeps is, once.
+//!
+//! What bounds them: each running pipeline takes `limits.in_flight` of memory, its workers'
+//! threads and a connection for each partition, so the number of pipelines in the configuration
+//! is the limit.
+
+pub mod endpoint;
+pub mod health;
+pub mod schedule;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Local};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use self::{
+    health::{Board, LastRun, Phase},
+    schedule::{Schedule, shown},
+};
+use crate::{
+    config, metrics,
+    pipeline::{Host, Pipeline, PipelineError},
+    report::Report,
+    store::checkpoint::Status,
+};
+
+/// The clock is looked at this often while a time is waited for, since it may be set, and a
+/// machine may sleep.
+const CLOCK: Duration = Duration::from_secs(10);
+
+/// Serves until `stop`, and then until what is running has drained.
+///
+/// # Errors
+/// If there is a bug in the host. What becomes of runs is no error of the host's.
+pub async fn serve(
+    host: &Host,
+    pipelines: &[config::Pipeline],
+    board: &Arc<Board>,
+    stop: &CancellationToken,
+) -> Result<(), PipelineError> {
+    board.enter(Phase::Serving);
+    let mut tasks = JoinSet::new();
+    for config in pipelines {
+        let kept = Kept {
+            host: host.clone(),
+            config: config.clone(),
+            board: Arc::clone(board),
+            stop: stop.clone(),
+        };
+        let span = tracing::info_span!("serve", pipeline = config.name);
+        tasks.spawn(kept.keep().instrument(span));
+    }
+    let result = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        result = all_ended(&mut tasks) => match result {
+            // Nothing has a schedule: what there was to do is done.
+            Ok(()) => {
+                stop.cancelled().await;
+                Ok(())
+            }
+            Err(broken) => Err(broken),
+        },
+    };
+    board.enter(Phase::Stopping);
+    stop.cancel();
+    result.and(all_ended(&mut tasks).await)
+}
+
+/// # Errors
+/// At once if a task panics: rather no host, which somebody will notice, than one that silently
+/// leaves out a pipeline.
+async fn all_ended(tasks: &mut JoinSet<()>) -> Result<(), PipelineError> {
+    while let Some(ended) = tasks.join_next().await {
+        ended
+            .map_err(|error| PipelineError::Broken(format!("a pipeline's task ended: {error}")))?;
+    }
+    Ok(())
+}
+
+/// A pipeline that is kept running.
+struct Kept {
+    host: Host,
+    config: config::Pipeline,
+    board: Arc<Board>,
+    stop: CancellationToken,
+}
+
+/// How a run ended, and whether it may go better without anybody's help.
+struct Ended {
+    status: Status,
+    gave_up: bool,
+}
+
+impl Kept {
+    async fn keep(self) {
+        self.recall_last_success().await;
+        match self.config.schedule.clone() {
+            Some(schedule) => self.on_schedule(&schedule).await,
+            None => self.once().await,
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// So that a host that was just started does not look as if nothing had ever succeeded.
+    async fn recall_last_success(&self) {
+        match self.host.store.last_success(self.name()).await {
+            Ok(Some(seconds)) => {
+                if let Some(time) = DateTime::from_timestamp(seconds, 0) {
+                    self.succeeded(time.into());
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "cannot ask when the last run succeeded"),
+        }
+    }
+
+    /// Without a schedule there is one run; it is begun again as long as source or database
+    /// are away.
+    async fn once(&self) {
+        tracing::info!(
+            "runs once, now: it has no schedule; with pipelines.{}.schedule it runs again",
+            self.name()
+        );
+        while self.run().await.is_some_and(|ended| ended.gave_up) {}
+    }
+
+    async fn on_schedule(&self, schedule: &Schedule) {
+        let mut next = schedule.after(Local::now());
+        self.announce(next);
+        self.look_ahead(next).await;
+        while let Some(due) = next {
+            tokio::select! {
+                () = until(due) => {}
+                () = self.stop.cancelled() => return,
+            }
+            next = self.advance(schedule, due);
+            let mut run = std::pin::pin!(self.run());
+            let mut skipped = 0_u64;
+            let ended = loop {
+                tokio::select! {
+                    ended = &mut run => break ended,
+                    time = until_any(next), if !self.stop.is_cancelled() => {
+                        self.skip(time, skipped);
+                        skipped += 1;
+                        next = self.advance(schedule, time);
+                    }
+                }
+            };
+            let Some(ended) = ended.filter(|_| !self.stop.is_cancelled()) else {
+                return;
+            };
+            self.say(&ended, skipped, next);
+        }
+        tracing::warn!(%schedule, "its schedule has no more times");
+        self.stop.cancelled().await;
+    }
+
+    /// Says at once what would otherwise be found out at the first time, perhaps at night.
+    async fn look_ahead(&self, next: Option<DateTime<Local>>) {
+        let prepared = tokio::select! {
+            prepared = Pipeline::prepare(&self.host, &self.config) => prepared,
+            _ = until_any(next) => return,
+            () = self.stop.cancelled() => return,
+        };
+        if let Err(error) = prepared {
+            tracing::error!(%error, "as things are, it will fail");
+            self.board.problem(self.name(), error.to_string());
+        }
+    }
+
+    /// The first time after `due` that is still to come. After `due` also when the clock was
+    /// set back in between: a time comes once.
+    fn advance(&self, schedule: &Schedule, due: DateTime<Local>) -> Option<DateTime<Local>> {
+        let next = schedule.after(due.max(Local::now()));
+        self.announce(next);
+        next
+    }
+
+    fn announce(&self, next: Option<DateTime<Local>>) {
+        self.board.next(self.name(), next);
+        if let Some(next) = next {
+            metrics::next_run(self.name(), next);
+        }
+    }
+
+    /// Only the first time of a run is logged: a schedule may have one each second.
+    fn skip(&self, time: DateTime<Local>, before: u64) {
+        metrics::skipped(self.name());
+        if before == 0 {
+            tracing::warn!(time = shown(time), "still running: this time is skipped");
+        }
+    }
+
+    fn say(&self, ended: &Ended, skipped: u64, next: Option<DateTime<Local>>) {
+        let status = ended.status.as_str();
+        let next = next.map_or_else(|| "never".to_owned(), shown);
+        if skipped > 0 {
+            tracing::warn!(
+                times = skipped,
+                "times were skipped, since it was still running"
+            );
+        }
+        match ended.status {
+            Status::Succeeded | Status::Interrupted => tracing::info!(status, next, "waiting"),
+            Status::Failed | Status::Halted => {
+                tracing::warn!(status, next, "it goes on from its checkpoint next time");
+            }
+        }
+    }
+
+    /// Runs to the end. `None` if it was asked to stop before there was anything to drain.
+    async fn run(&self) -> Option<Ended> {
+        let started = Instant::now();
+        self.board.running(self.name());
+        metrics::running(self.name(), true);
+        let prepared = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return None,
+            prepared = Pipeline::prepare(&self.host, &self.config) => prepared,
+        };
+        let result = match prepared {
+            Ok(pipeline) => pipeline.run(&Arc::default(), &self.stop).await,
+            Err(error) => Err(error),
+        };
+        metrics::running(self.name(), false);
+        Some(self.note(result, started.elapsed()))
+    }
+
+    fn note(
+        &self,
+        result: Result<(Report, Option<PipelineError>), PipelineError>,
+        took: Duration,
+    ) -> Ended {
+        let (report, error) = match result {
+            Ok((report, error)) => (Some(report), error),
+            Err(error) => (None, Some(error)),
+        };
+        if let Some(error) = &error {
+            tracing::error!(%error, "run ended early");
+        }
+        let status = match (&report, &error) {
+            (Some(report), _) => report.status,
+            (None, Some(PipelineError::Halted(_))) => Status::Halted,
+            (None, _) => Status::Failed,
+        };
+        let now = Local::now();
+        metrics::ended(self.name(), status, took);
+        if status == Status::Succeeded {
+            self.succeeded(now);
+        }
+        let run = LastRun {
+            run_id: report.as_ref().map(|report| report.run_id.clone()),
+            status,
+            message: error.as_ref().map(ToString::to_string),
+            ended: shown(now),
+            seconds: took.as_secs_f64(),
+            rows: report.map(|report| report.rows),
+        };
+        self.board.ended(self.name(), run);
+        Ended {
+            status,
+            gave_up: matches!(error, Some(PipelineError::GaveUp { .. })),
+        }
+    }
+
+    fn succeeded(&self, time: DateTime<Local>) {
+        metrics::last_success(self.name(), time);
+        self.board.last_success(self.name(), time);
+    }
+}
+
+/// Waits for a time of the wall clock.
+async fn until(time: DateTime<Local>) {
+    // An error means that the time has passed.
+    while let Ok(left) = (time - Local::now()).to_std()
+        && !left.is_zero()
+    {
+        tokio::time::sleep(left.min(CLOCK)).await;
+    }
+}
+
+/// Waits for a time, and returns it; for ever where there is none.
+async fn until_any(time: Option<DateTime<Local>>) -> DateTime<Local> {
+    match time {
+        Some(time) => {
+            until(time).await;
+            time
+        }
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,367 @@
+//! Which versions of its plugins a pipeline has met, and what became of them.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use sqlx::{PgConnection, Row, postgres::PgRow};
+
+use super::{Store, StoreError};
+use crate::{
+    plugin::{Chain, Trial},
+    row::PluginId,
+};
+
+/// What a version is to a pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// In use, in its first chunks.
+    Canary,
+    /// In use, and proven.
+    Active,
+    /// Runs beside the one in use, without effect.
+    Shadow,
+    /// Was replaced.
+    Retired,
+    /// Misbehaved, and is not to be used.
+    Barred,
+    /// Was not taken up.
+    Refused,
+}
+
+impl State {
+    const ALL: [Self; 6] = [
+        Self::Canary,
+        Self::Active,
+        Self::Shadow,
+        Self::Retired,
+        Self::Barred,
+        Self::Refused,
+    ];
+
+    /// As in `forebay.plugin_version`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Canary => "canary",
+            Self::Active => "active",
+            Self::Shadow => "shadow",
+            Self::Retired => "retired",
+            Self::Barred => "barred",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// Whether chunks are processed by it.
+    #[must_use]
+    pub fn is_in_use(self) -> bool {
+        matches!(self, Self::Canary | Self::Active)
+    }
+}
+
+/// Something that has happened to a version.
+#[derive(Clone, Debug)]
+pub struct Note {
+    /// Which.
+    pub id: PluginId,
+    /// What it is from now on. A version in use retires the one before.
+    pub state: State,
+    /// Why; empty where there is nothing to say.
+    pub message: String,
+}
+
+impl Note {
+    pub(crate) fn new(id: &PluginId, state: State, message: String) -> Self {
+        Self {
+            id: id.clone(),
+            state,
+            message,
+        }
+    }
+}
+
+/// A version as the ledger has it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Known {
+    /// Of the plugin.
+    pub name: String,
+    /// As it describes itself; empty where it could not.
+    pub version: String,
+    /// SHA-256 of its file.
+    pub digest: String,
+    /// What it is to the pipeline.
+    pub state: State,
+    /// Why; may be empty.
+    pub message: String,
+    /// Since when, as RFC 3339.
+    pub since: String,
+    /// Whether it is asked for by hand that it be used.
+    pub promoted: bool,
+    /// Rows that it has seen as a shadow.
+    pub rows_compared: u64,
+}
+
+/// What a shadow would have done otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Differs {
+    /// What became of the rows.
+    pub is: String,
+    /// What would have.
+    pub would_be: String,
+    /// How many.
+    pub rows: u64,
+    /// The key of one of them.
+    pub sample: String,
+}
+
+impl Store {
+    /// The versions that a pipeline has met, by name, newest first.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn plugin_versions(&self, pipeline: &str) -> Result<Vec<Known>, StoreError> {
+        Ok(versions(&mut *self.pool.acquire().await?, pipeline).await?)
+    }
+
+    /// Writes down what has happened to versions, in this order.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn note_plugins(&self, pipeline: &str, notes: &[Note]) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        for Note { id, state, message } in notes {
+            // There is one version in use, and one beside it.
+            let replaces: &[&str] = match state {
+                State::Canary | State::Active => &["canary", "active"],
+                State::Shadow => &["shadow"],
+                State::Retired | State::Barred | State::Refused => &[],
+            };
+            sqlx::query(
+                "update forebay.plugin_version v set state = 'retired', message = '', since = now()
+                 from forebay.pipeline p
+                 where p.id = v.pipeline and p.name = $1 and v.name = $2 and v.digest <> $3 and v.state = any ($4)",
+            )
+            .bind(pipeline)
+            .bind(&id.name)
+            .bind(&id.digest)
+            .bind(replaces)
+            .execute(&mut *transaction)
+            .await?;
+            sqlx::query(
+                "insert into forebay.plugin_version as v (pipeline, name, digest, version, state, message)
+                 select id, $2, $3, $4, $5, $6 from forebay.pipeline where name = $1
+                 on conflict (pipeline, name, digest) do update set
+                     since = case when v.state = $5 then v.since else now() end,
+                     state = $5, message = $6, last_active = now()",
+            )
+            .bind(pipeline)
+            .bind(&id.name)
+            .bind(&id.digest)
+            .bind(&id.version)
+            .bind(state.as_str())
+            .bind(message)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// The version of a plugin that runs beside the one in use, and what it would have done
+    /// otherwise, the most rows first. As of one moment.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn plugin_differences(
+        &self,
+        pipeline: &str,
+        name: &str,
+    ) -> Result<Option<(Known, Vec<Differs>)>, StoreError> {
+        let mut snapshot = self
+            .pool
+            .begin_with("begin isolation level repeatable read read only")
+            .await?;
+        let shadow = versions(&mut snapshot, pipeline).await?.into_iter();
+        let Some(shadow) = shadow
+            .filter(|known| known.name == name)
+            .find(|known| known.state == State::Shadow)
+        else {
+            return Ok(None);
+        };
+        let rows = sqlx::query(
+            "select d.is_now, d.would_be, d.rows, d.sample
+             from forebay.plugin_difference d join forebay.pipeline p on p.id = d.pipeline
+             where p.name = $1 and d.name = $2 and d.digest = $3 order by d.rows desc, 1, 2",
+        )
+        .bind(pipeline)
+        .bind(name)
+        .bind(&shadow.digest)
+        .fetch_all(&mut *snapshot)
+        .await?;
+        let differs = |row: &PgRow| {
+            Ok(Differs {
+                is: row.try_get(0)?,
+                would_be: row.try_get(1)?,
+                rows: row.try_get::<i64, _>(2)?.unsigned_abs(),
+                sample: row.try_get(3)?,
+            })
+        };
+        let differences: Result<_, sqlx::Error> = rows.iter().map(differs).collect();
+        Ok(Some((shadow, differences?)))
+    }
+
+    /// Asks for a version to be used: a shadow, or one that is barred. Whether it is one.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn ask_promotion(
+        &self,
+        pipeline: &str,
+        name: &str,
+        digest: &str,
+    ) -> Result<bool, StoreError> {
+        let asked = sqlx::query(
+            "update forebay.plugin_version v set promote = true from forebay.pipeline p
+             where p.id = v.pipeline and p.name = $1 and v.name = $2 and v.digest = $3
+               and v.state in ('shadow', 'barred')",
+        )
+        .bind(pipeline)
+        .bind(name)
+        .bind(digest)
+        .execute(&self.pool)
+        .await?;
+        Ok(asked.rows_affected() > 0)
+    }
+
+    /// Names and digests of the versions that are asked for.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn promotions(&self, pipeline: &str) -> Result<Vec<(String, String)>, StoreError> {
+        Ok(sqlx::query_as(
+            "select v.name, v.digest from forebay.plugin_version v
+             join forebay.pipeline p on p.id = v.pipeline
+             where p.name = $1 and v.promote",
+        )
+        .bind(pipeline)
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// Notes that a version is not asked for any more.
+    ///
+    /// # Errors
+    /// If the database cannot be asked.
+    pub async fn promoted(
+        &self,
+        pipeline: &str,
+        name: &str,
+        digest: &str,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "update forebay.plugin_version v set promote = false from forebay.pipeline p
+             where p.id = v.pipeline and p.name = $1 and v.name = $2 and v.digest = $3",
+        )
+        .bind(pipeline)
+        .bind(name)
+        .bind(digest)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}
+
+async fn versions(
+    connection: &mut PgConnection,
+    pipeline: &str,
+) -> Result<Vec<Known>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select v.name, v.version, v.digest, v.state, v.message,
+             to_char(v.since at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), v.promote, v.rows_compared
+         from forebay.plugin_version v join forebay.pipeline p on p.id = v.pipeline
+         where p.name = $1 order by v.name, v.since desc, v.digest",
+    )
+    .bind(pipeline)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(known).collect()
+}
+
+fn known(row: &PgRow) -> Result<Known, sqlx::Error> {
+    let state: String = row.try_get(3)?;
+    let state = State::ALL
+        .into_iter()
+        .find(|known| known.as_str() == state)
+        .ok_or_else(|| sqlx::Error::Decode(format!("no state of a plugin: {state}").into()))?;
+    Ok(Known {
+        name: row.try_get(0)?,
+        version: row.try_get(1)?,
+        digest: row.try_get(2)?,
+        state,
+        message: row.try_get(4)?,
+        since: row.try_get(5)?,
+        promoted: row.try_get(6)?,
+        rows_compared: row.try_get::<i64, _>(7)?.unsigned_abs(),
+    })
+}
+
+/// Makes sure that every version that a chunk has met is known, together with the chunk.
+pub(super) async fn meet(
+    connection: &mut PgConnection,
+    pipeline: i32,
+    chain: &Arc<Chain>,
+) -> Result<(), sqlx::Error> {
+    for id in chain.ids() {
+        sqlx::query(
+            "insert into forebay.plugin_version (pipeline, name, digest, version, state)
+             values ($1, $2, $3, $4, 'canary') on conflict do nothing",
+        )
+        .bind(pipeline)
+        .bind(&id.name)
+        .bind(&id.digest)
+        .bind(&id.version)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Adds up what shadows would have done otherwise with a chunk.
+pub(super) async fn compare(
+    connection: &mut PgConnection,
+    pipeline: i32,
+    trials: &[Trial],
+) -> Result<(), sqlx::Error> {
+    for trial in trials.iter().filter(|trial| trial.broken.is_none()) {
+        let id = &trial.plugin;
+        sqlx::query(
+            "insert into forebay.plugin_version as v (pipeline, name, digest, version, state, rows_compared)
+             values ($1, $2, $3, $4, 'shadow', $5)
+             on conflict (pipeline, name, digest) do update set rows_compared = v.rows_compared + $5",
+        )
+        .bind(pipeline)
+        .bind(&id.name)
+        .bind(&id.digest)
+        .bind(&id.version)
+        .bind(i64::try_from(trial.rows).unwrap_or(i64::MAX))
+        .execute(&mut *connection)
+        .await?;
+        for differs in &trial.differences {
+            sqlx::query(
+                "insert into forebay.plugin_difference as d (pipeline, name, digest, is_now, would_be, rows, sample)
+                 values ($1, $2, $3, $4, $5, $6, $7)
+                 on conflict (pipeline, name, digest, is_now, would_be)
+                 do update set rows = d.rows + $6, sample = $7",
+            )
+            .bind(pipeline)
+            .bind(&id.name)
+            .bind(&id.digest)
+            .bind(&differs.is)
+            .bind(&differs.would_be)
+            .bind(i64::try_from(differs.rows).unwrap_or(i64::MAX))
+            .bind(&differs.sample)
+            .execute(&mut *connection)
+            .await?;
+        }
+    }
+    Ok(())
+}

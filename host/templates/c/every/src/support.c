@@ -1,0 +1,32 @@
+#include "support.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void *allocate(size_t count, size_t size) {
+    // The interface's lists are null where they are empty.
+    if (count == 0) return NULL;
+    void *memory = calloc(count, size);
+    if (memory == NULL) abort();
+    return memory;
+}
+
+bool text_equals(text a, const char *b) {
+    return a.len == strlen(b) && (a.len == 0 || memcmp(a.ptr, b, a.len) == 0);
+}
+
+void print(text *to, const char *format, ...) {
+    va_list first, second;
+    va_start(first, format);
+    va_copy(second, first);
+    int length = vsnprintf(NULL, 0, format, first);
+    va_end(first);
+    if (length < 0) abort();
+    // One more for the NUL at the end, which is no part of the text.
+    to->ptr = allocate((size_t)length + 1, 1);
+    to->len = (size_t)length;
+    vsnprintf((char *)to->ptr, to->len + 1, format, second);
+    va_end(second);
+}

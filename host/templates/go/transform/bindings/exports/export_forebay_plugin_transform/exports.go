@@ -1,0 +1,17 @@
+// Package export_forebay_plugin_transform is where the generated exports look for the plugin.
+package export_forebay_plugin_transform
+
+import (
+	wit "go.bytecodealliance.org/pkg/wit/types"
+
+	"{{name}}/bindings"
+	types "{{name}}/bindings/imports/forebay_plugin_types"
+)
+
+// Transformed is the plugin's function, set by its init.
+var Transformed func(batch types.Batch) ([]types.Outcome, error)
+
+// Transform is called by the host.
+func Transform(batch types.Batch) wit.Result[[]types.Outcome, string] {
+	return bindings.Answer(func() ([]types.Outcome, error) { return Transformed(batch) })
+}

@@ -1,0 +1,37 @@
+//! Says which columns of a row must be given.
+
+use forebay_plugin::{AllColumns, Cell, Plugin, Rejection, Settings, Validate, Value};
+
+struct Required {
+    columns: Vec<String>,
+}
+
+forebay_plugin::export!(Required: validate);
+
+impl Plugin for Required {
+    // Fewer columns are faster: declare them with `forebay_plugin::columns!`.
+    type Row<'a> = AllColumns<'a>;
+
+    fn configure(settings: &mut Settings) -> Result<Self, String> {
+        let columns = settings.list("required", "");
+        Ok(Self { columns })
+    }
+}
+
+impl Validate for Required {
+    fn validate(&self, row: AllColumns<'_>) -> Vec<Rejection> {
+        let cells = self.columns.iter().map(|name| row.get(name));
+        let missing = cells.filter(is_missing);
+        missing
+            .map(|cell| cell.reject("FIELD_REQUIRED", "must be given"))
+            .collect()
+    }
+}
+
+fn is_missing(cell: &Cell<'_>) -> bool {
+    match cell.value() {
+        Value::None => true,
+        Value::Text(text) => text.is_empty(),
+        _ => false,
+    }
+}

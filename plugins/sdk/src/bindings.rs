@@ -1,0 +1,76 @@
+//! The generated code. There is a world for each interface that a plugin may export, because a
+//! component must have all exports of every world that describes it: [`export!`](crate::export)
+//! takes those of the plugin's roles. All share the types of the first.
+
+#![allow(clippy::all, missing_docs, unreachable_pub)]
+
+wit_bindgen::generate!({
+    path: "wit",
+    inline: "
+        package forebay:rust;
+        world imports {
+            import forebay:plugin/types@0.1.0;
+            import forebay:plugin/log@0.1.0;
+            import forebay:plugin/embeddings@0.1.0;
+        }
+    ",
+    generate_all,
+});
+
+macro_rules! export_of {
+    ($module:ident, $world:literal) => {
+        pub mod $module {
+            wit_bindgen::generate!({
+                path: "wit",
+                inline: $world,
+                with: { "forebay:plugin/types@0.1.0": crate::bindings::forebay::plugin::types },
+                pub_export_macro: true,
+                generate_all,
+            });
+        }
+    };
+}
+
+export_of!(
+    describe,
+    "
+        package forebay:rust;
+        world describe {
+            import forebay:plugin/types@0.1.0;
+            export forebay:plugin/describe@0.1.0;
+        }
+    "
+);
+
+export_of!(
+    transform,
+    "
+        package forebay:rust;
+        world transform {
+            import forebay:plugin/types@0.1.0;
+            export forebay:plugin/transform@0.1.0;
+        }
+    "
+);
+
+export_of!(
+    validate,
+    "
+        package forebay:rust;
+        world validate {
+            import forebay:plugin/types@0.1.0;
+            export forebay:plugin/validate@0.1.0;
+        }
+    "
+);
+
+export_of!(
+    policy,
+    "
+        package forebay:rust;
+        world policy {
+            import forebay:plugin/types@0.1.0;
+            export forebay:plugin/dead-letter-policy@0.1.0;
+        }
+    "
+);

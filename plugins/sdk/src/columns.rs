@@ -1,0 +1,294 @@
+//! Rows as plugins see them: borrowed, with the columns found once per batch.
+
+use std::fmt::{self, Debug, Display};
+use std::slice;
+
+use crate::bindings::forebay::plugin::types::{Batch, Row};
+use crate::{Field, Rejection, Value};
+
+/// A view of a row, made by [`columns!`](crate::columns).
+pub trait Record<'a>: Sized {
+    /// The columns to be handed over; all of them where it is `None`.
+    const READS: Option<&'static [&'static str]>;
+    /// Where the columns are in this batch.
+    type Layout;
+
+    /// Finds the columns.
+    fn layout(columns: &'a [String]) -> Self::Layout;
+
+    /// The view of one row.
+    fn view(layout: &Self::Layout, row: &'a Row, index: u32) -> Self;
+
+    /// Identifies the row in the source and in the target tables.
+    fn key(&self) -> &'a str;
+
+    /// The row's number in its batch, as [`embeddings`](crate::embeddings) take it.
+    fn index(&self) -> u32;
+}
+
+/// Declares the columns that a plugin reads, as a struct of [`Cell`]s.
+///
+/// A column whose name is not one of Rust gets another: `kind = "type"`. A column that the
+/// pipeline does not have is null in every row.
+///
+/// ```
+/// forebay_plugin::columns! {
+///     /// What the rules look at.
+///     struct Posting {
+///         company_name,
+///         kind = "type",
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! columns {
+    (
+        $(#[$attribute:meta])*
+        $vis:vis struct $name:ident {
+            $($field:ident $(= $column:literal)?),* $(,)?
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug)]
+        $vis struct $name<'a> {
+            $($field: $crate::Cell<'a>,)*
+            __key: &'a str,
+            __index: u32,
+        }
+
+        impl<'a> $crate::Record<'a> for $name<'a> {
+            const READS: Option<&'static [&'static str]> =
+                Some(&[$($crate::__column!($field $(= $column)?)),*]);
+            type Layout = [usize; <$name<'static> as $crate::Record<'static>>::READS.unwrap().len()];
+
+            fn layout(_columns: &'a [String]) -> Self::Layout {
+                [$($crate::component::position(_columns, $crate::__column!($field $(= $column)?))),*]
+            }
+
+            fn view(layout: &Self::Layout, row: &'a $crate::component::Row, index: u32) -> Self {
+                let [$($field),*] = *layout;
+                Self {
+                    $($field: $crate::Cell::at($crate::__column!($field $(= $column)?), row, $field),)*
+                    __key: &row.key,
+                    __index: index,
+                }
+            }
+
+            fn key(&self) -> &'a str {
+                self.__key
+            }
+
+            fn index(&self) -> u32 {
+                self.__index
+            }
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __column {
+    ($field:ident) => {
+        stringify!($field)
+    };
+    ($field:ident = $column:literal) => {
+        $column
+    };
+}
+
+/// A value with the name of its column.
+#[derive(Clone, Copy)]
+pub struct Cell<'a> {
+    name: &'a str,
+    value: &'a Value,
+}
+
+impl<'a> Cell<'a> {
+    #[doc(hidden)]
+    #[inline]
+    pub fn at(name: &'a str, row: &'a Row, position: usize) -> Self {
+        let value = row.values.get(position).unwrap_or(&Value::None);
+        Self { name, value }
+    }
+
+    /// The column's name.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// Whatever is there.
+    #[must_use]
+    pub fn value(&self) -> &'a Value {
+        self.value
+    }
+
+    /// Whether this is null, or a column that the pipeline does not have.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        matches!(self.value, Value::None)
+    }
+
+    /// The value to set in the answer of `transform`.
+    #[must_use]
+    pub fn set(&self, value: impl Into<Value>) -> Field {
+        Field {
+            name: self.name.to_owned(),
+            value: value.into(),
+        }
+    }
+
+    /// This column as the reason why the row must not be written. The message is the column's
+    /// name and `what`, such as `is 61; it must be 0 to 60`.
+    #[must_use]
+    pub fn reject(&self, code: &str, what: &str) -> Rejection {
+        Rejection {
+            code: code.to_owned(),
+            message: format!("{} {what}", self.name),
+            field: Some(self.name.to_owned()),
+        }
+    }
+}
+
+macro_rules! getters {
+    ($($(#[$doc:meta])+ $name:ident: $variant:ident($value:ident) => $as:expr, $type:ty;)+) => {
+        impl<'a> Cell<'a> {
+            $($(#[$doc])+
+            #[must_use]
+            #[inline]
+            pub fn $name(&self) -> Option<$type> {
+                match self.value {
+                    Value::$variant($value) => Some($as),
+                    _ => None,
+                }
+            })+
+        }
+    };
+}
+
+getters! {
+    /// The value, if it is a boolean.
+    boolean: Boolean(value) => *value, bool;
+    /// The value, if it is an integer.
+    integer: Integer(value) => *value, i64;
+    /// The value, if it is a real number.
+    real: Real(value) => *value, f64;
+    /// The value, if it is a text.
+    text: Text(value) => value, &'a str;
+    /// The value, if it is binary.
+    binary: Binary(value) => value, &'a [u8];
+    /// Microseconds since 1970-01-01T00:00:00Z, if it is a timestamp.
+    timestamp: Timestamp(value) => *value, i64;
+    /// The value's text, if it is JSON.
+    json: Json(value) => value, &'a str;
+    /// The value, if it is a list of texts.
+    texts: Texts(value) => value, &'a [String];
+}
+
+impl Debug for Cell<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {:?}", self.name, self.value)
+    }
+}
+
+/// The column's name, for messages.
+impl Display for Cell<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// The rows of a batch, in order.
+#[derive(Debug)]
+pub struct Rows<'a, R: Record<'a>> {
+    layout: R::Layout,
+    rows: slice::Iter<'a, Row>,
+    next: u32,
+}
+
+impl<'a, R: Record<'a>> Rows<'a, R> {
+    #[doc(hidden)]
+    pub fn of(batch: &'a Batch) -> Self {
+        Self {
+            layout: R::layout(&batch.columns),
+            rows: batch.rows.iter(),
+            next: 0,
+        }
+    }
+}
+
+impl<'a, R: Record<'a>> Iterator for Rows<'a, R> {
+    type Item = R;
+
+    #[inline]
+    fn next(&mut self) -> Option<R> {
+        let row = self.rows.next()?;
+        let index = self.next;
+        self.next += 1;
+        Some(R::view(&self.layout, row, index))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.rows.size_hint()
+    }
+}
+
+impl<'a, R: Record<'a>> ExactSizeIterator for Rows<'a, R> {}
+
+/// A row of which every column is handed over, whatever the pipeline has.
+#[derive(Clone, Copy, Debug)]
+pub struct AllColumns<'a> {
+    columns: &'a [String],
+    row: &'a Row,
+    index: u32,
+}
+
+impl<'a> AllColumns<'a> {
+    /// Every column, in the pipeline's order.
+    pub fn cells(self) -> impl Iterator<Item = Cell<'a>> {
+        let pairs = self.columns.iter().zip(&self.row.values);
+        pairs.map(|(name, value)| Cell { name, value })
+    }
+
+    /// A column by its name; null if the pipeline does not have it. Searches: declare what is
+    /// known with [`columns!`](crate::columns).
+    #[must_use]
+    pub fn get<'n>(self, name: &'n str) -> Cell<'n>
+    where
+        'a: 'n,
+    {
+        let position = self.columns.iter().position(|column| column == name);
+        Cell::at(name, self.row, position.unwrap_or(usize::MAX))
+    }
+}
+
+impl<'a> Record<'a> for AllColumns<'a> {
+    const READS: Option<&'static [&'static str]> = None;
+    type Layout = &'a [String];
+
+    fn layout(columns: &'a [String]) -> Self::Layout {
+        columns
+    }
+
+    fn view(columns: &Self::Layout, row: &'a Row, index: u32) -> Self {
+        Self {
+            columns,
+            row,
+            index,
+        }
+    }
+
+    fn key(&self) -> &'a str {
+        &self.row.key
+    }
+
+    fn index(&self) -> u32 {
+        self.index
+    }
+}
+
+crate::columns! {
+    /// A row of which only the key is handed over: for plugins that look at embeddings, and
+    /// for policies to which the code says enough.
+    pub struct NoColumns {}
+}

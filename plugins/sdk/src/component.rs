@@ -1,0 +1,150 @@
+//! What [`export!`](crate::export) is made of.
+
+use std::sync::OnceLock;
+
+use crate::bindings::describe::exports::forebay::plugin::describe::Descriptor;
+pub use crate::bindings::forebay::plugin::types::{Batch, Row};
+use crate::{Decision, Failure, Level, Outcome, Plugin, Policy, Record, Rejection, Rows};
+use crate::{Settings, Transform, Validate, log};
+
+/// Where the column is; a position that no row has if the pipeline lacks it.
+pub fn position(columns: &[String], name: &str) -> usize {
+    let found = columns.iter().position(|column| column == name);
+    found.unwrap_or(usize::MAX)
+}
+
+/// A plugin once it is configured, which the host does on every instance before its first
+/// batch.
+pub struct Slot<P>(OnceLock<P>);
+
+impl<P: Plugin> Slot<P> {
+    /// Not configured yet.
+    #[expect(clippy::new_without_default, reason = "not const")]
+    pub const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    /// `describe`.
+    pub fn describe(name: &str, version: &str) -> Descriptor {
+        let reads = <P::Row<'static> as Record<'static>>::READS;
+        Descriptor {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            reads: reads.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
+        }
+    }
+
+    /// `configure`.
+    pub fn configure(&self, config: Vec<(String, String)>) -> Result<(), String> {
+        // A panic traps, and its message would be lost.
+        std::panic::set_hook(Box::new(|panic| {
+            log(Level::Error, &panic.to_string().replace('\n', " "));
+        }));
+        let mut settings = Settings::new(config);
+        let plugin = P::configure(&mut settings)?;
+        settings.finish()?;
+        self.0
+            .set(plugin)
+            .map_err(|_| "configured twice".to_owned())
+    }
+
+    fn get(&self) -> Result<&P, String> {
+        self.0.get().ok_or_else(|| "not configured".to_owned())
+    }
+}
+
+impl<P: Transform> Slot<P> {
+    /// `transform`.
+    pub fn transform(&self, batch: &Batch) -> Result<Vec<Outcome>, String> {
+        self.get()?.transform_batch(Rows::of(batch))
+    }
+}
+
+impl<P: Validate> Slot<P> {
+    /// `validate`.
+    pub fn validate(&self, batch: &Batch) -> Result<Vec<Vec<Rejection>>, String> {
+        self.get()?.validate_batch(Rows::of(batch))
+    }
+}
+
+impl<P: Policy> Slot<P> {
+    /// `decide`.
+    pub fn decide(&self, failures: &[Failure]) -> Result<Vec<Decision>, String> {
+        let plugin = self.get()?;
+        Ok(failures
+            .iter()
+            .map(|failure| plugin.decide(failure))
+            .collect())
+    }
+}
+
+/// Makes a plugin a component with these roles: `transform`, `validate`, `policy`.
+///
+/// Name and version are those of the Cargo package.
+///
+/// ```ignore
+/// forebay_plugin::export!(Rules: validate);
+/// forebay_plugin::export!(RowRules: transform, validate, policy);
+/// ```
+#[macro_export]
+macro_rules! export {
+    ($plugin:ty: $($role:ident),+ $(,)?) => {
+        const _: () = {
+            static PLUGIN: $crate::component::Slot<$plugin> = $crate::component::Slot::new();
+            struct Component;
+
+            use $crate::bindings::describe::exports::forebay::plugin::describe;
+            impl describe::Guest for Component {
+                fn describe() -> describe::Descriptor {
+                    $crate::component::Slot::<$plugin>::describe(
+                        env!("CARGO_PKG_NAME"),
+                        env!("CARGO_PKG_VERSION"),
+                    )
+                }
+
+                fn configure(config: Vec<(String, String)>) -> Result<(), String> {
+                    PLUGIN.configure(config)
+                }
+            }
+            $crate::bindings::describe::export!(Component with_types_in $crate::bindings::describe);
+            $($crate::__role!($role);)+
+        };
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __role {
+    (transform) => {
+        impl $crate::bindings::transform::exports::forebay::plugin::transform::Guest for Component {
+            fn transform(
+                batch: $crate::component::Batch,
+            ) -> Result<Vec<$crate::Outcome>, String> {
+                PLUGIN.transform(&batch)
+            }
+        }
+        $crate::bindings::transform::export!(Component with_types_in $crate::bindings::transform);
+    };
+    (validate) => {
+        impl $crate::bindings::validate::exports::forebay::plugin::validate::Guest for Component {
+            fn validate(
+                batch: $crate::component::Batch,
+            ) -> Result<Vec<Vec<$crate::Rejection>>, String> {
+                PLUGIN.validate(&batch)
+            }
+        }
+        $crate::bindings::validate::export!(Component with_types_in $crate::bindings::validate);
+    };
+    (policy) => {
+        impl $crate::bindings::policy::exports::forebay::plugin::dead_letter_policy::Guest
+            for Component
+        {
+            fn decide(
+                failures: Vec<$crate::Failure>,
+            ) -> Result<Vec<$crate::Decision>, String> {
+                PLUGIN.decide(&failures)
+            }
+        }
+        $crate::bindings::policy::export!(Component with_types_in $crate::bindings::policy);
+    };
+}

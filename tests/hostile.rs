@@ -1,0 +1,82 @@
+//! Components that try to hurt the host. Each has one way in which that must end, and after
+//! each the same engine still has a good plugin do its work.
+//!
+//! `tests/hostile/README.md` lists them, and says how to run them under other limits.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+#![allow(unreachable_pub, reason = "these modules are the test")]
+
+mod plugin_support;
+
+#[path = "hostile/answers.rs"]
+mod answers;
+#[path = "hostile/calls.rs"]
+mod calls;
+#[path = "hostile/catalog.rs"]
+mod catalog;
+#[path = "hostile/component.rs"]
+mod component;
+#[path = "hostile/files.rs"]
+mod files;
+#[path = "hostile/host.rs"]
+mod host;
+#[path = "hostile/starts.rs"]
+mod starts;
+
+use std::fs;
+
+use host::Host;
+
+/// Every component of the catalog, one after the other in one host.
+#[test]
+fn every_component_ends_as_the_table_says() {
+    let host = Host::new();
+    let directory = host::directory();
+    let mut wrong = Vec::new();
+    for hostile in catalog::all() {
+        let path = directory.join(format!("{}.wasm", hostile.name));
+        fs::write(&path, &hostile.bytes).unwrap();
+        let ended = host.meet(&path);
+        if !ended.is(&hostile.end) {
+            wrong.push(format!(
+                "{}: {ended:?} and not {:?}",
+                hostile.name, hostile.end
+            ));
+        }
+        host.has_a_good_plugin_work();
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The table of the README, as it has to be.
+fn table() -> String {
+    let row = |hostile: &catalog::Hostile| {
+        format!(
+            "| `{}` | {} | {} |",
+            hostile.name, hostile.tries, hostile.end
+        )
+    };
+    let rows: Vec<_> = catalog::all().iter().map(row).collect();
+    format!(
+        "| component | what it does | how that ends |\n| --- | --- | --- |\n{}\n",
+        rows.join("\n")
+    )
+}
+
+#[test]
+fn the_readme_lists_every_component() {
+    let readme = include_str!("hostile/README.md");
+    let (_, rest) = readme.split_once("<!-- table -->\n").unwrap();
+    let (listed, _) = rest.split_once("<!-- end -->").unwrap();
+    let table = table();
+    // Long, so only what differs is shown.
+    for (number, (is, should)) in (1..).zip(listed.lines().zip(table.lines())) {
+        assert_eq!(is, should, "line {number} of the table");
+    }
+    assert_eq!(listed, table, "write to tests/hostile/README.md:\n{table}");
+}

@@ -1,0 +1,350 @@
+//! What a component can do before it is called with rows, and what it can be.
+
+use super::catalog::{End, Hostile, hostile};
+
+const LOOP: &str = "(loop $on (br $on))";
+const EAT: &str =
+    "(loop $on (br_if $on (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable";
+const NORMALIZE: &str = "(call $normalize (i32.const 112) (i32.const 6))";
+
+pub fn all() -> Vec<Hostile> {
+    [
+        starting(),
+        describing(),
+        allocating(),
+        importing(),
+        exporting(),
+        swelling(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn starting() -> Vec<Hostile> {
+    let start = |code: &str| format!("(func $start {code}) (start $start)");
+    vec![
+        hostile(
+            "start-loops",
+            "never starts",
+            &[("start", &start(LOOP))],
+            End::Refused("cannot be started: did not answer before its deadline"),
+        ),
+        hostile(
+            "start-traps",
+            "traps when it is started",
+            &[("start", &start("unreachable"))],
+            End::Refused("cannot be started: trapped"),
+        ),
+        hostile(
+            "start-eats",
+            "takes all memory when it is started",
+            &[("start", &start(EAT))],
+            End::Refused("needed more memory than it may have"),
+        ),
+        hostile(
+            "start-normalizes",
+            "uses embeddings when it is started",
+            &[("start", &start(NORMALIZE))],
+            End::Refused("embeddings exist only during transform and validate"),
+        ),
+        hostile(
+            "memory-at-once",
+            "begins with 4 GiB of memory",
+            &[("libc", "(memory 65536)")],
+            End::Refused("needed more memory than it may have"),
+        ),
+        hostile(
+            "table-at-once",
+            "begins with a table of 4 billion elements",
+            &[("libc", "(table 0xf0000000 funcref)")],
+            End::Refused("needed more memory than it may have"),
+        ),
+        hostile(
+            "configure-loops",
+            "never takes its settings",
+            &[("configure", LOOP)],
+            End::Unsettled("did not answer before its deadline"),
+        ),
+        hostile(
+            "configure-normalizes",
+            "uses embeddings when it is configured",
+            &[("configure", NORMALIZE)],
+            End::Unsettled("embeddings exist only during transform and validate"),
+        ),
+        hostile(
+            "configure-refuses-badly",
+            "refuses its settings with what is not UTF-8",
+            &[(
+                "configure",
+                "(i64.store (i32.const 65536) (i64.const -1)) (i32.store (i32.const 256) (i32.const 1)) (i32.store (i32.const 260) (i32.const 65536)) (i32.store (i32.const 264) (i32.const 8))",
+            )],
+            End::Unsettled("utf-8"),
+        ),
+    ]
+}
+
+fn describing() -> Vec<Hostile> {
+    let reads = |at: &str, len: &str| {
+        format!(
+            "(i32.store (i32.const 272) (i32.const 1)) (i32.store (i32.const 276) (i32.const {at})) (i32.store (i32.const 280) (i32.const {len}))"
+        )
+    };
+    vec![
+        hostile(
+            "describe-loops",
+            "never says what it is",
+            &[("describe", LOOP)],
+            End::Refused("`describe` failed: did not answer before its deadline"),
+        ),
+        hostile(
+            "describe-eats",
+            "takes all memory when it describes itself",
+            &[("describe", EAT)],
+            End::Refused("needed more memory than it may have"),
+        ),
+        hostile(
+            "describe-normalizes",
+            "uses embeddings when it describes itself",
+            &[("describe", NORMALIZE)],
+            End::Refused("embeddings exist only during transform and validate"),
+        ),
+        hostile(
+            "name-is-none",
+            "has a name with spaces",
+            &[("name", "Evil Name!"), ("name_len", "10")],
+            End::Refused("describes itself as \"Evil Name!\", which is no name"),
+        ),
+        hostile(
+            "name-is-a-path",
+            "has a path as its name",
+            &[("name", "../../etc/cron.d"), ("name_len", "16")],
+            End::Refused("which is no name"),
+        ),
+        hostile(
+            "name-is-empty",
+            "has no name",
+            &[("name_len", "0")],
+            End::Refused("which is no name"),
+        ),
+        hostile(
+            "name-is-long",
+            "has a name of 64 KiB",
+            &[("name_len", "0x10000")],
+            End::Refused("which is no name"),
+        ),
+        hostile(
+            "name-is-gigantic",
+            "has a name of 2 GiB",
+            &[("name_len", "0x7fffffff")],
+            End::Refused("out of bounds"),
+        ),
+        hostile(
+            "name-is-no-text",
+            "has a name that is not UTF-8",
+            &[("name", "\\ff\\fe"), ("name_len", "2")],
+            End::Refused("utf-8"),
+        ),
+        hostile(
+            "reads-gigantic",
+            "reads 2,147,483,647 columns",
+            &[("describe", &reads("1024", "0x7fffffff"))],
+            End::Refused("out of bounds"),
+        ),
+        hostile(
+            "reads-many",
+            "reads 20,000 columns",
+            &[("describe", &reads("1024", "20000"))],
+            End::Refused("reads 20000 columns"),
+        ),
+        hostile(
+            "reads-twice",
+            "reads a column twice",
+            &[("describe", &reads("1024", "2"))],
+            End::Refused("reads the column \"\" twice"),
+        ),
+    ]
+}
+
+fn allocating() -> Vec<Hostile> {
+    // For batches; `configure` gets by without.
+    let realloc = |code: &str| format!("(if (local.get $size) (then {code}))");
+    vec![
+        hostile(
+            "realloc-loops",
+            "never gives the host memory for a batch",
+            &[("realloc", &realloc(LOOP))],
+            End::Broken("PLUGIN_DEADLINE"),
+        ),
+        hostile(
+            "realloc-beyond",
+            "gives the host memory that it does not have",
+            &[("realloc", &realloc("(return (i32.const 0x7ffffff0))"))],
+            End::Broken("realloc return: beyond end of memory"),
+        ),
+        hostile(
+            "realloc-askew",
+            "gives the host memory that is not aligned",
+            &[("realloc", &realloc("(return (i32.const 65537))"))],
+            End::Broken("realloc return: result not aligned"),
+        ),
+        hostile(
+            "realloc-low",
+            "gives the host the same memory for everything",
+            &[("realloc", "(return (i32.const 0))")],
+            End::Harmless("it spoils nothing but its own memory"),
+        ),
+        hostile(
+            "realloc-reenters",
+            "calls the host while that asks for memory",
+            &[
+                ("realloc", &realloc("(call_indirect (i32.const 0))")),
+                (
+                    "core",
+                    "(func $hook (call $log (i32.const 1) (i32.const 128) (i32.const 13)))
+                     (elem (table $hooks) (i32.const 0) func $hook)",
+                ),
+            ],
+            End::Broken("cannot leave component instance"),
+        ),
+    ]
+}
+
+fn importing() -> Vec<Hostile> {
+    let import = |name: &'static str, tries, import: &str, end| {
+        hostile(name, tries, &[("imports", import)], end)
+    };
+    vec![
+        import(
+            "import-http",
+            "wants to make requests",
+            r#"(import "wasi:http/outgoing-handler@0.2.0" (instance))"#,
+            End::Refused("imports `wasi:http/outgoing-handler@0.2.0`: this host does not have it"),
+        ),
+        import(
+            "import-own",
+            "wants an interface of its own",
+            r#"(import "my:own/thing@1.0.0" (instance (export "do" (func))))"#,
+            End::Refused("imports `my:own/thing@1.0.0`: this host does not have it"),
+        ),
+        import(
+            "import-function",
+            "wants a function without an interface",
+            r#"(import "system" (func (param "command" string)))"#,
+            End::Refused("imports `system`: this host does not have it"),
+        ),
+        import(
+            "import-module",
+            "wants code from elsewhere",
+            r#"(import "payload" (core module))"#,
+            End::Refused("imports `payload`: this host does not have it"),
+        ),
+        import(
+            "import-component",
+            "wants another plugin",
+            r#"(import "neighbour" (component))"#,
+            End::Refused("imports the component `neighbour`"),
+        ),
+        import(
+            "import-wasi-later",
+            "wants a WASI that is to come",
+            r#"(import "wasi:clocks/system-clock@0.3.0" (instance))"#,
+            End::Refused("imports `wasi:clocks/system-clock@0.3.0`"),
+        ),
+        import(
+            "import-secret",
+            "wants a part of the interface that there is not",
+            r#"(import "forebay:plugin/store@0.1.0" (instance (export "query" (func (param "sql" string)))))"#,
+            End::Refused("imports `forebay:plugin/store@0.1.0`"),
+        ),
+        import(
+            "import-wrong-type",
+            "wants more of the clock than it has",
+            r#"(import "wasi:clocks/wall-clock@0.2.0" (instance (export "set" (func (param "to" u64)))))"#,
+            End::Refused("imports what the host has otherwise"),
+        ),
+        hostile(
+            "older",
+            "is made for an older interface",
+            &[("version", "0.0.9")],
+            End::Refused("it is made for `forebay:plugin@0.0.9`; this host has 0.1.0"),
+        ),
+        hostile(
+            "newer",
+            "is made for a newer interface",
+            &[("version", "0.2.0")],
+            End::Refused("it is made for `forebay:plugin@0.2.0`; this host has 0.1.0"),
+        ),
+        hostile(
+            "newer-but-fits",
+            "is made for a newer interface that fits",
+            &[("version", "0.1.9")],
+            End::Harmless("what has the same 0.1 fits"),
+        ),
+    ]
+}
+
+fn exporting() -> Vec<Hostile> {
+    let role =
+        |name: &'static str, tries, role: &str, end| hostile(name, tries, &[("role", role)], end);
+    vec![
+        role(
+            "no-role",
+            "does nothing",
+            "",
+            End::Refused("exports no role of `forebay:plugin@0.1.0`"),
+        ),
+        role(
+            "wrong-type",
+            "exports a transform that takes nothing",
+            r#"(func $answer (canon lift (core func $main "nothing")))
+               (instance $role (export "transform" (func $answer)))
+               (export "forebay:plugin/transform@0.1.0" (instance $role))"#,
+            End::Refused("cannot be started"),
+        ),
+        role(
+            "wrong-kind",
+            "exports a function where the interface should be",
+            r#"(func $answer (canon lift (core func $main "nothing")))
+               (export "forebay:plugin/transform@0.1.0" (func $answer))"#,
+            End::Refused("exports no role"),
+        ),
+        role(
+            "empty-role",
+            "exports the interface without its function",
+            r#"(instance $role) (export "forebay:plugin/transform@0.1.0" (instance $role))"#,
+            End::Refused("exports no role"),
+        ),
+    ]
+}
+
+fn swelling() -> Vec<Hostile> {
+    let instances = format!(
+        "(core module $empty) {}",
+        "(core instance (instantiate $empty))".repeat(10_000)
+    );
+    let mut nested = "(component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
+    for level in 1..10 {
+        let inner = format!("(instance (instantiate $c{}))", level - 1).repeat(10);
+        nested += &format!(
+            "(component $c{level} (alias outer 1 $c{} (component $c{})) {inner})",
+            level - 1,
+            level - 1
+        );
+    }
+    nested += "(instance (instantiate $c9))";
+    vec![
+        hostile(
+            "instances",
+            "consists of 10,000 core instances",
+            &[("component", &instances)],
+            End::Refused("instances (`plugins.limits.instances`)"),
+        ),
+        hostile(
+            "instances-of-instances",
+            "consists of a billion instances, in ten lines",
+            &[("component", &nested)],
+            End::Refused("instances (`plugins.limits.instances`)"),
+        ),
+    ]
+}

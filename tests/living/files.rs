@@ -1,0 +1,124 @@
+//! What may happen to files while a host uses them.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+
+use crate::stage::Stage;
+
+#[tokio::test]
+async fn what_is_no_plugin_leaves_the_version_in_use() {
+    let stage = Stage::new("").await;
+    let mut host = stage.home.start("");
+    stage.until_met(&mut host, "0000").await;
+
+    stage.put_bytes(b"\0asm, but not really");
+    host.until("a file is not taken up; the version in use stays");
+    stage.put("5000");
+    host.until("a new version is not taken up; the one in use stays");
+    stage.until_state(&mut host, "5000", "refused").await;
+
+    let listed = stage.json(&["plugin", "list"]);
+    let states: Vec<(&str, &str)> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| {
+            (
+                it["state"].as_str().unwrap(),
+                it["message"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert!(
+        states.iter().any(|(state, why)| *state == "refused"
+            && *why == "plugin stamp refuses its settings: version-5000 takes no settings"),
+        "{states:?}"
+    );
+    assert!(
+        states
+            .iter()
+            .any(|(state, _)| *state == "canary" || *state == "active")
+    );
+    assert_eq!(
+        states
+            .iter()
+            .filter(|(state, _)| *state == "refused")
+            .count(),
+        2
+    );
+
+    stage.put("0001");
+    stage.until_met(&mut host, "0001").await;
+    stage.end(host).await;
+    assert_eq!(stage.versions().await, ["0000", "0001"]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_slowly_is_never_seen_in_part() {
+    let stage = Stage::new("").await;
+    let mut host = stage.home.start("");
+    stage.until_met(&mut host, "0000").await;
+    let component = Stage::component("0001");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .open(stage.file())
+        .unwrap();
+    // Each part stays long enough to be looked at, and to be found wanting.
+    let (most, last) = component.split_at(component.len() - 10);
+    for part in most.chunks(most.len() / 3 + 1) {
+        file.write_all(part).unwrap();
+        file.sync_all().unwrap();
+        host.until("a file is not taken up; the version in use stays");
+    }
+    file.write_all(last).unwrap();
+    drop(file);
+    stage.until_met(&mut host, "0001").await;
+    stage.end(host).await;
+    assert_eq!(stage.versions().await, ["0000", "0001"]);
+}
+
+#[tokio::test]
+async fn a_plugin_in_use_cannot_be_removed() {
+    let stage = Stage::new("").await;
+    let mut host = stage.home.start("");
+    stage.until_met(&mut host, "0000").await;
+    fs::remove_file(stage.file()).unwrap();
+    host.until("the file of a plugin in use was removed; it stays in use");
+    host.until("chunk committed");
+    stage.end(host).await;
+
+    // Nor between two runs, as long as the configuration names it.
+    stage.source.again();
+    let mut host = stage.home.start("");
+    host.until("its file is not in the directory any more");
+    host.until("chunk committed");
+    stage.source.end();
+    host.wait().done();
+    assert_eq!(stage.versions().await, ["0000"]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_broken_at_the_start_is_an_error_only_without_a_good_version() {
+    let stage = Stage::new("").await;
+    let good = fs::read(stage.file()).unwrap();
+    stage.put_bytes(b"broken");
+    let ended = stage.home.start("").wait();
+    ended.said("not a WebAssembly component");
+    ended.exit(2);
+
+    stage.put_bytes(&good);
+    let mut host = stage.home.start("");
+    host.until("chunk committed");
+    stage.source.end();
+    host.wait().done();
+
+    stage.source.again();
+    stage.put_bytes(b"broken");
+    let mut host = stage.home.start("");
+    host.until("the copy of the last good version is used");
+    host.until("chunk committed");
+    stage.source.end();
+    host.wait().done();
+    assert_eq!(stage.versions().await, ["0000"]);
+}
