@@ -30,6 +30,7 @@ mod engine;
 mod fault;
 mod instance;
 mod journal;
+mod last_words;
 mod limits;
 mod load;
 mod runner;

@@ -1,9 +1,10 @@
 //! What a guest says: the lines it logs or prints, as events of the target `plugin`.
 //!
 //! At most 100 lines of 2,000 characters a call are written; the rest is counted. The last
-//! line that was logged as an error, or printed to stderr, is kept: a guest that traps has
-//! usually said there why.
+//! line that was logged as an error is kept, and what counts of those that were printed to
+//! stderr: a guest that traps has usually said there why.
 
+use super::last_words::LastWords;
 use super::limits::{MAX_LOG_LINE, MAX_LOG_LINES};
 use super::text::cut;
 
@@ -26,7 +27,7 @@ pub(super) struct Journal {
     plugin: String,
     lines: u32,
     last_error: Option<String>,
-    last_printed: Option<String>,
+    printed: LastWords,
 }
 
 impl Journal {
@@ -36,7 +37,7 @@ impl Journal {
             plugin,
             lines: 0,
             last_error: None,
-            last_printed: None,
+            printed: LastWords::default(),
         }
     }
 
@@ -44,7 +45,7 @@ impl Journal {
     pub(super) fn begin(&mut self) {
         self.lines = 0;
         self.last_error = None;
-        self.last_printed = None;
+        self.printed = LastWords::default();
     }
 
     /// A call has ended: says how many lines were left out.
@@ -73,7 +74,7 @@ impl Journal {
     pub(super) fn printed_as_error(&mut self, text: String) {
         let text = cut(text, MAX_LOG_LINE);
         self.write(Level::Warn, &text);
-        self.last_printed = Some(text);
+        self.printed.hear(text);
     }
 
     fn write(&mut self, level: Level, text: &str) {
@@ -93,7 +94,7 @@ impl Journal {
     /// What the guest said last before it failed: what it logged as an error, else what it
     /// printed to stderr, such as the end of a traceback.
     pub(super) fn last_words(&mut self) -> Option<String> {
-        self.last_error.take().or_else(|| self.last_printed.take())
+        self.last_error.take().or_else(|| self.printed.take())
     }
 }
 
