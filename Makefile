@@ -4,6 +4,7 @@ CARGO ?= cargo
 # Where the build is kept, so that the programs below find each other.
 export CARGO_TARGET_DIR := $(CURDIR)/target
 DEMO_FLAGS ?=
+BENCH_FLAGS ?=
 
 .PHONY: help
 help: ## Say what can be made
@@ -37,6 +38,12 @@ plugins: tools ## Build the plugins into target/plugins
 examples: build ## Build the example plugins of every language into target/examples
 	@echo '==> example plugins (the first time, their tools are installed into target)'
 	examples/plugins/build.sh
+
+.PHONY: bench
+bench: examples plugins ## Measure what plugins cost, into target/bench (BENCH_FLAGS=--help)
+	@echo '==> bench'
+	$(CARGO) build --release --locked -p forebay-bench
+	@target/release/forebay-bench $(BENCH_FLAGS)
 
 .PHONY: lint
 lint: tools ## Check format and lints

@@ -17,6 +17,8 @@ put() {
     local manifest name built
     mkdir -p "$2"
     for manifest in "$1"/*/Cargo.toml; do
+        # A library for plugins is none.
+        grep -q cdylib "$manifest" || continue
         name=$(basename "$(dirname "$manifest")")
         built=$root/target/guests/$target/release/${name//-/_}.wasm
         cmp -s "$built" "$2/$name.wasm" && continue

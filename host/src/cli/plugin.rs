@@ -1,11 +1,13 @@
 //! `forebay plugin`: everything about plugins that is done by hand.
 
+mod bench;
 mod build;
 mod diff;
 mod inputs;
 mod list;
 mod new;
 mod promote;
+mod record;
 mod test;
 mod which;
 
@@ -18,6 +20,10 @@ pub(super) enum PluginCommand {
     New(new::New),
     /// Build a plugin's project with the tools of its language
     Build(build::Build),
+    /// Compare two builds of a plugin on the same rows
+    Bench(bench::Bench),
+    /// Make cases from dead letters, or from rows of the source
+    Record(record::Record),
     /// Show which versions each pipeline has met, and what became of them
     List(list::List),
     /// Show what a version that runs beside the one in use would have done otherwise
@@ -33,6 +39,8 @@ impl PluginCommand {
         match self {
             Self::New(new) => new.execute(global),
             Self::Build(build) => build.execute(global),
+            Self::Bench(bench) => bench.execute(global).await,
+            Self::Record(record) => record.execute(global).await,
             Self::List(list) => list.execute(global).await,
             Self::Diff(diff) => diff.execute(global).await,
             Self::Promote(promote) => promote.execute(global).await,

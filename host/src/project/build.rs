@@ -1,6 +1,5 @@
 //! Runs what builds a plugin.
 
-use std::fmt::Write;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -187,8 +186,7 @@ fn finish(step: &Step, child: &mut Child) -> Result<(), ProjectError> {
 fn shown(step: &Step) -> String {
     let mut line = String::new();
     for (key, value) in &step.environment {
-        // Writing to a text cannot fail.
-        let _ = write!(line, "{key}={} ", quoted(&value.to_string_lossy()));
+        line.push_str(&format!("{key}={} ", quoted(&value.to_string_lossy())));
     }
     line.push_str(step.tool.name());
     for argument in &step.arguments {
