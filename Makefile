@@ -18,7 +18,7 @@ demo: build plugins ## Watch 10,000 rows go through plugins into PostgreSQL + pg
 test: tools plugins examples lint ## Run every check and every test
 	@echo '==> tests of the example plugins, natively'
 	cd plugins && CARGO_TARGET_DIR=$(CURDIR)/target/guests-native $(CARGO) test --locked --quiet \
-		-p recruit-normalize -p recruit-rules -p recruit-dlq
+		-p forebay-plugin -p recruit-normalize -p recruit-rules -p recruit-dlq
 	@echo '==> Python environment of the examples'
 	examples/setup.sh
 	@echo '==> tests of the host, on real parts'

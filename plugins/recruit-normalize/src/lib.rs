@@ -3,13 +3,9 @@
 //! Promises: an unknown value stays as it is, for the rules to judge; a row that is in order
 //! already is judged without allocating, and answered with `unchanged`.
 
-wit_bindgen::generate!({ path: "../../wit", world: "transformer" });
-
 use std::borrow::Cow;
 
-use exports::forebay::plugin::{describe, transform};
-use forebay::plugin::log::{self, Level};
-use forebay::plugin::types::{Batch, Field, Outcome, Value};
+use forebay_plugin::{Cell, Field, Outcome, Plugin, Settings, Transform, Value};
 
 /// How English levels are spelled, each before the other spellings it is known by. Those
 /// are compared by their letters and digits alone; so the first of each is how it is spelled.
@@ -58,90 +54,55 @@ const KEYWORDS: [(&str, &[&str]); 26] = [
     ("iOS", &["ios developer"]),
 ];
 
+forebay_plugin::columns! {
+    struct Posting {
+        company_name,
+        english_level,
+        primary_keyword,
+        title,
+    }
+}
+
 struct Normalize;
-export!(Normalize);
 
-impl describe::Guest for Normalize {
-    fn describe() -> describe::Descriptor {
-        // Only these columns cross into the sandbox.
-        let reads = ["company_name", "english_level", "primary_keyword", "title"];
-        describe::Descriptor {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            reads: Some(reads.map(str::to_owned).to_vec()),
+forebay_plugin::export!(Normalize: transform);
+
+impl Plugin for Normalize {
+    type Row<'a> = Posting<'a>;
+
+    fn configure(_: &mut Settings) -> Result<Self, String> {
+        Ok(Self)
+    }
+}
+
+impl Transform for Normalize {
+    fn transform(&self, row: Posting<'_>) -> Outcome {
+        if row.title.text().is_some_and(is_test) {
+            return Outcome::dropped("TEST_POSTING");
         }
-    }
-
-    fn configure(config: Vec<(String, String)>) -> Result<(), String> {
-        // A panic traps, and its message would be lost.
-        std::panic::set_hook(Box::new(|panic| {
-            log::log(Level::Error, &panic.to_string().replace('\n', " "));
-        }));
-        match config.first() {
-            Some((key, _)) => Err(format!("unknown setting `{key}`: this plugin has none")),
-            None => Ok(()),
-        }
+        let changes = [
+            change(row.company_name, clean),
+            change(row.english_level, english_level),
+            change(row.primary_keyword, keyword),
+        ];
+        changes.into_iter().flatten().collect()
     }
 }
 
-impl transform::Guest for Normalize {
-    fn transform(batch: Batch) -> Result<Vec<Outcome>, String> {
-        // The column names travel once per batch; so does finding them.
-        let columns: Vec<Column> = batch.columns.iter().map(|name| Column::of(name)).collect();
-        let rows = batch.rows.iter();
-        Ok(rows.map(|row| outcome(&columns, &row.values)).collect())
-    }
-}
-
-/// What is done with a column.
-#[derive(Clone, Copy)]
-enum Column {
-    Tidied(&'static str, fn(&str) -> Cow<'_, str>),
-    Title,
-    Other,
-}
-
-impl Column {
-    fn of(name: &str) -> Self {
-        match name {
-            "company_name" => Self::Tidied("company_name", clean),
-            "english_level" => Self::Tidied("english_level", english_level),
-            "primary_keyword" => Self::Tidied("primary_keyword", keyword),
-            "title" => Self::Title,
-            _ => Self::Other,
-        }
-    }
-}
-
-fn outcome(columns: &[Column], values: &[Value]) -> Outcome {
-    let mut set = Vec::new();
-    for (column, value) in columns.iter().zip(values) {
-        let Value::Text(text) = value else { continue };
-        let (name, tidy) = match column {
-            Column::Tidied(name, tidied) => (*name, tidied(text)),
-            Column::Title if is_test(text) => return Outcome::Drop("TEST_POSTING".to_owned()),
-            Column::Title | Column::Other => continue,
-        };
-        let value = match tidy.as_ref() {
-            "" => Value::None,
-            tidy if tidy == text => continue,
-            _ => Value::Text(tidy.into_owned()),
-        };
-        let name = name.to_owned();
-        set.push(Field { name, value });
-    }
-    if set.is_empty() {
-        Outcome::Unchanged
-    } else {
-        Outcome::Set(set)
+/// The field to set, if its text is not in order already. A blank text becomes null.
+fn change(cell: Cell<'_>, tidied: fn(&str) -> Cow<'_, str>) -> Option<Field> {
+    let text = cell.text()?;
+    match tidied(text) {
+        tidy if tidy.is_empty() => Some(cell.set(Value::None)),
+        tidy if tidy == text => None,
+        tidy => Some(cell.set(tidy)),
     }
 }
 
 fn is_test(title: &str) -> bool {
     let title = title.trim_start_matches(|c: char| c.is_whitespace() || is_invisible(c));
-    title
-        .get(..6)
-        .is_some_and(|start| start.eq_ignore_ascii_case("[test]"))
+    let start = title.get(..6);
+    start.is_some_and(|start| start.eq_ignore_ascii_case("[test]"))
 }
 
 /// Trims, makes each run of white space one space, and removes invisible characters.
@@ -166,13 +127,10 @@ fn is_invisible(c: char) -> bool {
 }
 
 fn english_level(text: &str) -> Cow<'_, str> {
-    let mut room = [0; LONGEST_LEVEL];
-    let known = plain(text, &mut room).and_then(|plain| {
-        ENGLISH_LEVELS
-            .iter()
-            .find(|(_, aliases)| aliases.iter().any(|alias| alias.as_bytes() == plain))
-    });
-    match known {
+    let letters = || text.chars().filter(|c| c.is_alphanumeric());
+    let same = |alias: &&str| letters().flat_map(char::to_lowercase).eq(alias.chars());
+    let mut levels = ENGLISH_LEVELS.iter();
+    match levels.find(|(level, aliases)| text == *level || aliases.iter().any(same)) {
         Some((level, _)) => Cow::Borrowed(level),
         None if clean(text).is_empty() => Cow::Borrowed(""),
         None => Cow::Borrowed(text),
@@ -204,10 +162,8 @@ fn plain<'a>(text: &str, room: &'a mut [u8; LONGEST_LEVEL]) -> Option<&'a [u8]> 
 fn keyword(text: &str) -> Cow<'_, str> {
     let cleaned = clean(text);
     let same = |name: &&str| name.eq_ignore_ascii_case(&cleaned);
-    match KEYWORDS
-        .iter()
-        .find(|(name, aliases)| same(name) || aliases.iter().any(same))
-    {
+    let mut keywords = KEYWORDS.iter();
+    match keywords.find(|(name, aliases)| same(name) || aliases.iter().any(same)) {
         Some((name, _)) => Cow::Borrowed(name),
         None => cleaned,
     }
@@ -216,7 +172,15 @@ fn keyword(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
+    use forebay_plugin::testing;
+
     use super::*;
+
+    fn outcome<const N: usize>(columns: &[&str; N], texts: [&str; N]) -> Outcome {
+        let texts = texts.map(|text| Value::Text(text.to_owned()));
+        let row = testing::row(columns.iter().copied().zip(texts));
+        Normalize.transform(row.view())
+    }
 
     #[test]
     fn company_names_lose_needless_space() {
@@ -281,7 +245,7 @@ mod tests {
     fn blank_texts_become_null() {
         for blank in ["", " ", "\u{200b}\u{a0}"] {
             for column in ["company_name", "english_level", "primary_keyword"] {
-                let outcome = outcome(&[Column::of(column)], &[Value::Text(blank.to_owned())]);
+                let outcome = outcome(&[column], [blank]);
                 let Outcome::Set(fields) = &outcome else {
                     panic!("{column} {blank:?}: {outcome:?}");
                 };
@@ -298,20 +262,15 @@ mod tests {
 
     #[test]
     fn outcomes_name_only_what_changes() {
-        let columns = ["company_name", "english_level", "primary_keyword", "title"].map(Column::of);
-        let row = |texts: [&str; 4]| texts.map(|text| Value::Text(text.to_owned()));
-        let tidy = outcome(&columns, &row(["Acme", "fluent", "Go", "Engineer"]));
+        let columns = ["company_name", "english_level", "primary_keyword", "title"];
+        let tidy = outcome(&columns, ["Acme", "fluent", "Go", "Engineer"]);
         assert!(matches!(tidy, Outcome::Unchanged), "{tidy:?}");
-        let dropped = outcome(
-            &columns,
-            &row([" Acme", "fluent", "Go", " [Test] Engineer"]),
-        );
+        let dropped = outcome(&columns, [" Acme", "fluent", "Go", " [Test] Engineer"]);
         assert!(
             matches!(&dropped, Outcome::Drop(reason) if reason == "TEST_POSTING"),
             "{dropped:?}"
         );
-        let Outcome::Set(fields) = outcome(&columns, &row([" ", "klingon", "golang", "été"]))
-        else {
+        let Outcome::Set(fields) = outcome(&columns, [" ", "klingon", "golang", "été"]) else {
             panic!("nothing was set");
         };
         let [company, keyword] = fields.try_into().unwrap();
