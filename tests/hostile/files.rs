@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Arc;
 
+use forebay::plugin::Directory;
 use nix::sys::stat::Mode;
 
 use super::component::component;
@@ -147,6 +149,13 @@ fn files_that_are_no_components_are_refused() {
         assert!(error.what.contains(part), "{error}");
     }
     host.has_a_good_plugin_work();
+
+    // As a running host looks at it.
+    let (engine, kept) = (Arc::clone(&host.engine), directory.path().join("kept"));
+    let living = Directory::open(engine, directory.path(), &kept, Box::new(|_| Ok(()))).unwrap();
+    living.look();
+    assert_eq!(living.plugins().len(), 1);
+    assert_eq!(living.refused().len(), files.len());
 }
 
 /// A file of which the end is missing is refused. One of which only notes for debuggers are

@@ -219,25 +219,25 @@ fn importing() -> Vec<Hostile> {
             "import-http",
             "wants to make requests",
             r#"(import "wasi:http/outgoing-handler@0.2.0" (instance))"#,
-            End::Refused("imports `wasi:http/outgoing-handler@0.2.0`: this host does not have it"),
+            End::Refused("imports `wasi:http/outgoing-handler@0.2.0`: unknown to this host"),
         ),
         import(
             "import-own",
             "wants an interface of its own",
             r#"(import "my:own/thing@1.0.0" (instance (export "do" (func))))"#,
-            End::Refused("imports `my:own/thing@1.0.0`: this host does not have it"),
+            End::Refused("imports `my:own/thing@1.0.0`: unknown to this host"),
         ),
         import(
             "import-function",
             "wants a function without an interface",
             r#"(import "system" (func (param "command" string)))"#,
-            End::Refused("imports `system`: this host does not have it"),
+            End::Refused("imports `system`: unknown to this host"),
         ),
         import(
             "import-module",
             "wants code from elsewhere",
             r#"(import "payload" (core module))"#,
-            End::Refused("imports `payload`: this host does not have it"),
+            End::Refused("imports `payload`: unknown to this host"),
         ),
         import(
             "import-component",
@@ -262,6 +262,32 @@ fn importing() -> Vec<Hostile> {
             "wants more of the clock than it has",
             r#"(import "wasi:clocks/wall-clock@0.2.0" (instance (export "set" (func (param "to" u64)))))"#,
             End::Refused("imports what the host has otherwise"),
+        ),
+        hostile(
+            "import-sockets",
+            "opens a socket and looks up a name, and traps if it gets either",
+            &[
+                ("imports", SOCKETS),
+                ("lowered", SOCKETS_LOWERED),
+                (
+                    "linked",
+                    r#"(export "socket" (func $socket)) (export "network" (func $network)) (export "resolve" (func $resolve))"#,
+                ),
+                (
+                    "core",
+                    r#"(import "host" "socket" (func $socket (param $family i32) (param $to i32)))
+                       (import "host" "network" (func $network (result i32)))
+                       (import "host" "resolve" (func $resolve (param $network i32) (param $name i32) (param $len i32) (param $to i32)))"#,
+                ),
+                (
+                    "evil",
+                    "(call $socket (i32.const 0) (i32.const 512))
+                     (if (i32.eqz (i32.load8_u (i32.const 512))) (then unreachable))
+                     (call $resolve (call $network) (i32.const 128) (i32.const 4) (i32.const 512))
+                     (if (i32.eqz (i32.load8_u (i32.const 512))) (then unreachable))",
+                ),
+            ],
+            End::Harmless("there are none in the empty world"),
         ),
         hostile(
             "older",
@@ -323,6 +349,8 @@ fn swelling() -> Vec<Hostile> {
         "(core module $empty) {}",
         "(core instance (instantiate $empty))".repeat(10_000)
     );
+    let branches = "(if (local.get 0) (then (local.set 0 (i32.const 1))))".repeat(200_000);
+    let function = format!("(func (param i32) {branches})");
     let mut nested = "(component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
     for level in 1..10 {
         let inner = format!("(instance (instantiate $c{}))", level - 1).repeat(10);
@@ -341,6 +369,12 @@ fn swelling() -> Vec<Hostile> {
             End::Refused("instances (`plugins.limits.instances`)"),
         ),
         hostile(
+            "function",
+            "has a function of 2 MB, which would take gigabytes to compile",
+            &[("core", &function)],
+            End::Refused("has a function of"),
+        ),
+        hostile(
             "instances-of-instances",
             "consists of a billion instances, in ten lines",
             &[("component", &nested)],
@@ -348,3 +382,42 @@ fn swelling() -> Vec<Hostile> {
         ),
     ]
 }
+
+/// What a guest needs of `wasi:sockets` to get anywhere.
+const SOCKETS: &str = r#"
+  (import "wasi:sockets/network@0.2.0" (instance $network
+    (export "network" (type (sub resource)))
+    (type $e (enum "unknown" "access-denied" "not-supported" "invalid-argument" "out-of-memory"
+      "timeout" "concurrency-conflict" "not-in-progress" "would-block" "invalid-state"
+      "new-socket-limit" "address-not-bindable" "address-in-use" "remote-unreachable"
+      "connection-refused" "connection-reset" "connection-aborted" "datagram-too-large"
+      "name-unresolvable" "temporary-resolver-failure" "permanent-resolver-failure"))
+    (export "error-code" (type (eq $e)))
+    (type $f (enum "ipv4" "ipv6"))
+    (export "ip-address-family" (type (eq $f)))))
+  (alias export $network "network" (type $network-resource))
+  (alias export $network "error-code" (type $error-code))
+  (alias export $network "ip-address-family" (type $family))
+  (import "wasi:sockets/tcp@0.2.0" (instance $tcp (export "tcp-socket" (type (sub resource)))))
+  (alias export $tcp "tcp-socket" (type $tcp-socket))
+  (import "wasi:sockets/tcp-create-socket@0.2.0" (instance $create
+    (export "tcp-socket" (type $s (eq $tcp-socket)))
+    (export "error-code" (type $e (eq $error-code)))
+    (export "ip-address-family" (type $f (eq $family)))
+    (export "create-tcp-socket" (func (param "address-family" $f)
+      (result (result (own $s) (error $e)))))))
+  (import "wasi:sockets/instance-network@0.2.0" (instance $instance-network
+    (export "network" (type $n (eq $network-resource)))
+    (export "instance-network" (func (result (own $n))))))
+  (import "wasi:sockets/ip-name-lookup@0.2.0" (instance $lookup
+    (export "network" (type $n (eq $network-resource)))
+    (export "error-code" (type $e (eq $error-code)))
+    (export "resolve-address-stream" (type $a (sub resource)))
+    (export "resolve-addresses" (func (param "network" (borrow $n)) (param "name" string)
+      (result (result (own $a) (error $e)))))))"#;
+
+/// The functions of that, as core functions.
+const SOCKETS_LOWERED: &str = r#"
+  (core func $socket (canon lower (func $create "create-tcp-socket") (memory $memory)))
+  (core func $network (canon lower (func $instance-network "instance-network")))
+  (core func $resolve (canon lower (func $lookup "resolve-addresses") (memory $memory)))"#;

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod diff;
 mod inputs;
+mod inspect;
 mod list;
 mod new;
 mod promote;
@@ -30,6 +31,8 @@ pub(super) enum PluginCommand {
     Diff(diff::Diff),
     /// Have the version that runs beside be used, or one that is barred be tried again
     Promote(promote::Promote),
+    /// Show what a component is, what it imports and what it gets, and why it is refused
+    Inspect(inspect::Inspect),
     /// Have a plugin answer cases, in the sandbox of production
     Test(test::Test),
 }
@@ -44,6 +47,7 @@ impl PluginCommand {
             Self::List(list) => list.execute(global).await,
             Self::Diff(diff) => diff.execute(global).await,
             Self::Promote(promote) => promote.execute(global).await,
+            Self::Inspect(inspect) => inspect.execute(global),
             Self::Test(test) => test.execute(global).await,
         }
     }

@@ -13,6 +13,9 @@ const PACKAGE: &str = "forebay:plugin";
 /// The version of it that this host speaks. Others of its `0.1` fit as well.
 const VERSION: &str = "0.1.0";
 
+/// Why an import of WASI is refused.
+const NOT_GRANTED: &str = "not granted, and `plugins.wasi` is \"refuse\"";
+
 /// What an import is to this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -68,17 +71,32 @@ pub(super) fn of(
 ///
 /// What is wrong and what to do about it.
 pub(super) fn check(imports: &[Import], who: &str) -> Result<(), (String, String)> {
-    let refused = imports.iter().filter_map(|import| match &import.standing {
-        Standing::Refused(reason) => Some(format!("`{}`: {reason}", import.name)),
-        Standing::Interface | Standing::Granted(_) | Standing::Empty => None,
-    });
-    let refused: Vec<_> = refused.collect();
-    if refused.is_empty() {
-        return Ok(());
+    // By what is wrong with them, as a runtime of WASI imports a dozen.
+    let mut refused: Vec<(&str, Vec<String>)> = Vec::new();
+    for import in imports {
+        if let Standing::Refused(reason) = &import.standing {
+            let name = format!("`{}`", import.name);
+            match refused.iter_mut().find(|(known, _)| known == reason) {
+                Some((_, names)) => names.push(name),
+                None => refused.push((reason, vec![name])),
+            }
+        }
     }
-    let hint = "plugins import `forebay:plugin/log`, `forebay:plugin/embeddings`, and of \
-                `wasi:*@0.2` what `[plugins]` allows";
-    let what = format!("{who} imports {}", refused.join(", "));
+    let Some((first, _)) = refused.first() else {
+        return Ok(());
+    };
+    let hint = if *first == NOT_GRANTED {
+        "build it without WASI, grant what it needs under `[plugins.grants]`, or give it an empty \
+         world with `wasi = \"empty\"`"
+    } else {
+        "plugins import `forebay:plugin/log`, `forebay:plugin/embeddings`, and of `wasi:*@0.2` \
+         what `[plugins]` allows"
+    };
+    let refused: Vec<_> = refused
+        .iter()
+        .map(|(reason, names)| format!("{}: {reason}", names.join(", ")))
+        .collect();
+    let what = format!("{who} imports {}", refused.join("; "));
     Err((what, hint.to_owned()))
 }
 
@@ -122,12 +140,12 @@ fn standing(name: &str, wasi: Wasi, grants: &Grants) -> Standing {
         _ => {}
     }
     let Some(granted_by) = linked_wasi(interface).filter(|_| version.starts_with("0.2.")) else {
-        return Standing::Refused("this host does not have it".to_owned());
+        return Standing::Refused("unknown to this host".to_owned());
     };
     match granted_by.iter().find(|grant| grants.contains(grant)) {
         Some(grant) => Standing::Granted(*grant),
         None if wasi == Wasi::Empty => Standing::Empty,
-        None => Standing::Refused("it is not granted, and `plugins.wasi` is \"refuse\"".to_owned()),
+        None => Standing::Refused(NOT_GRANTED.to_owned()),
     }
 }
 
@@ -171,7 +189,7 @@ mod tests {
             check("forebay:plugin/types@0.1.7", wasi, "interface");
             check("wasi:clocks/wall-clock@0.2.6", wasi, "granted (clock)");
             check("wasi:io/poll@0.2.0", wasi, "granted (clock)");
-            let foreign = "REFUSED: this host does not have it";
+            let foreign = "REFUSED: unknown to this host";
             for name in [
                 "wasi:http/outgoing-handler@0.2.0",
                 "wasi:clocks/wall-clock@0.3.0",
@@ -195,7 +213,7 @@ mod tests {
         check(
             "wasi:sockets/tcp@0.2.6",
             Wasi::Refuse,
-            "REFUSED: it is not granted, and `plugins.wasi` is \"refuse\"",
+            "REFUSED: not granted, and `plugins.wasi` is \"refuse\"",
         );
     }
 }

@@ -16,7 +16,6 @@ pub(super) struct Found {
     pub(super) compiled: Option<(Duration, bool)>,
     pub(super) imports: Vec<Import>,
     pub(super) exports: Vec<String>,
-    pub(super) roles: Roles,
 }
 
 /// A file that has been looked at.
@@ -63,7 +62,15 @@ impl Inspection {
     /// The roles that it exports by name.
     #[must_use]
     pub fn roles(&self) -> Roles {
-        self.found.roles
+        let exports = |role: &str| {
+            let interface = format!("forebay:plugin/{role}@");
+            self.exports().iter().any(|it| it.starts_with(&interface))
+        };
+        Roles {
+            transform: exports("transform"),
+            validate: exports("validate"),
+            policy: exports("dead-letter-policy"),
+        }
     }
 
     /// The version of the plugin interface that it is made for.

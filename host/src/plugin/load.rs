@@ -70,6 +70,19 @@ impl Engine {
         }
     }
 
+    /// Every `*.wasm` of a directory, in the order of their names.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be read.
+    pub fn files_of(directory: &Path) -> Result<Vec<PathBuf>, LoadError> {
+        wasm_files(directory).map_err(|error| LoadError {
+            path: directory.to_owned(),
+            what: format!("cannot read the plugin directory: {error}"),
+            hint: "check `directory` under `[plugins]`".to_owned(),
+        })
+    }
+
     /// Loads every `*.wasm` of a directory, in the order of their names. A plugin that has the
     /// name of one before it is an error.
     ///
@@ -80,11 +93,7 @@ impl Engine {
         self: &Arc<Self>,
         directory: &Path,
     ) -> Result<Vec<Result<Arc<Plugin>, LoadError>>, LoadError> {
-        let paths = wasm_files(directory).map_err(|error| LoadError {
-            path: directory.to_owned(),
-            what: format!("cannot read the plugin directory: {error}"),
-            hint: "check `directory` under `[plugins]`".to_owned(),
-        })?;
+        let paths = Self::files_of(directory)?;
         let mut loaded: Vec<Result<Arc<Plugin>, LoadError>> = Vec::with_capacity(paths.len());
         for path in paths {
             let plugin = self.load(&path).and_then(|plugin| {
@@ -204,8 +213,7 @@ impl Engine {
             policy: dead_letter_policy::GuestIndices::new(&linked).ok(),
             linked,
         };
-        found.roles = Roles::of(&prepared);
-        if found.roles == Roles::default() {
+        if Roles::of(&prepared) == Roles::default() {
             let what = "exports no role of `forebay:plugin@0.1.0`".to_owned();
             let hint = format!(
                 "export `transform`, `validate` or `dead-letter-policy`; it exports {}",

@@ -4,6 +4,9 @@
 //! can ask for a billion of them, and the limits of a running instance would come too late.
 //! What is counted here is an upper bound: each instantiation counts as that of the largest
 //! component before it. Tools that make components come to a dozen.
+//!
+//! A function is compiled as a whole: one of 7 MB, the most that is valid, takes 2.5 GB and 10 s
+//! of a processor. So the size of functions is bounded as well.
 
 use wasmparser::{
     ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentTypeRef, Instance, Parser,
@@ -13,7 +16,12 @@ use wasmparser::{
 /// Components within each other. Tools make two.
 const MAX_DEPTH: usize = 20;
 
-/// Checks that a component comes to at most `instances` core instances.
+/// Bytes of a function's body. The largest that tools are known to make, the loop of CPython, has
+/// 430 KB.
+const MAX_FUNCTION: usize = 1 << 20;
+
+/// Checks that a component comes to at most `instances` core instances, and that it can be
+/// compiled with a bounded effort.
 ///
 /// # Errors
 ///
@@ -59,6 +67,12 @@ impl Shape {
                     ));
                 }
                 self.open.push(Counts::default());
+            }
+            Payload::CodeSectionEntry(body) if body.range().len() > MAX_FUNCTION => {
+                let size = body.range().len();
+                return Err(format!(
+                    "has a function of {size} bytes; at most {MAX_FUNCTION} are compiled"
+                ));
             }
             Payload::InstanceSection(section) => {
                 for instance in section.clone() {
@@ -151,6 +165,19 @@ mod tests {
             Err("takes the component `c` from an instance"),
         );
         assert!(super::check(b"\0asm\x0d\0\x01\0\x01\x05", 12).is_err());
+    }
+
+    #[test]
+    fn functions_are_bounded() {
+        let module = |times| {
+            let nothing = "nop ".repeat(times);
+            format!("(component (core module (func {nothing})))")
+        };
+        check(&module(MAX_FUNCTION - 2), Ok(()));
+        check(
+            &module(MAX_FUNCTION),
+            Err("has a function of 1048578 bytes; at most 1048576 are compiled"),
+        );
     }
 
     #[test]
