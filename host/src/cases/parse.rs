@@ -443,3 +443,7 @@ fn verdict(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Verdict> {
     }
     fault(reader, &entries, key).map(Verdict::Fails)
 }
+
+#[cfg(test)]
+#[path = "parse/tests.rs"]
+mod tests;
