@@ -90,9 +90,8 @@ refused = "no"
 #[test]
 fn what_is_no_toml_is_told_with_its_line() {
     assert_snapshot!(parse("[settings]\na = \n[[case]\n").unwrap_err(), @r#"
-    p.cases.toml:4: unclosed array table, expected `]`
-    p.cases.toml:3: string values must be quoted, expected literal string
-    p.cases.toml:3: case: `name` is missing
+    p.cases.toml:3: unclosed array table, expected `]`
+    p.cases.toml:2: string values must be quoted, expected literal string
     "#);
 }
 

@@ -108,7 +108,6 @@ fn cases_are_written_behind_what_is_there() {
       expect = "accept"
 
       [[case.failure]]
-      key = ""
       stage = "decode"
       code = "KEY_MISSING"
       message = "no key"
