@@ -216,30 +216,34 @@ impl Search<'_> {
         settings: &Settings,
         trial: &mut Trial,
         rows: Vec<T>,
-        judge: fn(&mut Trial, &[T]) -> Option<Wrong>,
+        judge: fn(&mut Trial, &[T]) -> Vec<Wrong>,
     ) -> Option<(Wrong, Vec<T>)> {
-        let (kind, message, row) = judge(trial, &rows)?;
-        if self.is_known(&kind, &message) {
-            return None;
-        }
+        let wrong = judge(trial, &rows).into_iter();
+        // What is known must not hide what is not.
+        let mut new = wrong.filter(|(kind, message, _)| !self.is_known(kind, message));
+        let (kind, message, row) = new.next()?;
         // From a fresh instance each time, so that what is found can be shown again.
         let mut again = |rows: &[T]| {
             let mut trial = Trial::new(self.plugin, settings, self.schema).ok()?;
-            judge(&mut trial, rows)
+            let known = |message: &str| self.known.contains(&signature(&kind, message));
+            let wrong = judge(&mut trial, rows).into_iter();
+            let mut same = wrong.filter(|(found, message, _)| *found == kind && !known(message));
+            same.next()
         };
-        let smallest = shrink::smallest(rows, row, &kind, &mut again);
-        let wrong = again(&smallest).unwrap_or((kind, message, row));
-        Some((wrong, smallest))
+        let smallest = shrink::smallest(rows, row, &mut again);
+        let shown = again(&smallest);
+        Some((shown.unwrap_or((kind, message, row)), smallest))
     }
 
     /// Whether this has been found already; then it is counted.
     fn is_known(&mut self, kind: &str, message: &str) -> bool {
-        let known = self.known.contains(&signature(kind, message));
+        let signature = signature(kind, message);
         let mut findings = self.searched.findings.iter_mut();
-        if known && let Some(finding) = findings.find(|finding| finding.kind == kind) {
+        let is_same = |it: &&mut Finding| self::signature(&it.kind, &it.message) == signature;
+        if let Some(finding) = findings.find(is_same) {
             finding.seen += 1;
         }
-        known
+        self.known.contains(&signature)
     }
 
     fn found(
@@ -250,10 +254,9 @@ impl Search<'_> {
         failures: Vec<CaseFailure>,
     ) {
         let (kind, message, _) = wrong;
-        if self.is_known(&kind, &message) {
+        if !self.known.insert(signature(&kind, &message)) {
             return;
         }
-        self.known.insert(signature(&kind, &message));
         self.searched.findings.push(Finding {
             kind,
             message,
@@ -273,26 +276,27 @@ fn signature(kind: &str, message: &str) -> String {
     format!("{kind} {}", words.join(" "))
 }
 
-fn rows_wrong(trial: &mut Trial, rows: &[CaseRow]) -> Option<Wrong> {
+fn rows_wrong(trial: &mut Trial, rows: &[CaseRow]) -> Vec<Wrong> {
     let rows: Vec<&CaseRow> = rows.iter().collect();
+    let broken = |message: String| vec![("BROKEN".to_owned(), message, None)];
     let answers = match trial.rows(&rows) {
         Ok(answers) => answers,
-        // It is on single rows that a plugin says what is wrong with it.
-        Err(broken) if rows.len() > 1 => {
-            let first = rows.first().map(|row| trial.rows(&[row]));
-            return match first {
-                Some(Ok(answers)) => answers.iter().find_map(|it| wrong_answer(it, 0)),
-                _ => None,
-            }
-            .or(Some(("BROKEN".to_owned(), broken.message, None)));
+        Err(error) => {
+            // It is on single rows that a plugin says what is wrong with it.
+            let alone = rows.first().filter(|_| rows.len() > 1);
+            let alone = alone.and_then(|row| trial.rows(&[row]).ok());
+            let wrong = alone.iter().flatten().find_map(|it| wrong_answer(it, 0));
+            return wrong.map_or_else(|| broken(error.message), |wrong| vec![wrong]);
         }
-        Err(broken) => return Some(("BROKEN".to_owned(), broken.message, None)),
     };
-    let wrong = answers
-        .iter()
-        .enumerate()
-        .find_map(|(at, answer)| wrong_answer(answer, at));
-    wrong.or_else(|| differs(trial, &rows, &answers))
+    let each = answers.iter().enumerate();
+    let wrong: Vec<Wrong> = each
+        .filter_map(|(at, answer)| wrong_answer(answer, at))
+        .collect();
+    if wrong.is_empty() {
+        return differs(trial, &rows, &answers).into_iter().collect();
+    }
+    wrong
 }
 
 /// Whether the answer to the first row depends on what was asked before.
@@ -337,9 +341,12 @@ fn wrong_answer(answer: &Answer, row: usize) -> Option<Wrong> {
     }
 }
 
-fn failures_wrong(trial: &mut Trial, failures: &[CaseFailure]) -> Option<Wrong> {
+fn failures_wrong(trial: &mut Trial, failures: &[CaseFailure]) -> Vec<Wrong> {
     let answers = trial.failures(failures);
     let wrong = answers.iter().find_map(|answer| wrong_answer(answer, 0));
     // The policy answers for all of its failures or for none.
-    wrong.map(|(kind, message, _)| (kind, message, None))
+    wrong
+        .map(|(kind, message, _)| (kind, message, None))
+        .into_iter()
+        .collect()
 }

@@ -221,7 +221,9 @@ pub fn written(case: &NewCase) -> String {
     }
     for (failure, expect) in &case.failures {
         out.push_str("\n  [[case.failure]]\n");
-        out.push_str(&line("key", &literal::of_text(&failure.key)));
+        if !failure.key.is_empty() {
+            out.push_str(&line("key", &literal::of_text(&failure.key)));
+        }
         out.push_str(&line("stage", &literal::of_text(failure.stage.as_str())));
         out.push_str(&line("code", &literal::of_text(&failure.code)));
         out.push_str(&line("message", &literal::of_text(&failure.message)));

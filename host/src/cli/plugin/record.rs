@@ -39,7 +39,8 @@ pub(in crate::cli) struct Record {
     /// At most so many rows
     #[arg(long, default_value_t = 10, value_name = "N")]
     limit: u32,
-    /// Where to write; by default NAME.cases.toml beside the component
+    /// Where to write, behind what is there [default: NAME.cases.toml]
+    // Not beside the component: there a case that fails keeps its version from being used.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -107,7 +108,7 @@ impl Record {
             }
         }
         let output = self.output.clone();
-        let output = output.unwrap_or_else(|| stage.plugin.path().with_extension("cases.toml"));
+        let output = output.unwrap_or_else(|| PathBuf::from(format!("{}.cases.toml", self.plugin)));
         let new = if cases.is_empty() {
             0
         } else {

@@ -241,7 +241,7 @@ fn junit(plugin: &Plugin, ran: &[Ran<'_>]) -> anyhow::Result<String> {
                 Some(first) => {
                     let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
                     let all: Vec<String> = case.failures.iter().map(described).collect();
-                    status.set_message(first.text.lines().next().unwrap_or_default());
+                    status.set_message(place(first));
                     status.set_description(all.join("\n\n"));
                     status
                 }
@@ -257,9 +257,12 @@ fn junit(plugin: &Plugin, ran: &[Ran<'_>]) -> anyhow::Result<String> {
 }
 
 fn described(failure: &Failure) -> String {
-    let row = failure
-        .row
-        .as_ref()
-        .map_or_else(String::new, |row| format!(", row {row}"));
-    format!("line {}{row}\n{}", failure.line, failure.text)
+    format!("{}\n{}", place(failure), failure.text)
+}
+
+/// Where a failure is, for people who have the file.
+fn place(failure: &Failure) -> String {
+    let row = failure.row.as_ref();
+    let row = row.map_or_else(String::new, |row| format!(", row {row}"));
+    format!("line {}{row}", failure.line)
 }

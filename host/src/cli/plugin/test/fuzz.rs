@@ -74,9 +74,11 @@ impl Search {
 fn case(finding: &Finding, seed: u64) -> NewCase {
     let Finding { kind, message, .. } = finding;
     let first = message.lines().next().unwrap_or_default();
-    let first: String = first.chars().take(80).collect();
+    // What the guest said, without what the sandbox adds.
+    let said = first.split(" (").next().unwrap_or_default();
+    let said: String = said.chars().take(100).collect();
     NewCase {
-        name: format!("{kind}: {first}"),
+        name: format!("{kind}: {said}"),
         comment: format!("Found by --fuzz --seed {seed}."),
         settings: finding.settings.clone(),
         rows: finding.rows.iter().map(|row| (row.clone(), None)).collect(),
@@ -96,7 +98,7 @@ fn print(plugin: &Plugin, searched: &Searched, cases: &[NewCase], seed: u64) {
             .lines()
             .filter(|line| !line.starts_with('#'))
         {
-            println!("      {line}");
+            println!("{}", format!("      {line}").trim_end());
         }
         println!();
     }
