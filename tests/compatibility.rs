@@ -385,7 +385,7 @@ fn versions_that_the_host_does_not_have_are_refused_by_name() {
     for version in ["0.2.0", "0.0.1", "1.0.0"] {
         let refused = of_version(version).map(drop).unwrap_err();
         assert!(
-            refused.contains(&format!("forebay:plugin/log@{version}")),
+            refused.contains(&format!("forebay:plugin@{version}")),
             "{refused}"
         );
     }
