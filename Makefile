@@ -4,6 +4,7 @@ CARGO ?= cargo
 # Where the build is kept, so that the programs below find each other.
 export CARGO_TARGET_DIR := $(CURDIR)/target
 DEMO_FLAGS ?=
+BENCH_FLAGS ?=
 
 .PHONY: help
 help: ## Say what can be made
@@ -17,7 +18,7 @@ demo: build plugins ## Watch 10,000 rows go through plugins into PostgreSQL + pg
 test: tools plugins examples lint ## Run every check and every test
 	@echo '==> tests of the example plugins, natively'
 	cd plugins && CARGO_TARGET_DIR=$(CURDIR)/target/guests-native $(CARGO) test --locked --quiet \
-		-p recruit-normalize -p recruit-rules -p recruit-dlq
+		-p forebay-plugin -p recruit-normalize -p recruit-rules -p recruit-dlq
 	@echo '==> Python environment of the examples'
 	examples/setup.sh
 	@echo '==> tests of the host, on real parts'
@@ -37,6 +38,12 @@ plugins: tools ## Build the plugins into target/plugins
 examples: build ## Build the example plugins of every language into target/examples
 	@echo '==> example plugins (the first time, their tools are installed into target)'
 	examples/plugins/build.sh
+
+.PHONY: bench
+bench: examples plugins ## Measure what plugins cost, into target/bench (BENCH_FLAGS=--help)
+	@echo '==> bench'
+	$(CARGO) build --release --locked -p forebay-bench
+	@target/release/forebay-bench $(BENCH_FLAGS)
 
 .PHONY: lint
 lint: tools ## Check format and lints

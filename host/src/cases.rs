@@ -5,14 +5,14 @@
 //! nobody thought of; [`bench`] compares two builds; [`record`] writes cases down. Nothing here
 //! is on the way of a row.
 
-// pub mod bench;
+pub mod bench;
 mod diff;
 mod expect;
-// pub mod fuzz;
+pub mod fuzz;
 mod literal;
 mod parse;
 mod reader;
-// pub mod record;
+pub mod record;
 mod rows;
 mod run;
 mod suite;

@@ -35,6 +35,7 @@ mod imports;
 mod inspect;
 mod instance;
 mod journal;
+mod last_words;
 mod limits;
 mod load;
 mod meter;

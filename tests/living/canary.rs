@@ -79,7 +79,7 @@ async fn a_bar_is_lifted_by_hand() {
     let mut host = stage.home.start("");
     stage.until_met(&mut host, "0000").await;
     stage.put("1000");
-    host.until("barred until its file changes");
+    stage.until_state(&mut host, "1000", "barred").await;
     let promoted = stage.json(&["plugin", "promote", "stamp"]);
     assert_eq!(promoted[0]["pipeline"], "rows", "{promoted}");
     host.until("the next chunk meets a new version");

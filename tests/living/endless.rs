@@ -18,10 +18,10 @@ use tonic::{Request, Response, Status};
 use crate::support::{RowBuilder, anywhere, rows};
 
 /// Rows of a chunk. Row `n` is in chunk `(n - 1) / CHUNK`.
-pub const CHUNK: u64 = 60;
+pub(crate) const CHUNK: u64 = 60;
 
 /// Rows numbered from 1, in chunks of [`CHUNK`], until it is told to end.
-pub struct Endless {
+pub(crate) struct Endless {
     running: Running,
     state: Arc<State>,
 }
@@ -33,7 +33,7 @@ struct State {
 }
 
 impl Endless {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let state = Arc::new(State::default());
         let service = EmbeddingSourceServiceServer::new(Server(Arc::clone(&state)));
         let router = tonic::transport::Server::builder().add_service(service);
@@ -43,22 +43,22 @@ impl Endless {
         }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.running.url()
     }
 
     /// What is sent next is the last chunk.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.state.ended.store(true, Ordering::SeqCst);
     }
 
     /// Begins anew: for the next run.
-    pub fn again(&self) {
+    pub(crate) fn again(&self) {
         self.state.ended.store(false, Ordering::SeqCst);
     }
 
     /// Rows sent in all.
-    pub fn sent(&self) -> u64 {
+    pub(crate) fn sent(&self) -> u64 {
         self.state.sent.load(Ordering::SeqCst)
     }
 }

@@ -15,7 +15,7 @@ async fn what_is_no_plugin_leaves_the_version_in_use() {
     host.until("a file is not taken up; the version in use stays");
     stage.put("5000");
     host.until("a new version is not taken up; the one in use stays");
-    host.until("chunk committed");
+    stage.until_state(&mut host, "5000", "refused").await;
 
     let listed = stage.json(&["plugin", "list"]);
     let states: Vec<(&str, &str)> = listed

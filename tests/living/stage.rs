@@ -9,15 +9,15 @@ use crate::endless::{CHUNK, Endless};
 use crate::support::{Home, Host, guests};
 
 /// A host, its database, its plugin directory and a source.
-pub struct Stage {
-    pub home: Home,
-    pub source: Endless,
-    pub plugins: PathBuf,
+pub(crate) struct Stage {
+    pub(crate) home: Home,
+    pub(crate) source: Endless,
+    pub(crate) plugins: PathBuf,
 }
 
 impl Stage {
     /// With version 0000 of `stamp` in the plugin directory; `more` are keys of the configuration.
-    pub async fn new(more: &str) -> Self {
+    pub(crate) async fn new(more: &str) -> Self {
         let home = Home::new().await;
         home.database
             .execute(
@@ -48,7 +48,7 @@ impl Stage {
     }
 
     /// The component of a version, as it was built.
-    pub fn component(version: &str) -> Vec<u8> {
+    pub(crate) fn component(version: &str) -> Vec<u8> {
         let mut bytes = fs::read(guests("test-plugins").join("stamp.wasm")).unwrap();
         let here = b"version-0000";
         let place = bytes.windows(here.len()).position(|part| part == here);
@@ -58,22 +58,22 @@ impl Stage {
     }
 
     /// Puts a version into the directory in one step.
-    pub fn put(&self, version: &str) {
+    pub(crate) fn put(&self, version: &str) {
         self.put_bytes(&Self::component(version));
     }
 
-    pub fn put_bytes(&self, bytes: &[u8]) {
+    pub(crate) fn put_bytes(&self, bytes: &[u8]) {
         let part = self.plugins.join("stamp.wasm.part");
         fs::write(&part, bytes).unwrap();
         fs::rename(part, self.file()).unwrap();
     }
 
-    pub fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.plugins.join("stamp.wasm")
     }
 
     /// Waits until a row has met a version.
-    pub async fn until_met(&self, host: &mut Host, version: &str) {
+    pub(crate) async fn until_met(&self, host: &mut Host, version: &str) {
         loop {
             host.until("chunk committed");
             let met = format!("select count(*) from items where version = 'version-{version}'");
@@ -83,16 +83,25 @@ impl Stage {
         }
     }
 
+    /// Waits until the ledger has a version in a state: what is logged is written there a moment
+    /// later.
+    pub(crate) async fn until_state(&self, host: &mut Host, version: &str, state: &str) {
+        let wanted = format!("{version} {state}");
+        while !self.states().await.contains(&wanted) {
+            host.until("chunk committed");
+        }
+    }
+
     /// Lets the host come to its end; its report. Every row that was sent is accounted for, and
     /// no chunk has met two versions.
-    pub async fn end(&self, host: Host) -> Value {
+    pub(crate) async fn end(&self, host: Host) -> Value {
         self.source.end();
         let report = host.wait().done();
         self.assert_whole(&report).await;
         report
     }
 
-    pub async fn assert_whole(&self, report: &Value) {
+    pub(crate) async fn assert_whole(&self, report: &Value) {
         let sent = self.source.sent();
         assert_eq!(report["rows"]["received"], sent, "{report:#}");
         let database = &self.home.database;
@@ -129,20 +138,20 @@ impl Stage {
     }
 
     /// Versions that rows have met, in order.
-    pub async fn versions(&self) -> Vec<String> {
+    pub(crate) async fn versions(&self) -> Vec<String> {
         let versions = "select distinct right(version, 4) from items order by 1";
         self.home.database.texts(versions).await
     }
 
     /// The states of all versions in the ledger, by version; a file that could not be loaded
     /// has none.
-    pub async fn states(&self) -> Vec<String> {
+    pub(crate) async fn states(&self) -> Vec<String> {
         let states = "select right(version, 4) || ' ' || state from forebay.plugin_version order by version, 1";
         self.home.database.texts(states).await
     }
 
     /// A command that answers in JSON.
-    pub fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
         let ended = self.home.start_command(&arguments, "").wait();
         assert_eq!(ended.status.code(), Some(0), "{}", ended.log);

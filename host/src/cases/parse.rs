@@ -22,12 +22,16 @@ pub(super) fn suite(path: &Path, text: &str) -> Result<Suite, ConfigError> {
     let mut reader = Reader::new(text);
     let (document, syntax) = DeTable::parse_recoverable(text);
     for error in &syntax {
-        let span = error.span().unwrap_or_default();
-        reader.wrong_at::<()>(&span, "", error.message());
+        reader.wrong_syntax(error);
     }
     let span = document.span();
     let root = Spanned::new(span, DeValue::Table(document.into_inner()));
-    let suite = read(&mut reader, path, &root);
+    // What follows from wrong syntax is not worth telling.
+    let suite = if syntax.is_empty() {
+        read(&mut reader, path, &root)
+    } else {
+        None
+    };
     match suite {
         Some(suite) if reader.problems.is_empty() => Ok(suite),
         _ => Err(ConfigError {
@@ -443,3 +447,7 @@ fn verdict(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Verdict> {
     }
     fault(reader, &entries, key).map(Verdict::Fails)
 }
+
+#[cfg(test)]
+#[path = "parse/tests.rs"]
+mod tests;

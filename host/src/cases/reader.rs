@@ -63,25 +63,27 @@ impl<'t> Reader<'t> {
         key: &str,
         message: impl Into<String>,
     ) -> Option<T> {
-        self.wrong_at(&node.span(), key, message)
+        self.note(self.line(&node.span()), key, message.into());
+        None
     }
 
-    /// As [`Reader::wrong`], for any place.
-    pub(super) fn wrong_at<T>(
-        &mut self,
-        span: &Range<usize>,
-        key: &str,
-        message: impl Into<String>,
-    ) -> Option<T> {
+    /// Notes that the text is no TOML.
+    pub(super) fn wrong_syntax(&mut self, error: &toml::de::Error) {
+        let start = error.span().unwrap_or_default().start;
+        // What ends too early is found at the end of its line.
+        let line = self.lines.partition_point(|line| *line <= start);
+        self.note(line, "", error.message().to_owned());
+    }
+
+    fn note(&mut self, line: usize, key: &str, message: String) {
         if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(Problem {
-                line: Some(self.line(span)),
+                line: Some(line),
                 key: key.to_owned(),
-                message: message.into(),
+                message,
                 hint: None,
             });
         }
-        None
     }
 
     /// The members of a table that may have any names.

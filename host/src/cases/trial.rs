@@ -148,6 +148,22 @@ impl Trial {
         }
     }
 
+    /// Has the rows pass in one batch, as in production, whatever becomes of them.
+    ///
+    /// # Errors
+    ///
+    /// When the plugin is broken.
+    pub(super) fn pass(&mut self, rows: &[CaseRow]) -> Result<(), Broken> {
+        let rows: Vec<&CaseRow> = rows.iter().collect();
+        self.runner.run(&mut rows::batch(&self.schema, &rows))
+    }
+
+    /// Has the policy decide in one call, as in production, whatever it decides.
+    pub(super) fn decide(&mut self, rows: &[CaseFailure]) {
+        let (batch, failures) = rows::failures(&self.schema, rows);
+        self.runner.decide(&batch, &failures);
+    }
+
     /// What the calls so far took.
     pub(super) fn spent(&self) -> Spent {
         let mut spent = Spent::default();

@@ -195,3 +195,7 @@ pub(super) fn of_key(name: &str) -> String {
         literal::of_text(name)
     }
 }
+
+#[cfg(test)]
+#[path = "update/tests.rs"]
+mod tests;

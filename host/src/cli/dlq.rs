@@ -91,6 +91,7 @@ impl List {
             queue: self.queue.clone(),
             stage: self.stage.clone(),
             status: self.status.clone(),
+            plugin: None,
             limit: self.limit.into(),
         }
     }

@@ -1,5 +1,6 @@
 //! `forebay plugin`: everything about plugins that is done by hand.
 
+mod bench;
 mod build;
 mod diff;
 mod inputs;
@@ -7,6 +8,7 @@ mod inspect;
 mod list;
 mod new;
 mod promote;
+mod record;
 mod test;
 mod which;
 
@@ -19,6 +21,10 @@ pub(super) enum PluginCommand {
     New(new::New),
     /// Build a plugin's project with the tools of its language
     Build(build::Build),
+    /// Compare two builds of a plugin on the same rows
+    Bench(bench::Bench),
+    /// Make cases from dead letters, or from rows of the source
+    Record(record::Record),
     /// Show which versions each pipeline has met, and what became of them
     List(list::List),
     /// Show what a version that runs beside the one in use would have done otherwise
@@ -36,6 +42,8 @@ impl PluginCommand {
         match self {
             Self::New(new) => new.execute(global),
             Self::Build(build) => build.execute(global),
+            Self::Bench(bench) => bench.execute(global).await,
+            Self::Record(record) => record.execute(global).await,
             Self::List(list) => list.execute(global).await,
             Self::Diff(diff) => diff.execute(global).await,
             Self::Promote(promote) => promote.execute(global).await,

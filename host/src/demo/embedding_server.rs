@@ -54,6 +54,23 @@ pub fn start_breaking(
     Running::start("embedding-server", address, router)
 }
 
+/// The dataset as a server lists it.
+#[must_use]
+pub fn description(dataset: &Dataset) -> proto::Dataset {
+    let vector = Embedding {
+        name: dataset::EMBEDDING.to_owned(),
+        dimensions: dataset.dimensions() as u32,
+    };
+    proto::Dataset {
+        name: dataset::NAME.to_owned(),
+        fields: posting::fields(),
+        embeddings: vec![vector],
+        partitions: Vec::new(),
+        row_count: Some(dataset.rows()),
+        delivery: Delivery::Snapshot.into(),
+    }
+}
+
 struct Server {
     dataset: Arc<Dataset>,
     breaks_after: Mutex<VecDeque<u64>>,
@@ -67,20 +84,8 @@ impl EmbeddingSourceService for Server {
         &self,
         _request: Request<ListDatasetsRequest>,
     ) -> Result<Response<ListDatasetsResponse>, Status> {
-        let vector = Embedding {
-            name: dataset::EMBEDDING.to_owned(),
-            dimensions: self.dataset.dimensions() as u32,
-        };
-        let recruit = proto::Dataset {
-            name: dataset::NAME.to_owned(),
-            fields: posting::fields(),
-            embeddings: vec![vector],
-            partitions: Vec::new(),
-            row_count: Some(self.dataset.rows()),
-            delivery: Delivery::Snapshot.into(),
-        };
         Ok(Response::new(ListDatasetsResponse {
-            datasets: vec![recruit],
+            datasets: vec![description(&self.dataset)],
         }))
     }
 

@@ -1,10 +1,10 @@
 //! What a guest says: the lines it logs or prints, as events of the target `plugin`.
 //!
 //! Only so many lines of 2,000 characters a call are written (100 by default); the rest is
-//! counted. The last
-//! line that was logged as an error, or printed to stderr, is kept: a guest that traps has
-//! usually said there why.
+//! counted. The last line that was logged as an error is kept, and what counts of those that
+//! were printed to stderr: a guest that traps has usually said there why.
 
+use super::last_words::LastWords;
 use super::limits::MAX_LOG_LINE;
 use super::text::cut;
 
@@ -28,7 +28,7 @@ pub(super) struct Journal {
     max_lines: u32,
     lines: u32,
     last_error: Option<String>,
-    last_printed: Option<String>,
+    printed: LastWords,
 }
 
 impl Journal {
@@ -39,7 +39,7 @@ impl Journal {
             max_lines,
             lines: 0,
             last_error: None,
-            last_printed: None,
+            printed: LastWords::default(),
         }
     }
 
@@ -47,7 +47,7 @@ impl Journal {
     pub(super) fn begin(&mut self) {
         self.lines = 0;
         self.last_error = None;
-        self.last_printed = None;
+        self.printed = LastWords::default();
     }
 
     /// A call has ended: says how many lines were left out.
@@ -76,12 +76,12 @@ impl Journal {
     pub(super) fn printed_as_error(&mut self, text: String) {
         let text = cut(text, MAX_LOG_LINE);
         self.write(Level::Warn, &text);
-        self.last_printed = Some(text);
+        self.printed.hear(text);
     }
 
     /// What is printed where it goes to standard error as it is.
     pub(super) fn printed_elsewhere(&mut self, text: String) {
-        self.last_printed = Some(cut(text, MAX_LOG_LINE));
+        self.printed.hear(cut(text, MAX_LOG_LINE));
     }
 
     /// Each line by itself: no guest can write one that looks like the host's.
@@ -108,7 +108,7 @@ impl Journal {
     /// What the guest said last before it failed: what it logged as an error, else what it
     /// printed to stderr, such as the end of a traceback.
     pub(super) fn last_words(&mut self) -> Option<String> {
-        self.last_error.take().or_else(|| self.last_printed.take())
+        self.last_error.take().or_else(|| self.printed.take())
     }
 }
 

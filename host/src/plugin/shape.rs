@@ -129,8 +129,6 @@ impl Shape {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
-
     #[track_caller]
     fn check(text: &str, expected: Result<(), &str>) {
         let bytes = wat::parse_str(text).unwrap();

@@ -1,6 +1,6 @@
 //! Runs what builds a plugin.
 
-use std::fmt::Write;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -185,24 +185,19 @@ fn finish(step: &Step, child: &mut Child) -> Result<(), ProjectError> {
 
 /// A command as it would be typed.
 fn shown(step: &Step) -> String {
-    let mut line = String::new();
-    for (key, value) in &step.environment {
-        // Writing to a text cannot fail.
-        let _ = write!(line, "{key}={} ", quoted(&value.to_string_lossy()));
-    }
-    line.push_str(step.tool.name());
-    for argument in &step.arguments {
-        line.push(' ');
-        line.push_str(&quoted(&argument.to_string_lossy()));
-    }
-    line
+    let set = |(key, value): &(&str, OsString)| format!("{key}={}", quoted(value));
+    let words = step.environment.iter().map(set);
+    let words = words.chain([step.tool.name().to_owned()]);
+    let arguments = step.arguments.iter().map(|argument| quoted(argument));
+    words.chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
 /// For a shell.
-fn quoted(argument: &str) -> String {
+fn quoted(argument: &OsStr) -> String {
+    let argument = argument.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./+,:@".contains(c);
     if !argument.is_empty() && argument.chars().all(plain) {
-        return argument.to_owned();
+        return argument.into_owned();
     }
     format!("'{}'", argument.replace('\'', r"'\''"))
 }
@@ -221,7 +216,7 @@ mod tests {
             ("it's", r"'it'\''s'"),
             ("$HOME", "'$HOME'"),
         ] {
-            assert_eq!(quoted(argument), expected);
+            assert_eq!(quoted(argument.as_ref()), expected);
         }
     }
 

@@ -23,6 +23,10 @@ const ADAPTER_PATH: &str = "build/wasi_snapshot_preview1.reactor.wasm";
 /// Finds or makes a standard library for the target, and runs a command with it.
 const TOOLCHAIN: &str = include_str!("../../../plugins/toolchain.sh");
 
+/// Bytes of the stack of C and Zig, as Rust has it. Zig's own 16 MiB would be a quarter of the
+/// memory that a plugin may have.
+const STACK: &str = "1048576";
+
 /// A command.
 #[derive(Debug)]
 pub(super) struct Step {
@@ -179,6 +183,7 @@ fn c(project: &Project, kind: Kind) -> Result<Plan, ProjectError> {
             "-Wextra",
             "-Ibindings",
         ])
+        .and([format!("-Wl,-z,stack-size={STACK}")])
         .and(["-o", &core])
         .and(sources(project, "src", &["c"])?)
         .and(sources(project, "bindings", &["c", "o"])?);
@@ -189,6 +194,7 @@ fn zig(project: &Project, kind: Kind) -> Result<Plan, ProjectError> {
     let core = format!("{SCRATCH}/core.wasm");
     let compile = Step::new(Tool::Zig, ["build-exe", "-target", "wasm32-wasi"])
         .and(["-mexec-model=reactor", "-OReleaseSmall", "-fstrip", "-lc"])
+        .and(["--stack", STACK])
         .and([format!("-femit-bin={core}")])
         .and(["--dep", "bindings"])
         .and(sources(project, "bindings", &["c", "o"])?)

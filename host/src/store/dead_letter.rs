@@ -174,6 +174,8 @@ pub struct Filter {
     pub stage: Option<String>,
     /// With this status only.
     pub status: Option<String>,
+    /// By this plugin only.
+    pub plugin: Option<String>,
     /// At most so many.
     pub limit: i64,
 }
@@ -194,15 +196,16 @@ impl Store {
         const CONDITION: &str =
             "($1::text is null or p.name = $1) and ($2::text is null or d.code = $2)
             and ($3::text is null or d.queue = $3) and ($4::text is null or d.stage = $4)
-            and ($5::text is null or d.status = $5)";
+            and ($5::text is null or d.status = $5) and ($6::text is null or d.plugin = $6)";
         let list =
-            format!("{COLUMNS} where {CONDITION} order by d.last_seen desc, d.id desc limit $6");
+            format!("{COLUMNS} where {CONDITION} order by d.last_seen desc, d.id desc limit $7");
         let entries = sqlx::query_as(sqlx::AssertSqlSafe(list))
             .bind(&filter.pipeline)
             .bind(&filter.code)
             .bind(&filter.queue)
             .bind(&filter.stage)
             .bind(&filter.status)
+            .bind(&filter.plugin)
             .bind(filter.limit)
             .fetch_all(&self.pool)
             .await?;
@@ -215,6 +218,7 @@ impl Store {
             .bind(&filter.queue)
             .bind(&filter.stage)
             .bind(&filter.status)
+            .bind(&filter.plugin)
             .fetch_one(&self.pool)
             .await?;
         Ok((entries, total))

@@ -10,146 +10,86 @@
 //! | `write`: serialization failure, deadlock, lock not available | retry, three times |
 //! | `write` | queue `database` |
 
-wit_bindgen::generate!({ path: "../../wit", world: "router" });
-
-use std::sync::OnceLock;
-
-use exports::forebay::plugin::dead_letter_policy::{self, Decision, Failure};
-use exports::forebay::plugin::describe;
-use forebay::plugin::log::{self, Level};
+use forebay_plugin::{Decision, Failure, NoColumns, Plugin, Policy, Settings};
 
 const RETRIES: u32 = 3;
 const RETRY_AFTER_MS: u32 = 200;
 /// The conditions of other transactions, not of the row.
 const RETRYABLE: [&str; 3] = ["SQL_40001", "SQL_40P01", "SQL_55P03"];
 
-/// Set by `configure`, which the host calls on every instance before its first batch.
-static POLICY: OnceLock<Policy> = OnceLock::new();
-
-#[derive(Debug, Default)]
-struct Policy {
+#[derive(Debug)]
+struct Queues {
     drop_codes: Vec<String>,
     halt_codes: Vec<String>,
 }
 
-struct Plugin;
-export!(Plugin);
+forebay_plugin::export!(Queues: policy);
 
-impl describe::Guest for Plugin {
-    fn describe() -> describe::Descriptor {
-        describe::Descriptor {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            // The codes are enough to decide.
-            reads: Some(Vec::new()),
-        }
-    }
+impl Plugin for Queues {
+    // The codes are enough to decide.
+    type Row<'a> = NoColumns<'a>;
 
-    fn configure(config: Vec<(String, String)>) -> Result<(), String> {
-        // A panic traps, and its message would be lost.
-        std::panic::set_hook(Box::new(|panic| {
-            log::log(Level::Error, &panic.to_string().replace('\n', " "));
-        }));
-        POLICY
-            .set(Policy::parse(&config)?)
-            .map_err(|_| "configured twice".to_owned())
-    }
-}
-
-impl dead_letter_policy::Guest for Plugin {
-    fn decide(failures: Vec<Failure>) -> Result<Vec<Decision>, String> {
-        let policy = POLICY.get().ok_or("not configured")?;
-        Ok(failures
-            .iter()
-            .map(|failure| policy.decide(failure))
-            .collect())
-    }
-}
-
-impl Policy {
-    fn parse(config: &[(String, String)]) -> Result<Self, String> {
-        let mut policy = Self::default();
-        for (key, value) in config {
-            match key.as_str() {
-                "drop_codes" => policy.drop_codes = codes(key, value)?,
-                "halt_codes" => policy.halt_codes = codes(key, value)?,
-                _ => {
-                    return Err(format!(
-                        "unknown setting `{key}`; there are drop_codes, halt_codes"
-                    ));
-                }
-            }
-        }
-        match policy
-            .drop_codes
-            .iter()
-            .find(|code| policy.halt_codes.contains(code))
-        {
+    fn configure(settings: &mut Settings) -> Result<Self, String> {
+        let queues = Self {
+            drop_codes: codes(settings, "drop_codes")?,
+            halt_codes: codes(settings, "halt_codes")?,
+        };
+        let mut dropped = queues.drop_codes.iter();
+        match dropped.find(|code| queues.halt_codes.contains(code)) {
             Some(code) => Err(format!(
                 "halt_codes and drop_codes both have {code}; it must be in one"
             )),
-            None => Ok(policy),
+            None => Ok(queues),
         }
     }
+}
 
+impl Policy for Queues {
     fn decide(&self, failure: &Failure) -> Decision {
         let Failure {
-            key,
-            stage,
-            code,
-            message,
-            attempt,
-            ..
+            key, code, message, ..
         } = failure;
-        let retryable = RETRYABLE.contains(&code.as_str());
-        match stage.as_str() {
-            _ if self.halt_codes.contains(code) => {
-                Decision::Halt(format!("{code} at row `{key}`: {message}"))
-            }
-            _ if self.drop_codes.contains(code) => Decision::Drop,
-            _ if code.starts_with("PLUGIN_") => queue("plugin"),
-            "decode" => queue("source"),
-            "transform" | "validate" => queue("review"),
-            "write" if retryable && *attempt <= RETRIES => Decision::Retry(RETRY_AFTER_MS),
-            "write" => queue("database"),
-            _ => queue("default"),
+        if self.halt_codes.contains(code) {
+            return Decision::Halt(format!("{code} at row `{key}`: {message}"));
+        }
+        if self.drop_codes.contains(code) {
+            return Decision::Drop;
+        }
+        let retryable = RETRYABLE.contains(&code.as_str()) && failure.attempt <= RETRIES;
+        match failure.stage.as_str() {
+            _ if code.starts_with("PLUGIN_") => Decision::queue("plugin"),
+            "decode" => Decision::queue("source"),
+            "transform" | "validate" => Decision::queue("review"),
+            "write" if retryable => Decision::Retry(RETRY_AFTER_MS),
+            "write" => Decision::queue("database"),
+            _ => Decision::queue("default"),
         }
     }
 }
 
-fn queue(name: &str) -> Decision {
-    Decision::DeadLetter(name.to_owned())
-}
-
-fn codes(key: &str, list: &str) -> Result<Vec<String>, String> {
+fn codes(settings: &mut Settings, name: &'static str) -> Result<Vec<String>, String> {
     let valid = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-    let mut codes = Vec::new();
-    for code in list
-        .split(',')
-        .map(str::trim)
-        .filter(|code| !code.is_empty())
-    {
-        if !code.chars().all(valid) {
-            return Err(format!(
-                "{key} has `{code}`; it must be a list of codes such as `FIELD_RANGE, SQL_23514`"
-            ));
-        }
-        codes.push(code.to_owned());
+    let codes = settings.list(name, "");
+    match codes.iter().find(|code| !code.chars().all(valid)) {
+        Some(code) => Err(format!(
+            "{name} has `{code}`; it must be a list of codes such as `FIELD_RANGE, SQL_23514`"
+        )),
+        None => Ok(codes),
     }
-    Ok(codes)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use forebay_plugin::testing;
+
     use super::*;
 
-    fn parse(config: &[(&str, &str)]) -> Result<Policy, String> {
-        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-        Policy::parse(&config.iter().map(owned).collect::<Vec<_>>())
+    fn parse(config: &[(&str, &str)]) -> Result<Queues, String> {
+        testing::configured(config)
     }
 
-    fn decide(policy: &Policy, stage: &str, code: &str, attempt: u32) -> String {
+    fn decide(policy: &Queues, stage: &str, code: &str, attempt: u32) -> String {
         let failure = Failure {
             key: "k".to_owned(),
             stage: stage.to_owned(),

@@ -3,16 +3,12 @@
 //! Promises: an unknown value stays as it is, for the rules to judge; a row that is in order
 //! already is judged without allocating, and answered with `unchanged`.
 
-wit_bindgen::generate!({ path: "../../wit", world: "transformer" });
-
 use std::borrow::Cow;
 
-use exports::forebay::plugin::{describe, transform};
-use forebay::plugin::log::{self, Level};
-use forebay::plugin::types::{Batch, Field, Outcome, Value};
+use forebay_plugin::{Cell, Field, Outcome, Plugin, Settings, Transform, Value};
 
 /// How English levels are spelled, each before the other spellings it is known by. Those
-/// are compared by their letters and digits alone.
+/// are compared by their letters and digits alone; so the first of each is how it is spelled.
 const ENGLISH_LEVELS: [(&str, &[&str]); 8] = [
     ("no_english", &["noenglish", "none", "no"]),
     ("basic", &["basic", "beginner", "elementary", "a1"]),
@@ -23,6 +19,9 @@ const ENGLISH_LEVELS: [(&str, &[&str]); 8] = [
     ("fluent", &["fluent", "proficient", "c2"]),
     ("native", &["native", "mothertongue"]),
 ];
+
+/// Room for the longest of these spellings, and some.
+const LONGEST_LEVEL: usize = 24;
 
 /// How keywords are spelled, each before the other spellings it is known by. ASCII case does
 /// not count.
@@ -55,72 +54,55 @@ const KEYWORDS: [(&str, &[&str]); 26] = [
     ("iOS", &["ios developer"]),
 ];
 
+forebay_plugin::columns! {
+    struct Posting {
+        company_name,
+        english_level,
+        primary_keyword,
+        title,
+    }
+}
+
 struct Normalize;
-export!(Normalize);
 
-impl describe::Guest for Normalize {
-    fn describe() -> describe::Descriptor {
-        // Only these columns cross into the sandbox.
-        let reads = ["company_name", "english_level", "primary_keyword", "title"];
-        describe::Descriptor {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            reads: Some(reads.map(str::to_owned).to_vec()),
-        }
-    }
+forebay_plugin::export!(Normalize: transform);
 
-    fn configure(config: Vec<(String, String)>) -> Result<(), String> {
-        // A panic traps, and its message would be lost.
-        std::panic::set_hook(Box::new(|panic| {
-            log::log(Level::Error, &panic.to_string().replace('\n', " "));
-        }));
-        match config.first() {
-            Some((key, _)) => Err(format!("unknown setting `{key}`: this plugin has none")),
-            None => Ok(()),
-        }
+impl Plugin for Normalize {
+    type Row<'a> = Posting<'a>;
+
+    fn configure(_: &mut Settings) -> Result<Self, String> {
+        Ok(Self)
     }
 }
 
-impl transform::Guest for Normalize {
-    fn transform(batch: Batch) -> Result<Vec<Outcome>, String> {
-        // The column names travel once per batch; so does finding them.
-        let columns: Vec<&str> = batch.columns.iter().map(String::as_str).collect();
-        let rows = batch.rows.iter();
-        Ok(rows.map(|row| outcome(&columns, &row.values)).collect())
+impl Transform for Normalize {
+    fn transform(&self, row: Posting<'_>) -> Outcome {
+        if row.title.text().is_some_and(is_test) {
+            return Outcome::dropped("TEST_POSTING");
+        }
+        let changes = [
+            change(row.company_name, clean),
+            change(row.english_level, english_level),
+            change(row.primary_keyword, keyword),
+        ];
+        changes.into_iter().flatten().collect()
     }
 }
 
-fn outcome(columns: &[&str], values: &[Value]) -> Outcome {
-    let mut set = Vec::new();
-    for (name, value) in columns.iter().zip(values) {
-        let Value::Text(text) = value else { continue };
-        let tidy = match *name {
-            "title" if is_test(text) => return Outcome::Drop("TEST_POSTING".to_owned()),
-            "company_name" => clean(text),
-            "english_level" => english_level(text),
-            "primary_keyword" => keyword(text),
-            _ => continue,
-        };
-        let value = match tidy.as_ref() {
-            "" => Value::None,
-            tidy if tidy == text => continue,
-            _ => Value::Text(tidy.into_owned()),
-        };
-        let name = (*name).to_owned();
-        set.push(Field { name, value });
-    }
-    if set.is_empty() {
-        Outcome::Unchanged
-    } else {
-        Outcome::Set(set)
+/// The field to set, if its text is not in order already. A blank text becomes null.
+fn change(cell: Cell<'_>, tidied: fn(&str) -> Cow<'_, str>) -> Option<Field> {
+    let text = cell.text()?;
+    match tidied(text) {
+        tidy if tidy.is_empty() => Some(cell.set(Value::None)),
+        tidy if tidy == text => None,
+        tidy => Some(cell.set(tidy)),
     }
 }
 
 fn is_test(title: &str) -> bool {
     let title = title.trim_start_matches(|c: char| c.is_whitespace() || is_invisible(c));
-    title
-        .get(..6)
-        .is_some_and(|start| start.eq_ignore_ascii_case("[test]"))
+    let start = title.get(..6);
+    start.is_some_and(|start| start.eq_ignore_ascii_case("[test]"))
 }
 
 /// Trims, makes each run of white space one space, and removes invisible characters.
@@ -145,30 +127,43 @@ fn is_invisible(c: char) -> bool {
 }
 
 fn english_level(text: &str) -> Cow<'_, str> {
-    let plain = |c: &char| c.is_alphanumeric();
-    let same = |alias: &&str| {
-        text.chars()
-            .filter(plain)
-            .flat_map(char::to_lowercase)
-            .eq(alias.chars())
-    };
-    match ENGLISH_LEVELS
-        .iter()
-        .find(|(level, aliases)| text == *level || aliases.iter().any(same))
-    {
+    let letters = || text.chars().filter(|c| c.is_alphanumeric());
+    let same = |alias: &&str| letters().flat_map(char::to_lowercase).eq(alias.chars());
+    let mut levels = ENGLISH_LEVELS.iter();
+    match levels.find(|(level, aliases)| text == *level || aliases.iter().any(same)) {
         Some((level, _)) => Cow::Borrowed(level),
         None if clean(text).is_empty() => Cow::Borrowed(""),
         None => Cow::Borrowed(text),
     }
 }
 
+/// The letters and digits of a text, in lower case; `None` if they cannot be an alias.
+fn plain<'a>(text: &str, room: &'a mut [u8; LONGEST_LEVEL]) -> Option<&'a [u8]> {
+    let mut length = 0;
+    let mut push = |byte: u8| {
+        *room.get_mut(length)? = byte;
+        length += 1;
+        Some(())
+    };
+    for c in text.chars() {
+        if c.is_ascii() {
+            if c.is_ascii_alphanumeric() {
+                push(c.to_ascii_lowercase() as u8)?;
+            }
+        } else if c.is_alphanumeric() {
+            for lower in c.to_lowercase() {
+                push(u8::try_from(lower).ok()?)?;
+            }
+        }
+    }
+    room.get(..length)
+}
+
 fn keyword(text: &str) -> Cow<'_, str> {
     let cleaned = clean(text);
     let same = |name: &&str| name.eq_ignore_ascii_case(&cleaned);
-    match KEYWORDS
-        .iter()
-        .find(|(name, aliases)| same(name) || aliases.iter().any(same))
-    {
+    let mut keywords = KEYWORDS.iter();
+    match keywords.find(|(name, aliases)| same(name) || aliases.iter().any(same)) {
         Some((name, _)) => Cow::Borrowed(name),
         None => cleaned,
     }
@@ -177,7 +172,15 @@ fn keyword(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
+    use forebay_plugin::testing;
+
     use super::*;
+
+    fn outcome<const N: usize>(columns: &[&str; N], texts: [&str; N]) -> Outcome {
+        let texts = texts.map(|text| Value::Text(text.to_owned()));
+        let row = testing::row(columns.iter().copied().zip(texts));
+        Normalize.transform(row.view())
+    }
 
     #[test]
     fn company_names_lose_needless_space() {
@@ -242,7 +245,7 @@ mod tests {
     fn blank_texts_become_null() {
         for blank in ["", " ", "\u{200b}\u{a0}"] {
             for column in ["company_name", "english_level", "primary_keyword"] {
-                let outcome = outcome(&[column], &[Value::Text(blank.to_owned())]);
+                let outcome = outcome(&[column], [blank]);
                 let Outcome::Set(fields) = &outcome else {
                     panic!("{column} {blank:?}: {outcome:?}");
                 };
@@ -260,19 +263,14 @@ mod tests {
     #[test]
     fn outcomes_name_only_what_changes() {
         let columns = ["company_name", "english_level", "primary_keyword", "title"];
-        let row = |texts: [&str; 4]| texts.map(|text| Value::Text(text.to_owned()));
-        let tidy = outcome(&columns, &row(["Acme", "fluent", "Go", "Engineer"]));
+        let tidy = outcome(&columns, ["Acme", "fluent", "Go", "Engineer"]);
         assert!(matches!(tidy, Outcome::Unchanged), "{tidy:?}");
-        let dropped = outcome(
-            &columns,
-            &row([" Acme", "fluent", "Go", " [Test] Engineer"]),
-        );
+        let dropped = outcome(&columns, [" Acme", "fluent", "Go", " [Test] Engineer"]);
         assert!(
             matches!(&dropped, Outcome::Drop(reason) if reason == "TEST_POSTING"),
             "{dropped:?}"
         );
-        let Outcome::Set(fields) = outcome(&columns, &row([" ", "klingon", "golang", "été"]))
-        else {
+        let Outcome::Set(fields) = outcome(&columns, [" ", "klingon", "golang", "été"]) else {
             panic!("nothing was set");
         };
         let [company, keyword] = fields.try_into().unwrap();

@@ -3,19 +3,19 @@
 //! A row is told all its faults at once. What the tables check themselves, such as the
 //! length of a keyword, is not repeated here.
 
-wit_bindgen::generate!({ path: "../../wit", world: "validator" });
-
-use std::sync::OnceLock;
-
-use exports::forebay::plugin::{describe, validate};
-use forebay::plugin::log::{self, Level};
-use forebay::plugin::types::{Batch, Rejection, Value};
+use forebay_plugin::{Plugin, Rejection, Settings, Validate};
 
 const COMPANY_NAME_CHARS: usize = 200;
 const ENGLISH_LEVELS: &str = "no_english, basic, pre_intermediate, intermediate, upper_intermediate, advanced, fluent, native";
 
-/// Set by `configure`, which the host calls on every instance before its first batch.
-static RULES: OnceLock<Rules> = OnceLock::new();
+forebay_plugin::columns! {
+    struct Posting {
+        company_name,
+        exp_years,
+        english_level,
+        primary_keyword,
+    }
+}
 
 #[derive(Debug, PartialEq)]
 struct Rules {
@@ -25,185 +25,104 @@ struct Rules {
     require_keyword: bool,
 }
 
-struct Plugin;
-export!(Plugin);
+forebay_plugin::export!(Rules: validate);
 
-impl describe::Guest for Plugin {
-    fn describe() -> describe::Descriptor {
-        let reads = [
-            "company_name",
-            "exp_years",
-            "english_level",
-            "primary_keyword",
-        ];
-        describe::Descriptor {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            reads: Some(reads.map(str::to_owned).to_vec()),
-        }
-    }
+impl Plugin for Rules {
+    type Row<'a> = Posting<'a>;
 
-    fn configure(config: Vec<(String, String)>) -> Result<(), String> {
-        // A panic traps, and its message would be lost.
-        std::panic::set_hook(Box::new(|panic| {
-            log::log(Level::Error, &panic.to_string().replace('\n', " "));
-        }));
-        RULES
-            .set(Rules::parse(&config)?)
-            .map_err(|_| "configured twice".to_owned())
-    }
-}
-
-impl validate::Guest for Plugin {
-    fn validate(batch: Batch) -> Result<Vec<Vec<Rejection>>, String> {
-        let rules = RULES.get().ok_or("not configured")?;
-        let columns: Vec<&str> = batch.columns.iter().map(String::as_str).collect();
-        Ok(batch
-            .rows
-            .iter()
-            .map(|row| rules.judge(&columns, &row.values))
-            .collect())
-    }
-}
-
-impl Rules {
-    fn parse(config: &[(String, String)]) -> Result<Self, String> {
-        let mut rules = Self {
-            min_years: 0,
-            max_years: 60,
-            english_levels: list(ENGLISH_LEVELS),
-            require_keyword: true,
+    fn configure(settings: &mut Settings) -> Result<Self, String> {
+        let rules = Self {
+            min_years: settings.integer("min_years", 0)?,
+            max_years: settings.integer("max_years", 60)?,
+            english_levels: settings.list("english_levels", ENGLISH_LEVELS),
+            require_keyword: settings.boolean("require_keyword", true)?,
         };
-        for (key, value) in config {
-            let wrong = |what: &str| format!("{key} is `{value}`; it must be {what}");
-            match key.as_str() {
-                "min_years" => {
-                    rules.min_years = value.parse().map_err(|_| wrong("a whole number"))?
-                }
-                "max_years" => {
-                    rules.max_years = value.parse().map_err(|_| wrong("a whole number"))?
-                }
-                "english_levels" => rules.english_levels = list(value),
-                "require_keyword" => {
-                    rules.require_keyword =
-                        value.parse().map_err(|_| wrong("`true` or `false`"))?;
-                }
-                _ => {
-                    let known = "min_years, max_years, english_levels, require_keyword";
-                    return Err(format!("unknown setting `{key}`; there are {known}"));
-                }
-            }
-        }
-        if rules.min_years > rules.max_years {
-            let (min, max) = (rules.min_years, rules.max_years);
+        let (min, max) = (rules.min_years, rules.max_years);
+        if min > max {
             return Err(format!(
                 "min_years is {min}; it must be at most max_years, which is {max}"
             ));
         }
         if rules.english_levels.is_empty() {
-            return Err(
-                "english_levels is empty; it must be a list such as `basic, fluent`".to_owned(),
-            );
+            let message = "english_levels is empty; it must be a list such as `basic, fluent`";
+            return Err(message.to_owned());
         }
         Ok(rules)
     }
+}
 
-    /// The faults of a row; none if it may pass. A column the pipeline lacks is null.
-    fn judge(&self, columns: &[&str], values: &[Value]) -> Vec<Rejection> {
-        let value = |name: &str| {
-            let mut pairs = columns.iter().zip(values);
-            let found = pairs.find(|(column, _)| **column == name);
-            found.map_or(&Value::None, |(_, value)| value)
-        };
+impl Validate for Rules {
+    fn validate(&self, row: Posting<'_>) -> Vec<Rejection> {
         let faults = [
-            ("company_name", company_name(value("company_name"))),
-            ("exp_years", self.exp_years(value("exp_years"))),
-            ("english_level", self.english_level(value("english_level"))),
-            ("primary_keyword", self.keyword(value("primary_keyword"))),
+            company_name(&row),
+            self.exp_years(&row),
+            self.english_level(&row),
+            self.keyword(&row),
         ];
-        let rejections = faults.into_iter().filter_map(|(field, fault)| {
-            let (code, detail) = fault?;
-            Some(Rejection {
-                code: code.to_owned(),
-                message: format!("{field} {detail}"),
-                field: Some(field.to_owned()),
-            })
-        });
-        rejections.collect()
+        faults.into_iter().flatten().collect()
     }
+}
 
-    fn exp_years(&self, value: &Value) -> Option<Fault> {
-        let Value::Integer(years) = value else {
-            return missing();
-        };
+impl Rules {
+    fn exp_years(&self, row: &Posting<'_>) -> Option<Rejection> {
         let (min, max) = (self.min_years, self.max_years);
-        if (min..=max).contains(years) {
-            return None;
-        }
-        Some((
-            "FIELD_RANGE",
-            format!("is {years}; it must be {min} to {max}"),
-        ))
+        let fault = match row.exp_years.integer() {
+            None => row.exp_years.reject("FIELD_REQUIRED", "must be given"),
+            Some(years) if (min..=max).contains(&years) => return None,
+            Some(years) => {
+                let what = format!("is {years}; it must be {min} to {max}");
+                row.exp_years.reject("FIELD_RANGE", &what)
+            }
+        };
+        Some(fault)
     }
 
-    fn english_level(&self, value: &Value) -> Option<Fault> {
-        let Value::Text(level) = value else {
-            return None;
-        };
-        if self.english_levels.contains(level) {
+    fn english_level(&self, row: &Posting<'_>) -> Option<Rejection> {
+        let level = row.english_level.text()?;
+        if self.english_levels.iter().any(|known| known == level) {
             return None;
         }
         let known = self.english_levels.join(", ");
-        Some((
-            "FIELD_VALUE",
-            format!("is `{level}`; it must be one of {known}"),
-        ))
+        let what = format!("is `{level}`; it must be one of {known}");
+        Some(row.english_level.reject("FIELD_VALUE", &what))
     }
 
-    fn keyword(&self, value: &Value) -> Option<Fault> {
-        match value {
-            Value::Text(keyword) if !keyword.is_empty() => None,
-            _ if !self.require_keyword => None,
-            _ => missing(),
+    fn keyword(&self, row: &Posting<'_>) -> Option<Rejection> {
+        let given = row
+            .primary_keyword
+            .text()
+            .is_some_and(|text| !text.is_empty());
+        if given || !self.require_keyword {
+            return None;
+        }
+        Some(
+            row.primary_keyword
+                .reject("FIELD_REQUIRED", "must be given"),
+        )
+    }
+}
+
+fn company_name(row: &Posting<'_>) -> Option<Rejection> {
+    let name = row.company_name;
+    match name.text().unwrap_or_default().chars().count() {
+        0 => Some(name.reject("FIELD_REQUIRED", "must be given")),
+        1..=COMPANY_NAME_CHARS => None,
+        length => {
+            let what = format!("has {length} characters, of {COMPANY_NAME_CHARS} at most");
+            Some(name.reject("FIELD_LENGTH", &what))
         }
     }
-}
-
-/// A code, and what is wrong with the field.
-type Fault = (&'static str, String);
-
-fn missing() -> Option<Fault> {
-    Some(("FIELD_REQUIRED", "must be given".to_owned()))
-}
-
-fn company_name(value: &Value) -> Option<Fault> {
-    match value {
-        Value::Text(name) if (1..=COMPANY_NAME_CHARS).contains(&name.chars().count()) => None,
-        Value::Text(name) if !name.is_empty() => {
-            let length = name.chars().count();
-            let detail = format!("has {length} characters, of {COMPANY_NAME_CHARS} at most");
-            Some(("FIELD_LENGTH", detail))
-        }
-        _ => missing(),
-    }
-}
-
-fn list(text: &str) -> Vec<String> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
-        .map(str::to_owned)
-        .collect()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use forebay_plugin::{Value, testing};
+
     use super::*;
 
     fn parse(config: &[(&str, &str)]) -> Result<Rules, String> {
-        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-        Rules::parse(&config.iter().map(owned).collect::<Vec<_>>())
+        testing::configured(config)
     }
 
     fn judge(
@@ -213,21 +132,16 @@ mod tests {
         level: Option<&str>,
         keyword: &str,
     ) -> Vec<String> {
-        let columns = [
-            "company_name",
-            "exp_years",
-            "english_level",
-            "primary_keyword",
-        ];
         let text = |text: &str| Value::Text(text.to_owned());
         let years = years.map_or(Value::None, Value::Integer);
         let values = [
-            text(company),
-            years,
-            level.map_or(Value::None, text),
-            text(keyword),
+            ("company_name", text(company)),
+            ("exp_years", years),
+            ("english_level", level.map_or(Value::None, text)),
+            ("primary_keyword", text(keyword)),
         ];
-        let faults = parse(config).unwrap().judge(&columns, &values);
+        let row = testing::row(values);
+        let faults = parse(config).unwrap().validate(row.view());
         faults
             .into_iter()
             .map(|fault| format!("{} {}", fault.code, fault.field.unwrap()))

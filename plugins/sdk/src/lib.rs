@@ -52,6 +52,7 @@ mod columns;
 #[doc(hidden)]
 pub mod component;
 mod settings;
+pub mod testing;
 
 pub use bindings::forebay::plugin::embeddings;
 pub use bindings::forebay::plugin::log::{Level, log};

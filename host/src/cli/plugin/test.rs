@@ -1,5 +1,7 @@
 //! `forebay plugin test`: cases, and rows that are made up, in the sandbox of production.
 
+mod fuzz;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +33,11 @@ pub(in crate::cli) struct Test {
     /// Write the results as JUnit XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Instead of the cases, have it answer rows that are made up, for so long
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["filter", "update", "junit"])]
+    fuzz: Option<u64>,
+    #[command(flatten)]
+    search: fuzz::Search,
 }
 
 impl Test {
@@ -41,6 +48,11 @@ impl Test {
             .load(&self.plugin)
             .map_err(|error| UsageError(error.to_string()))?;
         let suites = super::inputs::suites(&self.plugin, &self.cases)?;
+        if let Some(seconds) = self.fuzz {
+            return self
+                .search
+                .run(global, &plugin, &suites, &self.settings, seconds);
+        }
         if suites.is_empty() {
             return Err(no_cases(&self.plugin).into());
         }
@@ -229,7 +241,7 @@ fn junit(plugin: &Plugin, ran: &[Ran<'_>]) -> anyhow::Result<String> {
                 Some(first) => {
                     let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
                     let all: Vec<String> = case.failures.iter().map(described).collect();
-                    status.set_message(first.text.lines().next().unwrap_or_default());
+                    status.set_message(place(first));
                     status.set_description(all.join("\n\n"));
                     status
                 }
@@ -245,9 +257,12 @@ fn junit(plugin: &Plugin, ran: &[Ran<'_>]) -> anyhow::Result<String> {
 }
 
 fn described(failure: &Failure) -> String {
-    let row = failure
-        .row
-        .as_ref()
-        .map_or_else(String::new, |row| format!(", row {row}"));
-    format!("line {}{row}\n{}", failure.line, failure.text)
+    format!("{}\n{}", place(failure), failure.text)
+}
+
+/// Where a failure is, for people who have the file.
+fn place(failure: &Failure) -> String {
+    let row = failure.row.as_ref();
+    let row = row.map_or_else(String::new, |row| format!(", row {row}"));
+    format!("line {}{row}", failure.line)
 }

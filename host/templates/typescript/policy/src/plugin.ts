@@ -1,11 +1,12 @@
 /**
  * Sorts failed rows into a queue for each stage.
  *
- * What is thrown becomes the `err` of the call: a text as it is, an `Error` as its text.
+ * What is thrown becomes the `err` of the call.
  */
 
 import type * as Policy from "forebay:plugin/dead-letter-policy@0.1.0";
 import type * as Describe from "forebay:plugin/describe@0.1.0";
+import { told } from "./guard";
 
 const RETRY_AFTER_MS = 200;
 /** Serialization failure, deadlock, lock not available: other transactions', not the row's. */
@@ -27,7 +28,7 @@ export const describe: typeof Describe = {
 };
 
 export const deadLetterPolicy: typeof Policy = {
-  decide: (failures) => failures.map(decision),
+  decide: told((failures) => failures.map(decision)),
 };
 
 function decision({ stage, code, attempt }: Policy.Failure): Policy.Decision {

@@ -1,12 +1,13 @@
 /**
  * Says which columns of a row must be given.
  *
- * What is thrown becomes the `err` of the call: a text as it is, an `Error` as its text.
+ * What is thrown becomes the `err` of the call.
  */
 
 import type * as Describe from "forebay:plugin/describe@0.1.0";
 import type { Rejection, Value } from "forebay:plugin/types@0.1.0";
 import type * as Validate from "forebay:plugin/validate@0.1.0";
+import { told } from "./guard";
 
 /** Set once on every instance, before its first batch. */
 let required: string[] = [];
@@ -23,13 +24,13 @@ export const describe: typeof Describe = {
 };
 
 export const validate: typeof Validate = {
-  validate({ columns, rows }) {
+  validate: told(({ columns, rows }) => {
     // The columns are the same for all rows of a batch.
     const places = required.map((name) => ({ name, column: columns.indexOf(name) }));
     return rows.map(({ values }) =>
       places.filter(({ column }) => isMissing(values[column])).map(({ name }) => missing(name)),
     );
-  },
+  }),
 };
 
 function isMissing(value: Value | undefined): boolean {

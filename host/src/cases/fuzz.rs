@@ -1,0 +1,352 @@
+//! Has a plugin answer rows that nobody thought of, and reports the smallest ones on which it
+//! fails.
+//!
+//! Rows are a function of the seed: the same seed gives the same rows in the same order, and the
+//! time says only how many of them. Values are those of the cases, changed a little, and the
+//! edges of each type. A plugin must answer all of them: whatever else it thinks of a row, a
+//! trap, a missed deadline, too much memory, an answer that cannot be or one that depends on
+//! what it was asked before is a finding.
+
+mod generate;
+mod shrink;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use self::generate::Generator;
+use self::shrink::Shrink;
+use super::expect::Answer;
+use super::suite::{CaseFailure, CaseRow, Suite};
+use super::trial::Trial;
+use crate::plugin::{Plugin, Settings, apart};
+use crate::row::Schema;
+
+pub(super) use self::generate::{failures as generated_failures, rows as generated_rows};
+
+/// Findings after which the search ends: each has to be mended one by one anyway.
+const MAX_FINDINGS: usize = 10;
+
+/// Rows of the largest batch, as chunks have by default.
+const LARGE: usize = 300;
+
+/// How long to search, and for what.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What the rows are a function of.
+    pub seed: u64,
+    /// The last batch begins before this is over.
+    pub time: Duration,
+    /// At most so many rows, where given.
+    pub rows: Option<u64>,
+}
+
+/// Where rows come from.
+#[derive(Clone, Debug)]
+pub struct Space {
+    /// Columns and embeddings of the rows.
+    pub schema: Arc<Schema>,
+    /// Settings to try, in turn.
+    pub settings: Vec<Settings>,
+    /// Rows to vary.
+    pub samples: Vec<CaseRow>,
+}
+
+/// Rows on which a plugin fails.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Such as `PLUGIN_TRAP`, or `STATE` where the answer depends on what was asked before, or
+    /// `ANSWER` where it breaks the interface's rules.
+    pub kind: String,
+    /// For people.
+    pub message: String,
+    /// With which settings.
+    pub settings: Settings,
+    /// As few and as small as found; empty if it is failures that the policy fails on.
+    pub rows: Vec<CaseRow>,
+    /// As few and as small as found.
+    pub failures: Vec<CaseFailure>,
+    /// Batches that showed it, this one included.
+    pub seen: u64,
+}
+
+/// What a search did.
+#[derive(Clone, Debug, Default)]
+pub struct Searched {
+    /// In the order in which they were found.
+    pub findings: Vec<Finding>,
+    /// Batches tried.
+    pub batches: u64,
+    /// Rows in them.
+    pub rows: u64,
+}
+
+impl Space {
+    /// The columns that a plugin reads, and what the cases name, with the settings and the rows
+    /// of the cases.
+    #[must_use]
+    pub fn of(plugin: &Plugin, suites: &[Suite], more: &[(String, String)]) -> Self {
+        let mut schema = Schema::default();
+        for suite in suites {
+            for column in &suite.schema.columns {
+                super::parse::add_column(&mut schema, &column.name, column.field_type);
+            }
+            for embedding in &suite.schema.embeddings {
+                if schema.embedding(&embedding.name).is_none() {
+                    schema.embeddings.push(embedding.clone());
+                }
+            }
+        }
+        for name in plugin.reads().unwrap_or_default() {
+            super::parse::add_column(&mut schema, name, None);
+        }
+        if schema.columns.is_empty() && plugin.reads().is_none() {
+            for (name, field_type) in super::literal::TYPES {
+                super::parse::add_column(&mut schema, name, Some(field_type));
+            }
+        }
+        let mut settings: Vec<Settings> = Vec::new();
+        let mut samples = Vec::new();
+        for suite in suites {
+            for case in suite.cases.iter().filter(|case| case.refused.is_none()) {
+                let of_case = suite.settings(case, more);
+                if !settings.contains(&of_case) {
+                    settings.push(of_case);
+                }
+                samples.extend(case.rows.iter().cloned());
+            }
+        }
+        if settings.is_empty() {
+            settings.push(more.to_vec());
+        }
+        Self {
+            schema: Arc::new(schema),
+            settings,
+            samples,
+        }
+    }
+}
+
+/// Searches for rows on which a plugin fails.
+///
+/// Blocks for about the time of the plan. May be called anywhere.
+///
+/// # Errors
+///
+/// When the plugin refuses all settings: the last message.
+pub fn search(plugin: &Arc<Plugin>, space: &Space, plan: &Plan) -> Result<Searched, String> {
+    apart(|| {
+        let mut search = Search {
+            plugin,
+            schema: &space.schema,
+            searched: Searched::default(),
+            known: HashSet::new(),
+        };
+        let (mut trials, refused) = search.trials(&space.settings);
+        if trials.is_empty() {
+            return Err(refused);
+        }
+        let began = Instant::now();
+        let enough = |searched: &Searched| {
+            searched.findings.len() >= MAX_FINDINGS
+                || plan.rows.is_some_and(|rows| searched.rows >= rows)
+                || began.elapsed() >= plan.time
+        };
+        loop {
+            let turn = search.searched.batches;
+            let at = usize::try_from(turn % trials.len() as u64).unwrap_or(0);
+            if let Some((settings, trial)) = trials.get_mut(at) {
+                let mut generator = Generator::new(space, plan.seed, turn);
+                search.batch(&mut generator, settings, trial);
+            }
+            if enough(&search.searched) {
+                return Ok(search.searched);
+            }
+        }
+    })
+}
+
+struct Search<'a> {
+    plugin: &'a Arc<Plugin>,
+    schema: &'a Arc<Schema>,
+    searched: Searched,
+    /// Kinds and messages found so far.
+    known: HashSet<String>,
+}
+
+/// What is wrong with an answer: kind, message, and the index of the row if it is one.
+type Wrong = (String, String, Option<usize>);
+
+impl Search<'_> {
+    /// The plugin with each of the settings that it accepts, and why it refused the last other.
+    fn trials(&self, settings: &[Settings]) -> (Vec<(Settings, Trial)>, String) {
+        let (mut trials, mut refused) = (Vec::new(), String::new());
+        for settings in settings {
+            match Trial::new(self.plugin, settings, self.schema) {
+                Ok(trial) => trials.push((settings.clone(), trial)),
+                Err(message) => refused = message,
+            }
+        }
+        (trials, refused)
+    }
+
+    fn batch(&mut self, generator: &mut Generator<'_>, settings: &Settings, trial: &mut Trial) {
+        self.searched.batches += 1;
+        let roles = self.plugin.roles();
+        if roles.transform || roles.validate {
+            let rows = generator.batch(LARGE);
+            self.searched.rows += rows.len() as u64;
+            if let Some((wrong, smallest)) = self.examine(settings, trial, rows, rows_wrong) {
+                self.found(wrong, settings, smallest, Vec::new());
+            }
+        }
+        if roles.policy {
+            let failures = generator.failures();
+            self.searched.rows += failures.len() as u64;
+            if let Some((wrong, smallest)) = self.examine(settings, trial, failures, failures_wrong)
+            {
+                self.found(wrong, settings, Vec::new(), smallest);
+            }
+        }
+    }
+
+    /// Tries rows; if something is wrong that was not known, finds the smallest rows that show it.
+    fn examine<T: Shrink>(
+        &mut self,
+        settings: &Settings,
+        trial: &mut Trial,
+        rows: Vec<T>,
+        judge: fn(&mut Trial, &[T]) -> Vec<Wrong>,
+    ) -> Option<(Wrong, Vec<T>)> {
+        let wrong = judge(trial, &rows).into_iter();
+        // What is known must not hide what is not.
+        let mut new = wrong.filter(|(kind, message, _)| !self.is_known(kind, message));
+        let (kind, message, row) = new.next()?;
+        // From a fresh instance each time, so that what is found can be shown again.
+        let mut again = |rows: &[T]| {
+            let mut trial = Trial::new(self.plugin, settings, self.schema).ok()?;
+            let known = |message: &str| self.known.contains(&signature(&kind, message));
+            let wrong = judge(&mut trial, rows).into_iter();
+            let mut same = wrong.filter(|(found, message, _)| *found == kind && !known(message));
+            same.next()
+        };
+        let smallest = shrink::smallest(rows, row, &mut again);
+        let shown = again(&smallest);
+        Some((shown.unwrap_or((kind, message, row)), smallest))
+    }
+
+    /// Whether this has been found already; then it is counted.
+    fn is_known(&mut self, kind: &str, message: &str) -> bool {
+        let signature = signature(kind, message);
+        let mut findings = self.searched.findings.iter_mut();
+        let is_same = |it: &&mut Finding| self::signature(&it.kind, &it.message) == signature;
+        if let Some(finding) = findings.find(is_same) {
+            finding.seen += 1;
+        }
+        self.known.contains(&signature)
+    }
+
+    fn found(
+        &mut self,
+        wrong: Wrong,
+        settings: &Settings,
+        rows: Vec<CaseRow>,
+        failures: Vec<CaseFailure>,
+    ) {
+        let (kind, message, _) = wrong;
+        if !self.known.insert(signature(&kind, &message)) {
+            return;
+        }
+        self.searched.findings.push(Finding {
+            kind,
+            message,
+            settings: settings.clone(),
+            rows,
+            failures,
+            seen: 1,
+        });
+    }
+}
+
+/// What makes two findings the same: the words of the message, without what differs from row to
+/// row.
+fn signature(kind: &str, message: &str) -> String {
+    let words = message.split(|c: char| !c.is_ascii_alphabetic() && c != '_');
+    let words: Vec<&str> = words.filter(|word| word.len() > 2).take(8).collect();
+    format!("{kind} {}", words.join(" "))
+}
+
+fn rows_wrong(trial: &mut Trial, rows: &[CaseRow]) -> Vec<Wrong> {
+    let rows: Vec<&CaseRow> = rows.iter().collect();
+    let broken = |message: String| vec![("BROKEN".to_owned(), message, None)];
+    let answers = match trial.rows(&rows) {
+        Ok(answers) => answers,
+        Err(error) => {
+            // It is on single rows that a plugin says what is wrong with it.
+            let alone = rows.first().filter(|_| rows.len() > 1);
+            let alone = alone.and_then(|row| trial.rows(&[row]).ok());
+            let wrong = alone.iter().flatten().find_map(|it| wrong_answer(it, 0));
+            return wrong.map_or_else(|| broken(error.message), |wrong| vec![wrong]);
+        }
+    };
+    let each = answers.iter().enumerate();
+    let wrong: Vec<Wrong> = each
+        .filter_map(|(at, answer)| wrong_answer(answer, at))
+        .collect();
+    if wrong.is_empty() {
+        return differs(trial, &rows, &answers).into_iter().collect();
+    }
+    wrong
+}
+
+/// Whether the answer to the first row depends on what was asked before.
+fn differs(trial: &mut Trial, rows: &[&CaseRow], answers: &[Answer]) -> Option<Wrong> {
+    let (first, answer) = (rows.first()?, answers.first()?.lines());
+    let alone = trial.rows(&[first]).ok()?.first()?.lines();
+    if alone == answer {
+        return None;
+    }
+    let difference = super::diff::of(&answer, &alone);
+    let message = format!("answers otherwise when the row comes again, alone:\n{difference}");
+    Some(("STATE".to_owned(), message, None))
+}
+
+fn wrong_answer(answer: &Answer, row: usize) -> Option<Wrong> {
+    let wrong = |message: String| Some(("ANSWER".to_owned(), message, Some(row)));
+    let is_code = |code: &str| {
+        let is_part = |c: u8| c.is_ascii_uppercase() || c.is_ascii_digit() || c == b'_';
+        !code.is_empty() && code.bytes().all(is_part)
+    };
+    match answer {
+        Answer::Failed(fault) => Some((fault.code.clone(), fault.message.clone(), Some(row))),
+        Answer::Dropped(reason) if reason.trim().is_empty() => {
+            wrong("drops a row without a reason".to_owned())
+        }
+        Answer::Rejected(rejections) => rejections.iter().find_map(|rejection| {
+            if !is_code(&rejection.code) {
+                return wrong(format!(
+                    "rejects with the code {:?}; codes are upper case with underscores",
+                    rejection.code
+                ));
+            }
+            let message = || format!("rejects with {} and without a message", rejection.code);
+            rejection
+                .message
+                .trim()
+                .is_empty()
+                .then(|| wrong(message()))
+                .flatten()
+        }),
+        Answer::Dropped(_) | Answer::Accepted { .. } | Answer::Decided(_) => None,
+    }
+}
+
+fn failures_wrong(trial: &mut Trial, failures: &[CaseFailure]) -> Vec<Wrong> {
+    let answers = trial.failures(failures);
+    let wrong = answers.iter().find_map(|answer| wrong_answer(answer, 0));
+    // The policy answers for all of its failures or for none.
+    wrong
+        .map(|(kind, message, _)| (kind, message, None))
+        .into_iter()
+        .collect()
+}

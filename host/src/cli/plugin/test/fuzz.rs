@@ -1,0 +1,145 @@
+//! `forebay plugin test --fuzz`: rows that are made up, and the smallest ones that show a fault.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::cases::Suite;
+use crate::cases::fuzz::{Finding, Plan, Searched, Space, search};
+use crate::cases::record::{self, NewCase};
+use crate::cli::{Exit, Global, UsageError, output::thousands, print_json};
+use crate::plugin::{Plugin, Settings};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Search {
+    /// What the rows are a function of; by default another one each time
+    #[arg(long, value_name = "N", requires = "fuzz")]
+    seed: Option<u64>,
+    /// Stop after so many rows
+    #[arg(long, value_name = "N", requires = "fuzz")]
+    rows: Option<u64>,
+    /// Write what is found as cases, behind those that the file has
+    #[arg(long, value_name = "FILE", requires = "fuzz")]
+    save: Option<PathBuf>,
+}
+
+impl Search {
+    pub(super) fn run(
+        &self,
+        global: &Global,
+        plugin: &Arc<Plugin>,
+        suites: &[Suite],
+        settings: &Settings,
+        seconds: u64,
+    ) -> anyhow::Result<Exit> {
+        let space = Space::of(plugin, suites, settings);
+        let plan = Plan {
+            seed: self.seed.unwrap_or_else(|| fastrand::u64(..1 << 32)),
+            time: Duration::from_secs(seconds),
+            rows: self.rows,
+        };
+        let searched = search(plugin, &space, &plan)
+            .map_err(|message| UsageError(format!("the plugin refuses its settings: {message}")))?;
+        let cases: Vec<NewCase> = searched
+            .findings
+            .iter()
+            .map(|it| case(it, plan.seed))
+            .collect();
+        if global.json {
+            print_json(&as_json(plugin, &searched, plan.seed))?;
+        } else {
+            print(plugin, &searched, &cases, plan.seed);
+        }
+        if let Some(path) = self.save.as_ref().filter(|_| !cases.is_empty()) {
+            let new = record::append(path, &space.schema.columns, &cases)?;
+            if !global.json {
+                println!(
+                    "{new} of {} cases are new in {}",
+                    cases.len(),
+                    path.display()
+                );
+            }
+        }
+        Ok(if cases.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Failed
+        })
+    }
+}
+
+/// A finding as a case without an expectation: it fails for as long as the plugin does.
+fn case(finding: &Finding, seed: u64) -> NewCase {
+    let Finding { kind, message, .. } = finding;
+    let first = message.lines().next().unwrap_or_default();
+    // What the guest said, without what the sandbox adds.
+    let said = first.split(" (").next().unwrap_or_default();
+    let said: String = said.chars().take(100).collect();
+    NewCase {
+        name: format!("{kind}: {said}"),
+        comment: format!("Found by --fuzz --seed {seed}."),
+        settings: finding.settings.clone(),
+        rows: finding.rows.iter().map(|row| (row.clone(), None)).collect(),
+        failures: finding
+            .failures
+            .iter()
+            .map(|it| (it.clone(), None))
+            .collect(),
+    }
+}
+
+fn print(plugin: &Plugin, searched: &Searched, cases: &[NewCase], seed: u64) {
+    for (finding, case) in searched.findings.iter().zip(cases) {
+        let message = finding.message.replace('\n', "\n      ");
+        println!("FOUND {}: {message}", finding.kind);
+        for line in shortened(&record::written(case))
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+        {
+            println!("{}", format!("      {line}").trim_end());
+        }
+        println!();
+    }
+    let id = plugin.id();
+    let found = match searched.findings.len() {
+        0 => "nothing found".to_owned(),
+        1 => "1 fault found".to_owned(),
+        count => format!("{count} faults found"),
+    };
+    println!(
+        "{} {}: {found} with seed {seed} in {} rows, {} batches",
+        id.name,
+        id.version,
+        thousands(searched.rows),
+        thousands(searched.batches)
+    );
+}
+
+/// Lines of at most 300 characters: vectors are long.
+fn shortened(text: &str) -> String {
+    let line = |line: &str| match line.char_indices().nth(300) {
+        Some((end, _)) => format!("{}…\n", line.get(..end).unwrap_or_default()),
+        None => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+fn as_json(plugin: &Plugin, searched: &Searched, seed: u64) -> Value {
+    let finding = |it: &Finding| {
+        json!({
+            "kind": it.kind,
+            "message": it.message,
+            "batches": it.seen,
+            "case": record::written(&case(it, seed)),
+        })
+    };
+    json!({
+        "plugin": plugin.id(),
+        "seed": seed,
+        "rows": searched.rows,
+        "batches": searched.batches,
+        "findings": searched.findings.iter().map(finding).collect::<Vec<_>>(),
+    })
+}

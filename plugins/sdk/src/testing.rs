@@ -1,0 +1,54 @@
+//! For native tests of plugins: settings and rows, without a sandbox.
+//!
+//! What a plugin imports ([`embeddings`](crate::embeddings), [`log()`](crate::log)) is only in
+//! the sandbox. `forebay plugin test` tests the component itself there.
+
+use crate::bindings::forebay::plugin::types;
+use crate::{Plugin, Record, Settings, Value};
+
+/// The plugin with these settings.
+///
+/// # Errors
+///
+/// The message with which it refuses them.
+pub fn configured<P: Plugin>(settings: &[(&str, &str)]) -> Result<P, String> {
+    let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
+    let mut settings = Settings::new(settings.iter().map(owned).collect());
+    let plugin = P::configure(&mut settings)?;
+    settings.finish()?;
+    Ok(plugin)
+}
+
+/// A row of a batch of one.
+#[derive(Debug)]
+pub struct Row {
+    columns: Vec<String>,
+    row: types::Row,
+}
+
+/// A row with the key `key` and these columns.
+///
+/// ```
+/// # use forebay_plugin::{Value, testing};
+/// # forebay_plugin::columns! { struct Posting { exp_years, title } }
+/// let row = testing::row([("exp_years", Value::Integer(3))]);
+/// let posting: Posting = row.view();
+/// assert_eq!(posting.exp_years.integer(), Some(3));
+/// assert!(posting.title.is_none());
+/// ```
+pub fn row<'n>(columns: impl IntoIterator<Item = (&'n str, Value)>) -> Row {
+    let pairs = columns.into_iter();
+    let (columns, values) = pairs.map(|(name, value)| (name.to_owned(), value)).unzip();
+    let key = "key".to_owned();
+    Row {
+        columns,
+        row: types::Row { key, values },
+    }
+}
+
+impl Row {
+    /// As a plugin sees it.
+    pub fn view<'a, R: Record<'a>>(&'a self) -> R {
+        R::view(&R::layout(&self.columns), &self.row, 0)
+    }
+}
