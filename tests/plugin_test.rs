@@ -36,7 +36,7 @@ macro_rules! assert_shown {
         insta::with_settings!({filters => vec![
             (r"[0-9,]+ ns/row", "[time] ns/row"),
             (r"[0-9.]+ [KM]iB", "[memory]"),
-            (r"wasm function \d+", "wasm function [n]"),
+            (r"lib\.rs:\d+:\d+", "lib.rs:[line]"),
         ]}, { assert_snapshot!(text, @$expected) });
     };
 }
@@ -252,7 +252,7 @@ row = [
     assert_shown!(ended.out, @r#"
     FAIL  faulty.cases.toml:7: nothing is expected, row trap
           - anything but a failure of the plugin
-          + fails PLUGIN_TRAP: panicked at /forebay/tests/plugins/faulty/src/lib.rs:117:22: met row trap (trapped: wasm trap: wasm `unreachable` instruction executed)
+          + fails PLUGIN_TRAP: panicked at /forebay/tests/plugins/faulty/src/lib.rs:[line]: met row trap (trapped: wasm trap: wasm `unreachable` instruction executed)
 
     FAIL  faulty.cases.toml:11: another failure is expected, row error
           - fails PLUGIN_TRAP: met row error
@@ -263,6 +263,41 @@ row = [
     "#);
     let after = fs::read_to_string(place.path().join("faulty.cases.toml")).unwrap();
     assert_eq!(after, text);
+}
+
+#[test]
+fn a_plugin_that_remembers_is_found_out() {
+    let place = Place::new();
+    let case = r#"
+settings = { remember_on = "k1" }
+[[case]]
+name = "one of two"
+row = [{ key = "k0", expect = "accept" }, { key = "k1", expect = "accept" }]
+"#;
+    place.write("faulty.cases.toml", case);
+    let faulty = faulty();
+    let ended = place.run(&["plugin", "test", &faulty, "faulty.cases.toml"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_shown!(ended.out, @r#"
+    FAIL  faulty.cases.toml:5: one of two, row k1
+          answers otherwise when it is asked again:
+          - accept, as it came
+          + drop: FAULTY
+
+    faulty 0.1.0: 0 of 1 cases passed, 2 rows, [time] ns/row, peak guest memory [memory]
+    "#);
+    let search = ["--fuzz", "600", "--rows", "300", "--seed", "1", "--json"];
+    let settings = ["--settings", "remember_on=*"];
+    let arguments = [&["plugin", "test", &faulty][..], &search, &settings].concat();
+    let ended = place.run(&arguments);
+    let found: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    let kinds: Vec<_> = found["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["kind"])
+        .collect();
+    assert_eq!(kinds, ["STATE"], "{found:#}");
 }
 
 #[test]
@@ -327,9 +362,9 @@ fn made_up_rows_find_the_smallest_that_fails() {
     let ended = place.run(&arguments);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_shown!(ended.out, @r#"
-    FOUND PLUGIN_TRAP: panicked at /forebay/tests/plugins/faulty/src/lib.rs:117:22: met row k3 (trapped: wasm trap: wasm `unreachable` instruction executed)
+    FOUND PLUGIN_TRAP: panicked at /forebay/tests/plugins/faulty/src/lib.rs:[line]: met row k3 (trapped: wasm trap: wasm `unreachable` instruction executed)
           [[case]]
-          name = "PLUGIN_TRAP: panicked at /forebay/tests/plugins/faulty/src/lib.rs:117:22: met row k3"
+          name = "PLUGIN_TRAP: panicked at /forebay/tests/plugins/faulty/src/lib.rs:[line]: met row k3"
           settings = { trap_on = "k3", error_on = "k7" }
 
             [[case.row]]
@@ -456,7 +491,7 @@ async fn dead_letters_become_cases() {
     };
     assert_snapshot!(record(&["--dead-letters"]), @"2 of 2 cases are new in faulty.cases.toml");
     let file = directory.parent().unwrap().join("faulty.cases.toml");
-    assert_snapshot!(fs::read_to_string(&file).unwrap(), @r#"
+    assert_shown!(fs::read_to_string(&file).unwrap(), @r#"
     [columns]
     number = "integer"
 
@@ -471,7 +506,7 @@ async fn dead_letters_become_cases() {
       embeddings = { vector = [5.0, 1.0] }
       expect = { reject = [{ code = "FAULTY", message = "met row 5" }] }
 
-    # panicked at /forebay/tests/plugins/faulty/src/lib.rs:117:22: met row 3 (trapped: wasm trap: wasm `unreachable` instruction executed)
+    # panicked at /forebay/tests/plugins/faulty/src/lib.rs:[line]: met row 3 (trapped: wasm trap: wasm `unreachable` instruction executed)
     [[case]]
     name = "dead letter 1 of rows, row 3: PLUGIN_TRAP"
     settings = { reject_on = "5", trap_on = "3" }
@@ -535,4 +570,50 @@ async fn rows_of_the_source_become_cases() {
     let ended = record(&["faulty", "--id", "77"]);
     assert_eq!(ended.status.code(), Some(2));
     ended.said("no dead letter 77");
+}
+
+#[tokio::test]
+async fn rows_are_recorded_as_the_plugins_before_leave_them() {
+    let recruit = support::Recruit::new().await;
+    recruit.home.run().done();
+    let run = |arguments: &[&str]| recruit.home.start_command(arguments, "").wait();
+    let directory = tempfile::tempdir().unwrap();
+    for (plugin, more) in [
+        ("recruit-normalize", &["--limit", "200"][..]),
+        ("recruit-rules", &["--limit", "200"]),
+        ("recruit-rules", &["--dead-letters", "--limit", "5"]),
+        ("recruit-dlq", &["--dead-letters", "--limit", "20"]),
+    ] {
+        let cases = directory.path().join(format!("{plugin}.toml"));
+        let cases = cases.display().to_string();
+        let record = [
+            &["plugin", "record", plugin, "--json", "--output", &cases][..],
+            more,
+        ];
+        let ended = run(&record.concat());
+        let recorded: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        let count = |what: &str| recorded[what].as_array().unwrap().len();
+        let asked: usize = more[more.len() - 1].parse().unwrap();
+        assert_eq!(
+            count("cases") + count("skipped"),
+            asked,
+            "{plugin} {more:?}: {recorded:#}"
+        );
+        assert_eq!(recorded["new"].as_u64().unwrap() as usize, count("cases"));
+        assert!(count("cases") >= asked / 2, "{recorded:#}");
+
+        let component = command::plugins().join(format!("{plugin}.wasm"));
+        let ended = run(&["plugin", "test", &component.display().to_string(), &cases]);
+        assert_eq!(
+            ended.status.code(),
+            Some(0),
+            "{plugin} {more:?}: {}",
+            ended.stdout
+        );
+    }
+    // The rules see what has been put into one spelling.
+    let rules = fs::read_to_string(directory.path().join("recruit-rules.toml")).unwrap();
+    let raw = fs::read_to_string(directory.path().join("recruit-normalize.toml")).unwrap();
+    assert!(raw.contains("expect = { set = { english_level = "), "{raw}");
+    assert!(!rules.contains("expect = { set"), "{rules}");
 }

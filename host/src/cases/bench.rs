@@ -16,6 +16,9 @@ use crate::plugin::{Plugin, Settings, apart};
 /// Rounds before the first that counts.
 const WARM_UP: usize = 3;
 
+/// Rounds whose medians are compared.
+const BLOCK: usize = 5;
+
 /// Seed of rows that are made up where there are no cases.
 const SEED: u64 = 1;
 
@@ -47,14 +50,14 @@ pub struct Side {
     pub peak_memory: usize,
 }
 
-/// How many times as long one side took as another, round by round.
+/// How many times as long one side took as another, in five rounds each.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct Ratio {
-    /// Half of the rounds had less.
+    /// Half of them had less.
     pub median: f64,
-    /// A tenth of the rounds had less.
+    /// A tenth of them had less.
     pub low: f64,
-    /// A tenth of the rounds had more.
+    /// A tenth of them had more.
     pub high: f64,
 }
 
@@ -237,8 +240,15 @@ fn side(name: &str, times: &[f64], spent: Spent) -> Side {
     }
 }
 
+/// Of medians of some rounds each: what disturbs one round disturbs none of them.
 fn ratio(times: &[f64], to: &[f64]) -> Ratio {
-    spread(times.iter().zip(to).map(|(time, to)| time / to).collect())
+    let blocks = times.chunks(BLOCK).zip(to.chunks(BLOCK));
+    let median = |times: &[f64]| spread(times.to_vec()).median;
+    spread(
+        blocks
+            .map(|(times, to)| median(times) / median(to))
+            .collect(),
+    )
 }
 
 /// The median, and what a tenth lies below and above.
@@ -288,6 +298,14 @@ mod tests {
         let Ratio { median, low, high } = spread(values);
         assert_eq!((low, median, high), (10.0, 50.0, 90.0));
         assert_eq!(spread(vec![7.0]).median, 7.0);
-        assert_eq!(ratio(&[2.0, 4.0, 6.0], &[1.0, 2.0, 3.0]).median, 2.0);
+    }
+
+    #[test]
+    fn what_disturbs_a_round_does_not_count() {
+        let quiet = [1.0; 20];
+        let mut disturbed = [2.0; 20];
+        (disturbed[3], disturbed[11]) = (90.0, 0.1);
+        let Ratio { median, low, high } = ratio(&disturbed, &quiet);
+        assert_eq!((low, median, high), (2.0, 2.0, 2.0));
     }
 }

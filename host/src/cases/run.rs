@@ -196,12 +196,13 @@ impl One<'_> {
         if answers.iter().any(Answer::is_fault) {
             return;
         }
-        let before = trial.spent();
+        let (before, wrong) = (trial.spent(), self.failures.len());
         self.again(trial, &rows, &answers);
         let after = trial.spent();
         outcome.time += after.time.saturating_sub(before.time);
         outcome.settled += after.rows - before.rows;
-        if (2..=MAX_ALONE).contains(&rows.len()) {
+        let is_same = self.failures.len() == wrong;
+        if is_same && (2..=MAX_ALONE).contains(&rows.len()) {
             for (row, answer) in rows.iter().zip(&answers) {
                 self.alone(trial, row, answer);
             }

@@ -16,16 +16,19 @@ const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A vector of f32 elements.
 pub(super) fn f32s(elements: &[f32]) -> Vector {
-    let bytes: Vec<u8> = elements.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let mut bytes = vec![0; 4 * elements.len()];
+    for (to, x) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(elements) {
+        *to = x.to_le_bytes();
+    }
     Vector::F32(Bytes::from(bytes))
 }
 
 /// A vector of f16 elements.
 pub(super) fn f16s(elements: &[f32]) -> Vector {
-    let bytes: Vec<u8> = elements
-        .iter()
-        .flat_map(|x| f16::from_f32(*x).to_le_bytes())
-        .collect();
+    let mut bytes = vec![0; 2 * elements.len()];
+    for (to, x) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(elements) {
+        *to = f16::from_f32(*x).to_le_bytes();
+    }
     Vector::F16(Bytes::from(bytes))
 }
 

@@ -9,6 +9,7 @@ wit_bindgen::generate!({ path: "../../../wit", world: "transformer" });
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use exports::forebay::plugin::{describe, transform};
 use forebay::plugin::embeddings;
@@ -19,7 +20,7 @@ use forebay::plugin::types::{Batch, Field, Outcome, Rejection, Row, Value};
 const EMBEDDING: &str = "vector";
 
 /// What can go wrong, by the name of its setting.
-const FAULTS: [&str; 14] = [
+const FAULTS: [&str; 15] = [
     // More lines than the host writes.
     "log_flood_on",
     // The row's embedding becomes (1, 0, 0, …).
@@ -45,9 +46,14 @@ const FAULTS: [&str; 14] = [
     // The row is dropped, or rejected.
     "drop_on",
     "reject_on",
+    // The row is dropped, but not by the first call of an instance.
+    "remember_on",
     // The answer is one outcome short.
     "short_on",
 ];
+
+/// Calls of this instance, which a plugin must not go by.
+static CALLS: AtomicU32 = AtomicU32::new(0);
 
 static KEYS: OnceLock<HashMap<String, String>> = OnceLock::new();
 
@@ -86,6 +92,7 @@ impl describe::Guest for Faulty {
 
 impl transform::Guest for Faulty {
     fn transform(batch: Batch) -> Result<Vec<Outcome>, String> {
+        CALLS.fetch_add(1, Ordering::Relaxed);
         for (index, row) in (0..).zip(&batch.rows) {
             for fault in FAULTS.into_iter().filter(|fault| is_on(fault, row)) {
                 call_fault(fault, index, row)?;
@@ -148,7 +155,9 @@ fn outcome(row: &Row) -> Outcome {
         set("no_such_column", Value::Integer(1))
     } else if is_on("bad_type_on", row) {
         set("exp_years", Value::Text("many".to_owned()))
-    } else if is_on("drop_on", row) {
+    } else if is_on("drop_on", row)
+        || is_on("remember_on", row) && CALLS.load(Ordering::Relaxed) > 1
+    {
         Outcome::Drop("FAULTY".to_owned())
     } else if is_on("reject_on", row) {
         let message = format!("met row {}", row.key);
