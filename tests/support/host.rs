@@ -34,6 +34,11 @@ impl Home {
         }
     }
 
+    /// Where its configuration is, and commands are run.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// With the tables of the recruit example, for vectors of so many dimensions.
     pub async fn recruit(dimensions: usize) -> Self {
         let home = Self::new().await;
