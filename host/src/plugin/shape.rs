@@ -129,6 +129,8 @@ impl Shape {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use super::MAX_FUNCTION;
+
     #[track_caller]
     fn check(text: &str, expected: Result<(), &str>) {
         let bytes = wat::parse_str(text).unwrap();
