@@ -209,12 +209,14 @@ fn logs() -> Vec<Hostile> {
         ),
         evil(
             "log-terminal",
-            "logs what would clear a terminal",
+            "logs what would clear a terminal, and a line of its own",
+            // ESC [2J, the end of the line, ERROR.
             &format!(
-                "(i32.store (i32.const 65536) (i32.const 0x4a325b1b)) {}",
-                log("2", "65536", "4")
+                "(i64.store (i32.const 65536) (i64.const 0x5252450a4a325b1b))
+                 (i32.store (i32.const 65544) (i32.const 0x524f)) {}",
+                log("2", "65536", "10")
             ),
-            End::Harmless("control characters are escaped"),
+            End::Harmless("control characters are replaced, lines are logged one by one"),
         ),
     ]
 }

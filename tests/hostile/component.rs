@@ -45,7 +45,7 @@ pub const POLICY: &str = r#"
   (export "forebay:plugin/dead-letter-policy@{{version}}" (instance $role))"#;
 
 /// What is in a place where nothing is put.
-const DEFAULTS: [(&str, &str); 16] = [
+const DEFAULTS: [(&str, &str); 17] = [
     // Before the others, because the version is a place in it.
     ("role", TRANSFORM),
     ("version", "0.1.0"),
@@ -57,6 +57,7 @@ const DEFAULTS: [(&str, &str); 16] = [
     ("decide", ""),
     ("start", ""),
     ("realloc", ""),
+    ("reset", ""),
     ("core", ""),
     ("imports", ""),
     ("lowered", ""),

@@ -44,7 +44,7 @@
     (table (export "hooks") 1 funcref)
     {{libc}}
     (global $heap (mut i32) (i32.const 65536))
-    (func (export "reset") (param i32) (global.set $heap (i32.const 65536)))
+    (func (export "reset") (param i32) (global.set $heap (i32.const 65536)) {{reset}})
     (func $realloc (export "realloc") (param $old i32) (param $was i32) (param $align i32) (param $size i32)
       (result i32)
       (local $at i32)

@@ -188,3 +188,26 @@ fn what_is_printed_goes_where_it_may() {
         "{logged}"
     );
 }
+
+/// A plugin cannot write to a terminal what that obeys, nor a line that looks like the host's.
+#[test]
+fn what_is_logged_is_plain() {
+    let directory = place("");
+    let component = catalog::all()
+        .into_iter()
+        .find(|it| it.name == "log-terminal");
+    fs::write(directory.path().join("evil.wasm"), component.unwrap().bytes).unwrap();
+    let cases = "[[case]]\nname = \"any\"\nrow = [{ key = \"evil\" }]\n";
+    fs::write(directory.path().join("evil.cases.toml"), cases).unwrap();
+    let arguments = ["--log", "info", "plugin", "test", "evil.wasm"];
+    let (code, out, err) = forebay(directory.path(), &arguments);
+    assert_eq!(code, 0, "{out}{err}");
+    let mut lines = err.lines();
+    let both = (lines.next().unwrap(), lines.next().unwrap());
+    assert!(
+        both.0.ends_with("WARN \u{fffd}[2J plugin=\"hostile\""),
+        "{err}"
+    );
+    assert!(both.1.ends_with("WARN ERROR plugin=\"hostile\""), "{err}");
+    assert!(!err.contains('\x1b'), "{err:?}");
+}

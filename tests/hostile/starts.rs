@@ -189,6 +189,18 @@ fn allocating() -> Vec<Hostile> {
             End::Broken("realloc return: result not aligned"),
         ),
         hostile(
+            "post-return-loops",
+            "never ends after it has answered",
+            &[("reset", LOOP)],
+            End::Broken("PLUGIN_DEADLINE"),
+        ),
+        hostile(
+            "post-return-traps",
+            "traps after it has answered",
+            &[("reset", "unreachable")],
+            End::Broken("unreachable"),
+        ),
+        hostile(
             "realloc-low",
             "gives the host the same memory for everything",
             &[("realloc", "(return (i32.const 0))")],

@@ -87,11 +87,15 @@ async fn check_host(
             for plugin in host.plugins.directory().plugins() {
                 let id = plugin.id();
                 let digest = id.digest.get(..12).unwrap_or_default();
-                let detail = format!(
+                let granted: Vec<_> = plugin.grants().iter().map(|it| it.name()).collect();
+                let mut detail = format!(
                     "{} (sha256 {digest}…) as {}",
                     id.version,
                     plugin.roles().names().join(", ")
                 );
+                if !granted.is_empty() {
+                    detail += &format!(", granted {}", granted.join(", "));
+                }
                 findings.push(finding(format!("plugin {}", id.name), Ok(detail)));
             }
             for pipeline in &config.pipelines {

@@ -51,6 +51,8 @@ pub(super) struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind.code(), self.message)
+        // In one line, as it goes to the log.
+        let message = self.message.replace('\n', " ");
+        write!(f, "{}: {message}", self.kind.code())
     }
 }

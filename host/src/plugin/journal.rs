@@ -84,7 +84,14 @@ impl Journal {
         self.printed.hear(cut(text, MAX_LOG_LINE));
     }
 
+    /// Each line by itself: no guest can write one that looks like the host's.
     fn write(&mut self, level: Level, text: &str) {
+        for line in text.split('\n').filter(|line| !line.is_empty()) {
+            self.write_line(level, line);
+        }
+    }
+
+    fn write_line(&mut self, level: Level, text: &str) {
         self.lines = self.lines.saturating_add(1);
         if self.lines > self.max_lines {
             return;
@@ -124,6 +131,13 @@ mod tests {
         journal.line(Level::Error, "of the call before".to_owned());
         journal.begin();
         assert_eq!(journal.last_words(), None);
+    }
+
+    #[test]
+    fn lines_are_counted_one_by_one() {
+        let mut journal = Journal::new("p".to_owned(), 100);
+        journal.line(Level::Info, "one\ntwo\n\nthree\n".to_owned());
+        assert_eq!(journal.lines, 3);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-/// Keeps the first `characters`, and replaces NUL, which PostgreSQL cannot store.
+/// Keeps the first `characters`, and replaces control characters, of which PostgreSQL cannot
+/// store NUL and terminals obey others. Line ends and tabs stay.
 pub(super) fn cut(mut text: String, characters: usize) -> String {
     // A character has at least one byte, so most texts need no counting.
     if text.len() > characters
@@ -10,8 +11,9 @@ pub(super) fn cut(mut text: String, characters: usize) -> String {
     {
         text.truncate(end);
     }
-    if text.contains('\0') {
-        text.replace('\0', "\u{fffd}")
+    let obeyed = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if text.contains(obeyed) {
+        text.replace(obeyed, "\u{fffd}")
     } else {
         text
     }
@@ -53,6 +55,7 @@ mod tests {
         check("🦀🦀", 1, "🦀");
         check("a\0b", 3, "a\u{fffd}b");
         check("a\0b", 1, "a");
+        check("\x1b[2J\r\n\t\u{9b}", 9, "\u{fffd}[2J\u{fffd}\n\t\u{fffd}");
     }
 
     #[test]
