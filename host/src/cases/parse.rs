@@ -1,21 +1,23 @@
 //! From the text of a file to its cases, with everything that is wrong with it.
 
+mod expectation;
+
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytestring::ByteString;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::expect::{Expect, Verdict, Wanted, WantedFault, WantedRejection};
+use self::expectation::{expect, verdict};
+use super::expect::Expect;
 use super::literal::{self, TYPES};
-use super::reader::{Entries, Node, Reader};
+use super::reader::{Node, Reader};
 use super::suite::{Case, CaseFailure, CaseRow, Suite};
 use crate::config::ConfigError;
-use crate::plugin::{Decision, Settings};
-use crate::row::{Column, EmbeddingColumn, FieldType, Schema, Stage, Value, Vector};
+use crate::plugin::Settings;
+use crate::row::{Column, EmbeddingColumn, FieldType, Schema, Stage, Value};
 
 /// Reads a file of cases.
 pub(super) fn suite(path: &Path, text: &str) -> Result<Suite, ConfigError> {
@@ -224,134 +226,6 @@ fn named<'t, T>(
     entries.iter().filter_map(member).collect()
 }
 
-fn expect(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Expect> {
-    let key = "case.row.expect";
-    if let Some(text) = node.get_ref().as_str() {
-        return match text {
-            "accept" => Some(Expect::Accept {
-                fields: Vec::new(),
-                embeddings: Vec::new(),
-            }),
-            other => reader.wrong(
-                node,
-                key,
-                format!("unknown expectation `{other}`; is it `accept`?"),
-            ),
-        };
-    }
-    let known = ["set", "embeddings", "drop", "reject", "fails", "message"];
-    let entries = reader.entries(node, key, &known)?;
-    one_of(
-        reader,
-        node,
-        &entries,
-        key,
-        &[
-            &["set", "embeddings"],
-            &["drop"],
-            &["reject"],
-            &["fails", "message"],
-        ],
-    )?;
-    if let Some(reason) = entries.get("drop") {
-        return reader.text(reason, key).map(Expect::Drop);
-    }
-    if let Some(rejections) = entries.get("reject") {
-        let rejections = match rejections.get_ref() {
-            DeValue::Table(_) => vec![rejections],
-            _ => reader.list(rejections, key)?,
-        };
-        let rejections: Option<Vec<_>> = rejections
-            .into_iter()
-            .map(|node| rejection(reader, node))
-            .collect();
-        return match rejections? {
-            none if none.is_empty() => reader.wrong(
-                node,
-                key,
-                "`reject` has no rejection; `accept` is a row without any",
-            ),
-            rejections => Some(Expect::Reject(rejections)),
-        };
-    }
-    if entries.get("fails").is_some() {
-        return fault(reader, &entries, key).map(Expect::Fails);
-    }
-    Some(Expect::Accept {
-        fields: fields(reader, entries.get("set"), "case.row.expect.set"),
-        embeddings: named(
-            reader,
-            entries.get("embeddings"),
-            "case.row.expect.embeddings",
-            wanted,
-        ),
-    })
-}
-
-/// Whether the members of a table belong to one of these alternatives.
-fn one_of(
-    reader: &mut Reader<'_>,
-    node: &Node<'_>,
-    entries: &Entries<'_>,
-    key: &str,
-    alternatives: &[&[&str]],
-) -> Option<()> {
-    let fits = |names: &&&[&str]| entries.iter().all(|(name, _)| names.contains(&name));
-    let needs_first = |names: &[&str]| match names {
-        [first, "message"] => entries.get(first).is_some(),
-        _ => entries.iter().next().is_some(),
-    };
-    match alternatives.iter().find(fits) {
-        Some(names) if needs_first(names) => Some(()),
-        _ => {
-            let known: Vec<_> = alternatives
-                .iter()
-                .map(|names| names.join(" with "))
-                .collect();
-            reader.wrong(node, key, format!("must have one of: {}", known.join("; ")))
-        }
-    }
-}
-
-fn wanted(reader: &mut Reader<'_>, node: &Node<'_>, key: &str) -> Option<Wanted> {
-    let norm = match node.get_ref().as_table() {
-        Some(table) if table.len() == 1 => reader.table(node, key)?.get("norm"),
-        _ => None,
-    };
-    match norm {
-        Some(norm) => reader.real(norm, key).map(Wanted::Norm),
-        None => Reader::vector(reader, node, key).map(|vector: Vector| Wanted::Elements(vector)),
-    }
-}
-
-fn rejection(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<WantedRejection> {
-    let key = "case.row.expect.reject";
-    let entries = reader.entries(node, key, &["code", "field", "message"])?;
-    let mut text = |name: &str| match entries.get(name) {
-        Some(node) => reader.text(node, key).map(Some),
-        None => Some(None),
-    };
-    let (code, field, message) = (text("code")?, text("field")?, text("message")?);
-    match code {
-        Some(code) => Some(WantedRejection {
-            code,
-            field,
-            message,
-        }),
-        None => reader.wrong(node, key, "`code` is missing"),
-    }
-}
-
-fn fault(reader: &mut Reader<'_>, entries: &Entries<'_>, key: &str) -> Option<WantedFault> {
-    Some(WantedFault {
-        code: reader.text(entries.get("fails")?, key)?,
-        message: match entries.get("message") {
-            Some(node) => Some(reader.text(node, key)?),
-            None => None,
-        },
-    })
-}
-
 fn failure(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<CaseFailure> {
     let key = "case.failure";
     let known = [
@@ -399,53 +273,6 @@ fn failure(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<CaseFailure> {
             None => None,
         },
     })
-}
-
-fn verdict(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Verdict> {
-    let key = "case.failure.expect";
-    if let Some(text) = node.get_ref().as_str() {
-        return match text {
-            "drop" => Some(Verdict::Decides(Decision::Drop)),
-            other => reader.wrong(
-                node,
-                key,
-                format!("unknown expectation `{other}`; is it `drop`?"),
-            ),
-        };
-    }
-    let known = ["dead_letter", "retry", "halt", "fails", "message"];
-    let entries = reader.entries(node, key, &known)?;
-    one_of(
-        reader,
-        node,
-        &entries,
-        key,
-        &[
-            &["dead_letter"],
-            &["retry"],
-            &["halt"],
-            &["fails", "message"],
-        ],
-    )?;
-    if let Some(queue) = entries.get("dead_letter") {
-        return reader
-            .text(queue, key)
-            .map(|queue| Verdict::Decides(Decision::DeadLetter(queue)));
-    }
-    if let Some(message) = entries.get("halt") {
-        return reader
-            .text(message, key)
-            .map(|message| Verdict::Decides(Decision::Halt(message)));
-    }
-    if let Some(millis) = entries.get("retry") {
-        return match u32::try_from(reader.integer(millis, key)?) {
-            Ok(millis) => Some(Verdict::Decides(Decision::Retry(Duration::from_millis(
-                millis.into(),
-            )))),
-            Err(_) => reader.wrong(millis, key, "`retry` is a number of milliseconds"),
-        };
-    }
-    fault(reader, &entries, key).map(Verdict::Fails)
 }
 
 #[cfg(test)]

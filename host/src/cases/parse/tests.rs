@@ -152,3 +152,18 @@ fn settings_of_a_case_come_last() {
         ]
     );
 }
+
+#[test]
+fn what_the_documentation_shows_is_read() {
+    let document = include_str!("../../../../plugins/testing.md");
+    let examples: Vec<&str> = document
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert_eq!(examples.len(), 1);
+    for example in examples {
+        let suite = parse(example).unwrap();
+        assert_eq!((suite.cases.len(), suite.schema.columns.len()), (3, 5));
+    }
+}
