@@ -50,7 +50,7 @@ lint: tools ## Check format and lints
 	@echo '==> format and lints'
 	$(CARGO) fmt --all --check
 	cd plugins && $(CARGO) fmt --all --check
-	$(CARGO) clippy --release --locked --all-targets -- --deny warnings
+	$(CARGO) clippy --release --locked --workspace --all-targets -- --deny warnings
 
 .PHONY: deny
 deny: ## Check licences and advisories (needs cargo-deny)

@@ -14,12 +14,15 @@ CARGO_ENCODED_RUSTFLAGS=$remap ./toolchain.sh \
 
 # put SOURCES DESTINATION
 put() {
-    local manifest name built
+    local manifest name built cases
     mkdir -p "$2"
     for manifest in "$1"/*/Cargo.toml; do
         grep -q cdylib "$manifest" || continue # What they are written on.
         name=$(basename "$(dirname "$manifest")")
         built=$root/target/guests/$target/release/${name//-/_}.wasm
+        # Before the component: a host tests it with its cases before it takes it up.
+        cases=$1/$name/$name.cases.toml
+        [ ! -f "$cases" ] || cmp -s "$cases" "$2/$name.cases.toml" || cp "$cases" "$2/"
         cmp -s "$built" "$2/$name.wasm" && continue
         # Renamed into place: a host that watches the directory never sees half a file.
         cp "$built" "$2/$name.wasm.part"

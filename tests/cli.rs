@@ -76,6 +76,7 @@ fn help_says_what_there_is() {
       serve       Run pipelines at the times of their schedules, until stopped
       check       Check configuration, plugins, source and tables; no data is moved
       migrate     Bring the schema `forebay` in the database up to date
+      plugin      Write, test, look at and switch plugins
       dlq         Read the dead letters
       checkpoint  Read or reset how far a pipeline has come
       db          The embedded PostgreSQL
@@ -358,7 +359,7 @@ async fn a_run_and_what_can_be_asked_about_it() {
     place.make_tables(DIMENSIONS).await;
     place.write("forebay.toml", &recruit(&source.url()));
     let migrated = place.done(&["migrate"]);
-    assert_shown!(place, migrated, @"postgres:///forebay: schema forebay is up to date (1 migrations)");
+    assert_shown!(place, migrated, @"postgres:///forebay: schema forebay is up to date (2 migrations)");
     assert_eq!(place.done(&["migrate"]), migrated);
     assert_eq!(
         place.done(&["checkpoint", "show", "recruit"]),

@@ -122,3 +122,30 @@ async fn a_file_that_is_broken_at_the_start_is_an_error_only_without_a_good_vers
     host.wait().done();
     assert_eq!(stage.versions().await, ["0000"]);
 }
+
+#[tokio::test]
+async fn a_version_that_fails_its_own_cases_is_not_taken_up() {
+    let stage = Stage::new("").await;
+    let cases = r#"
+        [[case]]
+        name = "stamps"
+          [[case.row]]
+          key = "a"
+          fields = { number = 1 }
+          expect = { set = { version = "version-0002" } }"#;
+    let mut host = stage.home.start("");
+    stage.until_met(&mut host, "0000").await;
+    fs::write(stage.plugins.join("stamp.cases.toml"), cases).unwrap();
+    stage.put("0001");
+    host.until("a file is not taken up; the version in use stays");
+    stage.put("0002");
+    stage.until_met(&mut host, "0002").await;
+    stage.end(host).await;
+    assert_eq!(stage.versions().await, ["0000", "0002"]);
+    let why = "select message from forebay.plugin_version where state = 'refused'";
+    let why = stage.home.database.texts(why).await.concat();
+    assert!(
+        why.contains("1 of its cases fail") && why.contains("version-0001"),
+        "{why}"
+    );
+}

@@ -127,10 +127,13 @@ fn is_invisible(c: char) -> bool {
 }
 
 fn english_level(text: &str) -> Cow<'_, str> {
-    let letters = || text.chars().filter(|c| c.is_alphanumeric());
-    let same = |alias: &&str| letters().flat_map(char::to_lowercase).eq(alias.chars());
-    let mut levels = ENGLISH_LEVELS.iter();
-    match levels.find(|(level, aliases)| text == *level || aliases.iter().any(same)) {
+    let mut room = [0; LONGEST_LEVEL];
+    let known = plain(text, &mut room).and_then(|plain| {
+        ENGLISH_LEVELS
+            .iter()
+            .find(|(_, aliases)| aliases.iter().any(|alias| alias.as_bytes() == plain))
+    });
+    match known {
         Some((level, _)) => Cow::Borrowed(level),
         None if clean(text).is_empty() => Cow::Borrowed(""),
         None => Cow::Borrowed(text),

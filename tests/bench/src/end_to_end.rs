@@ -20,7 +20,7 @@ use crate::sets::{Set, name};
 use crate::source::Child;
 
 /// The tables of the example.
-const TABLES: &str = include_str!("../../examples/recruit/tables.sql");
+const TABLES: &str = include_str!("../../../examples/recruit/tables.sql");
 
 /// The database of the run in progress.
 const DATABASE: &str = "forebay_bench";
