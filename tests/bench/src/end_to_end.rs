@@ -16,7 +16,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::process::Command;
 
 use crate::figures::Spread;
-use crate::sets::{Set, name};
+use crate::sets::{Set, described};
 use crate::source::Child;
 
 /// The tables of the example.
@@ -136,7 +136,7 @@ impl<'a> Comparison<'a> {
         fs::create_dir_all(&plugins)?;
         let mut names = Vec::new();
         for file in &set.files {
-            names.push(name(file));
+            names.push(described(file));
             fs::copy(file, plugins.join(file.file_name().unwrap_or_default()))?;
         }
         let pipeline = Child::pipeline(self.source.url(), &names);

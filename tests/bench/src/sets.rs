@@ -9,7 +9,7 @@ use anyhow::ensure;
 pub(crate) struct Set {
     /// As the tables name it.
     pub(crate) label: String,
-    /// Components, in the order of the chain. A file's name is its plugin's.
+    /// Components, in the order of the chain.
     pub(crate) files: Vec<PathBuf>,
 }
 
@@ -68,8 +68,14 @@ impl Set {
     }
 }
 
+/// The plugin's own name: both kinds of build have the same.
+pub(crate) fn described(file: &Path) -> String {
+    let name = name(file);
+    name.strip_suffix("-wasi").unwrap_or(&name).to_owned()
+}
+
 /// The file's name without its extension.
-pub(crate) fn name(file: &Path) -> String {
+fn name(file: &Path) -> String {
     file.file_stem()
         .unwrap_or_default()
         .to_string_lossy()
