@@ -135,9 +135,10 @@ impl Rollout {
         let (mut slots, mut misfits) = (Vec::new(), Vec::new());
         for name in names {
             let settings = pipeline.settings.get(&name).cloned().unwrap_or_default();
+            let found = found.iter().find(|plugin| plugin.id().name == name);
             let version = slot::First {
-                found: found.iter().find(|plugin| plugin.id().name == name),
-                kept: directory.kept(&name),
+                found,
+                kept: directory.kept(&name, found.map(|found| &**found)),
                 shadowed: rules.is_shadowed(&name),
                 known,
                 barred: &barred,

@@ -166,7 +166,7 @@ fn load_plugins(config: &Config) -> anyhow::Result<Arc<Living>> {
     let directory = Directory::open(engine, path, &kept, Box::new(cases::pass))?;
     let mut broken = Vec::new();
     for refused in directory.refused() {
-        if directory.kept(&refused.name).is_some() {
+        if directory.kept(&refused.name, None).is_some() {
             let (plugin, error) = (refused.name, refused.error);
             tracing::error!(plugin, %error, "a file is not taken up; the copy of the last good version is used");
         } else {

@@ -278,11 +278,13 @@ impl Directory {
         Ok(())
     }
 
-    /// The kept copy of a plugin, if there is one and it can still be used.
+    /// The kept copy of a plugin, if there is one, it is another than the one that is found,
+    /// and it can still be used.
     #[must_use]
-    pub fn kept(&self, name: &str) -> Option<Arc<Plugin>> {
+    pub fn kept(&self, name: &str, found: Option<&Plugin>) -> Option<Arc<Plugin>> {
         let path = self.kept_path(name);
-        if !path.exists() {
+        let digest = digest_of(&path).ok()?;
+        if found.is_some_and(|found| found.id().digest == digest) {
             return None;
         }
         match self.engine.load(&path) {

@@ -223,7 +223,7 @@ impl Slot {
 pub(super) struct First<'a> {
     /// In the directory.
     pub(super) found: Option<&'a Arc<Plugin>>,
-    /// The copy of what was good the last time.
+    /// The copy of what was good the last time, if that is another.
     pub(super) kept: Option<Arc<Plugin>>,
     pub(super) shadowed: bool,
     pub(super) known: &'a [Known],
@@ -258,7 +258,7 @@ impl First<'_> {
         };
         let id = found.id();
         if let Some(why) = self.barred.get(&id.digest) {
-            let good = kept(&self.kept.filter(|kept| kept.id() != id))?;
+            let good = kept(&self.kept)?;
             let good = good.ok_or_else(|| Misfit::Barred {
                 name: name.to_owned(),
                 version: id.version.clone(),
@@ -272,7 +272,7 @@ impl First<'_> {
             );
             return Ok(slot(good, None, None));
         }
-        let Some(good) = self.kept.as_ref().filter(|kept| kept.id() != id) else {
+        let Some(good) = &self.kept else {
             return Ok(slot(link(found)?, None, None));
         };
         // What cannot be configured any more is nothing to go back to.
