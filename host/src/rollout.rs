@@ -431,9 +431,18 @@ impl Rollout {
             .push(Note::new(id, State::Refused, message.to_owned()));
     }
 
-    /// Whether a plugin of this name takes part.
-    fn uses(&self, name: &str) -> bool {
-        self.members().slots.iter().any(|slot| slot.name == name)
+    /// Notes that the file of a plugin has gone, if it is one of this pipeline: it stays in use.
+    fn removed(&self, name: &str) -> bool {
+        let mut members = self.members();
+        let slot = members.slots.iter().find(|slot| slot.name == name);
+        let Some(slot) = slot else { return false };
+        let notes = slot.notes().into_iter().map(|note| Note {
+            message: "its file was removed; it stays in use".into(),
+            ..note
+        });
+        let notes: Vec<Note> = notes.collect();
+        members.notes.extend(notes);
+        true
     }
 
     /// What has happened since this was last called; and copies of what has proven itself are

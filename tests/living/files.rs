@@ -87,6 +87,8 @@ async fn a_plugin_in_use_cannot_be_removed() {
     host.until("the file of a plugin in use was removed; it stays in use");
     host.until("chunk committed");
     stage.end(host).await;
+    let listed = stage.json(&["plugin", "list"]);
+    assert_eq!(listed[0]["state"], "active", "{listed:#}");
 
     // Nor between two runs, as long as the configuration names it.
     stage.source.again();

@@ -111,10 +111,11 @@ impl Living {
 
     fn removed(&self, plugin: &Plugin) {
         let name = &plugin.id().name;
-        for rollout in self.rollouts().iter().filter(|rollout| rollout.uses(name)) {
-            let (pipeline, file) = (rollout.pipeline(), plugin.path().display());
-            tracing::error!(pipeline, plugin = name, %file, "the file of a plugin in use was removed; it stays in use: put it back, or take it out of `plugins` of the pipeline and start anew");
-            rollout.refused(plugin.id(), "its file was removed; it stays in use");
+        for rollout in self.rollouts() {
+            if rollout.removed(name) {
+                let (pipeline, file) = (rollout.pipeline(), plugin.path().display());
+                tracing::error!(pipeline, plugin = name, %file, "the file of a plugin in use was removed; it stays in use: put it back, or take it out of `plugins` of the pipeline and start anew");
+            }
         }
     }
 }
