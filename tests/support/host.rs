@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -163,10 +163,16 @@ impl Host {
 
     /// Waits for a line with `text` in it, or for the host's end: then false.
     pub fn until_or_end(&mut self, text: &str) -> bool {
+        let began = Instant::now();
         while let Some(line) = self.next_line() {
             if line.contains(text) {
                 return true;
             }
+            // A host that never ends says something all the time.
+            assert!(
+                began.elapsed() < 5 * PATIENCE,
+                "the host does not say {text:?}"
+            );
         }
         false
     }
