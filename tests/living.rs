@@ -19,6 +19,8 @@ mod canary;
 mod endless;
 #[path = "living/files.rs"]
 mod files;
+#[path = "living/serving.rs"]
+mod serving;
 #[path = "living/shadow.rs"]
 mod shadow;
 #[path = "living/stage.rs"]

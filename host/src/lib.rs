@@ -3,19 +3,27 @@
 //!
 //! The modules stand in the order in which a row meets them. `ARCHITECTURE.md` is the map.
 
+// Blank lines keep the formatter from sorting them.
+pub mod source;
+
+pub mod row;
+
 pub mod decode;
-pub mod notify;
-mod partition;
-pub mod pipeline;
+
 pub mod plugin;
+pub mod rollout;
+
 pub mod policy;
 pub mod prepare;
-pub mod report;
-pub mod rollout;
-pub mod row;
-pub mod source;
-pub mod store;
 pub mod workers;
+
+pub mod store;
+
+pub mod notify;
+
+mod partition;
+pub mod pipeline;
+pub mod report;
 
 pub mod serve;
 
