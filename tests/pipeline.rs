@@ -28,3 +28,5 @@ mod stop;
 mod types;
 #[path = "pipeline/wire.rs"]
 mod wire;
+#[path = "pipeline/writers.rs"]
+mod writers;

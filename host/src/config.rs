@@ -14,6 +14,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::SocketAddr,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -167,6 +168,8 @@ pub struct Pipeline {
     pub tables: Vec<String>,
     /// From the name of a field or embedding to the name of a column.
     pub rename: BTreeMap<String, String>,
+    /// Chunks of a partition that are written at once.
+    pub writers: RangeInclusive<usize>,
     /// Whom to tell when a run has changed rows.
     pub notify: Option<Notify>,
     /// When `forebay serve` runs it; `None` for once when it starts.
@@ -182,8 +185,10 @@ pub struct Source {
     pub grpc: String,
     /// As the server lists it.
     pub dataset: String,
-    /// Rows in a chunk at most.
+    /// Rows that the server sends in a chunk at most.
     pub chunk_rows: u32,
+    /// Rows of a chunk at most, when chunks are joined.
+    pub max_chunk_rows: u32,
 }
 
 /// Whom to tell when a run has changed rows.

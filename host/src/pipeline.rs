@@ -23,7 +23,7 @@ use crate::{
     config::{self, Config},
     decode::Decoder,
     fault, notify,
-    partition::{Partition, Tally},
+    partition::{Bounds, Partition, Tally},
     plugin::{Chain, PluginStats},
     prepare::Preparer,
     report::{Code, PluginReport, Report, Stages, Usage},
@@ -244,11 +244,9 @@ impl Pipeline {
         let stop = stop.child_token();
         let room = Arc::new(Semaphore::new(self.host.config.limits.in_flight));
         let mut partitions = JoinSet::new();
-        for checkpoint in run
-            .partitions
-            .iter()
-            .filter(|checkpoint| !checkpoint.complete)
-        {
+        let open = run.partitions.iter().filter(|it| !it.complete);
+        let bounds = self.bounds(open.clone().count());
+        for checkpoint in open {
             let partition = Partition {
                 store: self.host.store.clone(),
                 source: self.source.clone(),
@@ -260,6 +258,7 @@ impl Pipeline {
                 checkpoint: checkpoint.clone(),
                 room: Arc::clone(&room),
                 in_flight: self.host.config.limits.in_flight,
+                bounds: bounds.clone(),
                 give_up_after: self.host.config.give_up_after,
                 progress: Arc::clone(progress),
                 stop: stop.clone(),
@@ -283,6 +282,20 @@ impl Pipeline {
             }
         }
         (total, result)
+    }
+
+    /// What each of so many partitions may choose: their writers share the connections.
+    fn bounds(&self, partitions: usize) -> Bounds {
+        let share = self.host.store.writers() / partitions.max(1);
+        let (least, most) = (*self.config.writers.start(), *self.config.writers.end());
+        let most = most.min(share.max(1));
+        let source = &self.config.source;
+        Bounds {
+            writers: least.min(most)..=most,
+            rows: source.chunk_rows as usize..=source.max_chunk_rows as usize,
+            // A chunk has to stay far from the deadline of its calls.
+            plugins: self.host.config.plugins.limits.deadline / 4,
+        }
     }
 
     async fn all_complete(&self, run: &Run) -> Result<bool, StoreError> {

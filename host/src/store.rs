@@ -26,7 +26,7 @@ use sqlx::{
 };
 
 use crate::config::DatabaseUrl;
-pub use writer::{CommitError, Committed, DeadLetter, Totals, Writer};
+pub use writer::{Behind, CommitError, Committed, DeadLetter, Totals, Turn, Writer};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
@@ -34,12 +34,18 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 /// everything else. They are opened when they are needed.
 const MAX_CONNECTIONS: u32 = 32;
 
+/// Of them, those that are not for writers.
+const OTHERS: u32 = 2;
+
 /// What went wrong with the database, by what is to be done about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The server is away or in trouble: worth trying again, nothing is lost.
     #[error("database: {0}")]
     Away(String),
+    /// Somebody else's transaction was in the way: worth trying again at once.
+    #[error("database: {0}")]
+    Conflict(String),
     /// Another host owns the partition now.
     #[error("another host has taken over partition `{0}`")]
     Fenced(String),
@@ -86,7 +92,13 @@ pub(crate) fn blame(error: &sqlx::Error) -> Blame {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
+        // Class 40, "transaction rollback": deadlocks, and transactions that cannot be put in
+        // an order.
+        let code = error.as_database_error().and_then(|error| error.code());
         match blame(&error) {
+            _ if code.is_some_and(|code| code.starts_with("40")) => {
+                Self::Conflict(error.to_string())
+            }
             Blame::Server => Self::Away(error.to_string()),
             Blame::Row | Blame::Statement => Self::Failed(error.to_string()),
         }
@@ -146,6 +158,13 @@ impl Store {
             .await
             .map_err(|error| StoreError::Failed(error.to_string()))?;
         Ok(migrator.iter().count())
+    }
+
+    /// Connections that writers may take, all together.
+    #[must_use]
+    pub fn writers(&self) -> usize {
+        let all = self.pool.options().get_max_connections();
+        all.saturating_sub(OTHERS).max(1) as usize
     }
 
     /// The pool, for queries of the command line and of tests.

@@ -232,6 +232,7 @@ fn check_relations(document: &Value, problems: &mut Problems<'_>) {
         .into_iter()
         .flatten()
     {
+        check_bounds(name, pipeline, problems);
         let settings = pipeline.get("settings").and_then(Value::as_object);
         let (Some(plugins), Some(settings)) =
             (pipeline.get("plugins").and_then(Value::as_array), settings)
@@ -250,6 +251,27 @@ fn check_relations(document: &Value, problems: &mut Problems<'_>) {
                 Some(hint),
             );
         }
+    }
+}
+
+/// A least number that is above the most.
+fn check_bounds(name: &str, pipeline: &Value, problems: &mut Problems<'_>) {
+    let bounds = [
+        ("/source/chunk_rows", "/source/max_chunk_rows", CHUNK_ROWS),
+        ("/writers", "/max_writers", 1),
+    ];
+    for (least_key, most_key, default) in bounds {
+        let number = |key| pipeline.pointer(key).and_then(Value::as_u64);
+        let least = number(least_key).unwrap_or(u64::from(default));
+        let Some(most) = number(most_key).filter(|most| *most < least) else {
+            continue;
+        };
+        let keys = most_key.split('/').skip(1);
+        let path: Vec<&str> = ["pipelines", name].into_iter().chain(keys).collect();
+        let least_key = least_key.rsplit('/').next().unwrap_or_default();
+        let message = format!("{most} is less than `{least_key}`, {least}");
+        let hint = format!("leave it out to pin `{least_key}`");
+        problems.add(&path, message, Some(hint));
     }
 }
 
@@ -412,16 +434,23 @@ pub(super) fn duration(text: Option<String>, default: Duration) -> Duration {
 }
 
 fn pipeline(name: String, raw: super::file::Pipeline) -> Pipeline {
+    // One number alone pins.
+    let chunk_rows = raw.source.chunk_rows.unwrap_or(CHUNK_ROWS);
+    let joined = raw.source.chunk_rows.unwrap_or(4 * CHUNK_ROWS);
+    let writers = raw.writers.unwrap_or(1);
+    let max_writers = raw.max_writers.or(raw.writers).unwrap_or(4);
     Pipeline {
         name,
         source: Source {
             grpc: raw.source.grpc,
             dataset: raw.source.dataset,
-            chunk_rows: raw.source.chunk_rows.unwrap_or(CHUNK_ROWS),
+            chunk_rows,
+            max_chunk_rows: raw.source.max_chunk_rows.unwrap_or(joined),
         },
         plugins: raw.plugins,
         tables: raw.tables,
         rename: raw.rename,
+        writers: writers as usize..=max_writers as usize,
         notify: raw.notify.map(|raw| Notify {
             grpc: raw.grpc,
             target: raw.target,

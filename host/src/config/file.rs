@@ -169,6 +169,12 @@ pub(super) struct Pipeline {
     /// From the name of a field or embedding to the name of its column, where they differ.
     #[serde(default)]
     pub rename: BTreeMap<String, String>,
+    /// Chunks of a partition that are written at once, at least; each takes a connection. Default: 1.
+    #[schemars(range(min = 1, max = 64))]
+    pub writers: Option<u32>,
+    /// Chunks of a partition that are written at once, at most, where that is found to be faster. Default: as `writers` where that is given, or else 4.
+    #[schemars(range(min = 1, max = 64))]
+    pub max_writers: Option<u32>,
     /// Whom to tell when a run has changed rows.
     pub notify: Option<Notify>,
     /// When `forebay serve` runs it, in local time, such as `"0 0 2 * * ?"`: second, minute, hour, day, month, day of the week by name. Left out: once, when it starts.
@@ -187,9 +193,12 @@ pub(super) struct Source {
     pub grpc: String,
     /// Name of the dataset on that server.
     pub dataset: String,
-    /// Rows in a chunk, 1 to 10,000. Default: 300.
+    /// Rows that the server is asked to send in a chunk, 1 to 10,000. Default: 300.
     #[schemars(range(min = 1, max = 10_000))]
     pub chunk_rows: Option<u32>,
+    /// Rows up to which chunks are joined where the way to the database is long. Default: as `chunk_rows` where that is given, or else 1,200.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_chunk_rows: Option<u32>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -58,6 +58,8 @@ fn the_least_gets_defaults() {
         (pipeline.name.as_str(), pipeline.source.chunk_rows),
         ("p", 300)
     );
+    assert_eq!(pipeline.source.max_chunk_rows, 1_200);
+    assert_eq!(pipeline.writers, 1..=4);
     assert!(pipeline.plugins.is_none() && pipeline.notify.is_none() && pipeline.rename.is_empty());
 }
 
@@ -93,6 +95,7 @@ give_up_after = "1h 30m"
 listen = "[::1]:9464"
 [pipelines.b]
 source = { grpc = "unix:/run/embed.sock", dataset = "d", chunk_rows = 50 }
+writers = 3
 plugins = ["two", "one"]
 tables = ["a", "s.b"]
 rename = { text = "body" }
@@ -164,6 +167,7 @@ tables = ["t"]
         (b.source.grpc.as_str(), b.source.chunk_rows),
         ("unix:/run/embed.sock", 50)
     );
+    assert_eq!((b.source.max_chunk_rows, &b.writers), (50, &(3..=3)));
     assert_eq!(b.plugins.as_deref().unwrap(), ["two", "one"]);
     assert_eq!(b.tables, ["a", "s.b"]);
     assert_eq!(b.rename["text"], "body");
@@ -255,6 +259,14 @@ source = "http://localhost:50051"
 #[test]
 fn one_problem_each() {
     for (text, expected) in [
+        (
+            "writers = 4\nmax_writers = 3",
+            ":6: pipelines.p.max_writers: 3 is less than `writers`, 4\n  hint: leave it out to pin `writers`",
+        ),
+        (
+            "[pipelines.q]\nsource = { grpc = \"http://h:1\", dataset = \"d\", max_chunk_rows = 200 }\ntables = [\"t\"]",
+            ":6: pipelines.q.source.max_chunk_rows: 200 is less than `chunk_rows`, 300\n  hint: leave it out to pin `chunk_rows`",
+        ),
         (
             "[limits]\nrow = \"0\"",
             ":6: limits.row: `0` is not a size\n  hint: such as \"64MiB\"",
@@ -447,6 +459,7 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     limits.row
     pipelines
     pipelines.*
+    pipelines.*.max_writers
     pipelines.*.notify
     pipelines.*.notify.grpc
     pipelines.*.notify.target
@@ -461,7 +474,9 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     pipelines.*.source.chunk_rows
     pipelines.*.source.dataset
     pipelines.*.source.grpc
+    pipelines.*.source.max_chunk_rows
     pipelines.*.tables
+    pipelines.*.writers
     plugins
     plugins.canary
     plugins.canary.chunks

@@ -78,7 +78,7 @@ impl ChunkWriter<'_> {
                 .execute(&mut *self.transaction)
                 .await?;
         }
-        for wave in waves(&prepared.batch) {
+        for wave in waves(prepared) {
             let known = self.look_up(prepared, &wave).await?;
             let (mut changed, mut known_changed) = (Changed::default(), Vec::new());
             for (row, known) in wave.into_iter().zip(known) {
@@ -342,7 +342,11 @@ impl ChunkWriter<'_> {
 }
 /// The live rows, so that no key is twice in one part: a statement cannot change a row twice.
 /// Nearly always one part.
-fn waves(batch: &Batch) -> Vec<Vec<u32>> {
+fn waves(prepared: &Prepared) -> Vec<Vec<u32>> {
+    let batch = &prepared.batch;
+    if !prepared.keys.repeats() {
+        return vec![batch.live.clone()];
+    }
     let mut waves = Vec::new();
     let mut rest = batch.live.clone();
     while !rest.is_empty() {
