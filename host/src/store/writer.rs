@@ -13,6 +13,7 @@
 //! is not believed, but tried again in turn; a chunk that has a key of theirs is not even begun
 //! before its turn; and one that holds something that anybody waits for gives way.
 
+mod digests;
 mod isolate;
 mod progress;
 mod rows;
