@@ -13,7 +13,7 @@ mod rows;
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{Postgres, pool::PoolConnection};
+use sqlx::{Postgres, SqlStr, pool::PoolConnection};
 
 use self::{
     progress::{codes, move_checkpoint},
@@ -91,6 +91,7 @@ impl From<sqlx::Error> for CommitError {
 #[derive(Debug)]
 pub struct Writer {
     connection: PoolConnection<Postgres>,
+    begin: SqlStr,
     copies: bool,
     buffer: Vec<u8>,
     statements: Statements,
@@ -115,6 +116,7 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         Ok(Self {
             connection: store.pool.acquire().await?,
+            begin: store.begin_statement(),
             copies: store.copies,
             buffer: Vec::new(),
             statements: Statements::new(targets),
@@ -163,6 +165,7 @@ impl Writer {
         let started = std::time::Instant::now();
         let Self {
             connection,
+            begin,
             copies,
             buffer,
             statements,
@@ -173,7 +176,7 @@ impl Writer {
             met,
         } = self;
         let mut chunk = ChunkWriter {
-            transaction: sqlx::Connection::begin(&mut **connection).await?,
+            transaction: sqlx::Connection::begin_with(&mut **connection, begin.clone()).await?,
             copies: *copies,
             buffer,
             statements,
