@@ -23,9 +23,16 @@ use crate::config::{DatabaseUrl, Sessions};
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// What is said of a pooler that forgets prepared statements.
-const FORGETFUL: &str = "a pooler stands before the database that gives each transaction another \
-connection, and does not keep prepared statements\n  hint: use PgBouncer 1.21 or newer with \
-max_prepared_statements above 0, or its session mode, or connect to the server itself";
+const FORGETFUL: &str = "a pooler stands before it that gives each transaction another connection, \
+and does not keep prepared statements";
+
+/// What is said of a pooler that knows no transactions.
+const HASTY: &str =
+    "a pooler in statement pooling mode stands before it, which knows no transactions";
+
+/// What can be worked with.
+const USABLE: &str = "use PgBouncer in transaction mode from version 1.21 on with \
+max_prepared_statements above 0, or in session mode, or connect to the server itself";
 
 /// The writer only ever looks rows up by key. Without this the planner reads a table that has
 /// grown since it was last analysed from end to end for each chunk.
@@ -134,23 +141,35 @@ fn failed(url: &DatabaseUrl, error: &sqlx::Error) -> StoreError {
         None => format!("{url}: {error}"),
     };
     match blame(error) {
-        Blame::Server => StoreError::Away(message),
-        Blame::Row | Blame::Statement => StoreError::Failed(message),
+        Blame::Server if unusable(error).is_none() => StoreError::Away(message),
+        Blame::Server | Blame::Row | Blame::Statement => StoreError::Failed(message),
     }
 }
 
 /// What the server's own words for an error leave out.
 pub(super) fn explained(error: &sqlx::Error) -> Option<String> {
-    let code = error.as_database_error()?.code()?;
-    match code.as_ref() {
+    if let Some(pooler) = unusable(error) {
+        return Some(format!("{pooler}\n  hint: {USABLE}"));
+    }
+    match error.as_database_error()?.code()?.as_ref() {
         "55P03" => Some(format!(
             "{error}: another session holds it for longer than database.lock_timeout"
         )),
         "57014" => Some(format!(
             "{error}: database.statement_timeout says how long one may take"
         )),
+        _ => None,
+    }
+}
+
+/// What is wrong with the pooler that an error comes from or that has caused it.
+fn unusable(error: &sqlx::Error) -> Option<&'static str> {
+    let error = error.as_database_error()?;
+    match error.code()?.as_ref() {
         // Duplicate, and missing, prepared statement.
-        "42P05" | "26000" => Some(FORGETFUL.to_owned()),
+        "42P05" | "26000" => Some(FORGETFUL),
+        // PgBouncer's own words; it has no code for itself.
+        "08P01" if error.message().contains("statement pooling mode") => Some(HASTY),
         _ => None,
     }
 }
@@ -170,7 +189,7 @@ async fn look(options: &PgConnectOptions) -> Result<Sharing, sqlx::Error> {
     let began = Instant::now();
     let mut second = options.connect().await?;
     let looked = backend(&mut second).await;
-    if looked.as_ref().err().and_then(explained).is_some() {
+    if looked.as_ref().err().and_then(unusable).is_some() {
         // The first one's statement, which would be in the way of others.
         drop(second.execute("deallocate sqlx_s_1").await);
     }
