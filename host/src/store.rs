@@ -15,6 +15,7 @@ mod encode;
 pub mod ledger;
 mod migrate;
 pub mod outbox;
+pub mod preflight;
 mod statements;
 pub mod target;
 mod writer;

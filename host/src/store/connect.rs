@@ -16,7 +16,7 @@ use sqlx::{
 };
 use tokio::time::{Instant, timeout};
 
-use super::{Blame, StoreError, blame};
+use super::{Blame, StoreError, blame, preflight::room};
 use crate::config::{DatabaseUrl, Sessions};
 
 /// How long a server may take to answer.
@@ -65,7 +65,7 @@ pub(super) async fn connect(
 ) -> Result<Connected, StoreError> {
     let options = options(url, sessions)?;
     let local = options.get_socket().is_some() || options.get_host().starts_with('/');
-    let sharing = match timeout(ANSWER, look(&options)).await {
+    let (sharing, allowed) = match timeout(ANSWER, look(&options)).await {
         Ok(looked) => looked.map_err(|error| failed(url, &error))?,
         Err(_) => {
             let message = format!("{url}: no answer within {} s", ANSWER.as_secs());
@@ -82,7 +82,8 @@ pub(super) async fn connect(
         .chain(PLANNER.map(|name| (name, "off".to_owned())))
         .collect();
     let pool = PgPoolOptions::new()
-        .max_connections(sessions.connections)
+        // The pool would take a refusal for a server that is starting, and wait.
+        .max_connections(sessions.connections.min(allowed).max(1))
         .acquire_timeout(ANSWER);
     let (pool, begin) = match sharing {
         Sharing::Own => (
@@ -180,7 +181,9 @@ fn unusable(error: &sqlx::Error) -> Option<&'static str> {
 ///
 /// Both prepare a statement of the same name, which fails where the pooler does not keep apart
 /// what belongs to whom.
-async fn look(options: &PgConnectOptions) -> Result<Sharing, sqlx::Error> {
+///
+/// Returns the number of connections that the server allows as well.
+async fn look(options: &PgConnectOptions) -> Result<(Sharing, u32), sqlx::Error> {
     let began = Instant::now();
     let mut first = options.connect().await?;
     let (one, age) = backend(&mut first).await?;
@@ -197,14 +200,20 @@ async fn look(options: &PgConnectOptions) -> Result<Sharing, sqlx::Error> {
     let is_shared = one == other || is_older || age > began.elapsed();
     // A pooler that lends connections for a statement refuses to begin.
     first.execute("begin").await?;
+    let allowed = if is_shared {
+        u32::MAX
+    } else {
+        room::allowed(&mut first).await?
+    };
     first.execute("rollback").await?;
     first.close().await?;
     second.close().await?;
-    Ok(if is_shared {
+    let sharing = if is_shared {
         Sharing::Shared
     } else {
         Sharing::Own
-    })
+    };
+    Ok((sharing, allowed))
 }
 
 /// The server's process behind a connection, and its age.
