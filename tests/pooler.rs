@@ -183,9 +183,11 @@ async fn settings(url: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transactions_may_each_have_another_connection() {
-    let Some(program) = program().filter(|program| version(program) >= KEEPS_STATEMENTS) else {
+    let Some(program) = program() else { return };
+    if version(&program) < KEEPS_STATEMENTS {
+        eprintln!("left out: pgbouncer is older than 1.21");
         return;
-    };
+    }
     for way in [Pooler::socket, Pooler::tcp] {
         let recruit = Recruit::new().await;
         let pooler = Pooler::start(&program, &recruit.home.database.url, "transaction", 100);

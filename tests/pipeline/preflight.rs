@@ -151,8 +151,8 @@ async fn all_that_a_role_lacks_is_said_at_once() {
            hint: create it, or name it with its schema
          schema forebay: ROLE lacks delete, insert, update on its tables
            hint: grant delete, insert, update on all tables in schema forebay to ROLE
-         items: ROLE lacks insert
-           hint: grant insert on public.items to ROLE
+         items: ROLE lacks insert, select, update
+           hint: grant insert, select, update on public.items to ROLE
          items: row-level security applies to ROLE: rows that it hides would look new
            hint: alter role ROLE bypassrls, or use the role that owns the table
          closed.items: ROLE may not use the schema closed

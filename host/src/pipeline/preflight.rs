@@ -54,7 +54,11 @@ pub(super) async fn look(
         Wanted {
             name,
             table: table.as_ref(),
-            columns: target.map(written).unwrap_or_default(),
+            columns: match (target, table) {
+                (Some(target), _) => written(target),
+                (None, Some(table)) => writable(table),
+                (None, None) => Vec::new(),
+            },
         }
     });
     let demand = Demand {
@@ -85,6 +89,13 @@ pub(super) async fn look(
 fn written(target: &Target) -> Vec<String> {
     let fed = target.columns.iter().map(|column| &column.column.name);
     fed.chain(&target.touched).cloned().collect()
+}
+
+/// The columns that might be written, where it is not known which are.
+fn writable(table: &Table) -> Vec<String> {
+    let columns = table.columns.iter();
+    let columns = columns.filter(|it| !it.generated && !table.primary_key.contains(&it.name));
+    columns.map(|column| column.name.clone()).collect()
 }
 
 /// What a row takes on disk, about.
