@@ -91,6 +91,22 @@ impl Database {
     }
 }
 
+/// Does something with the database, which is migrated first, and closed however that ends.
+pub(super) async fn with_database<T>(
+    global: &Global,
+    config: Option<&Config>,
+    work: impl AsyncFnOnce(&Database) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let database = Database::open(global, config).await?;
+    let result = async {
+        database.store.migrate().await?;
+        work(&database).await
+    }
+    .await;
+    database.close().await?;
+    result
+}
+
 async fn connect(
     url: &DatabaseUrl,
     sessions: &Sessions,
