@@ -18,6 +18,8 @@ mod notify;
 mod outages;
 #[path = "pipeline/plugins.rs"]
 mod plugins;
+#[path = "pipeline/preflight.rs"]
+mod preflight;
 #[path = "pipeline/recruit.rs"]
 mod recruit;
 #[path = "pipeline/refused.rs"]

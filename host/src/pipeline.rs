@@ -5,6 +5,7 @@
 //! [`crate::partition`] for each of them, delivers what is owed, and reports.
 
 mod error;
+mod preflight;
 
 use std::{
     sync::{
@@ -35,6 +36,7 @@ use crate::{
         Store, StoreError, catalog,
         checkpoint::{Counts, Run, Status},
         ledger::Known,
+        preflight::Finding,
         target::{self, Binding, Misfit, Targets},
     },
     workers::{self, Workers},
@@ -84,6 +86,7 @@ pub struct Pipeline {
     dataset: Dataset,
     targets: Arc<Targets>,
     rollout: Arc<Rollout>,
+    findings: Vec<Finding>,
 }
 
 impl Pipeline {
@@ -114,8 +117,11 @@ impl Pipeline {
             rename: &config.rename,
             transforms,
         });
+        let fed = targets.as_ref().ok();
+        let findings = preflight::look(host, config, &dataset, &tables, fed).await?;
+        let (refusing, findings) = preflight::refusing(findings);
         match (rollout, targets) {
-            (Ok(rollout), Ok(targets)) => {
+            (Ok(rollout), Ok(targets)) if refusing.is_empty() => {
                 let (host, config, targets) = (host.clone(), config.clone(), Arc::new(targets));
                 Ok(Self {
                     host,
@@ -124,6 +130,7 @@ impl Pipeline {
                     dataset,
                     targets,
                     rollout,
+                    findings,
                 })
             }
             (rollout, targets) => {
@@ -131,7 +138,8 @@ impl Pipeline {
                     .err()
                     .into_iter()
                     .flatten()
-                    .chain(targets.err().into_iter().flatten());
+                    .chain(targets.err().into_iter().flatten())
+                    .chain(refusing);
                 Err(PipelineError::Unfit(misfits.collect()))
             }
         }
@@ -191,6 +199,7 @@ impl Pipeline {
             .store(self.dataset.row_count.unwrap_or(0), Ordering::Relaxed);
         let pipeline = &self.config.name;
         tracing::info!(pipeline, run = %run.id, starts = run.starts, from_row = before, "run started");
+        self.warn();
 
         let workers = Arc::new(self.start_workers()?);
         let (tally, ended) = self.run_partitions(&run, &workers, progress, stop).await;

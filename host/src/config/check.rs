@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::{
     Canary, Config, ConfigError, DatabaseUrl, Limits, Notify, Pipeline, Plugins, Serve, Shadow,
-    Source,
+    Source, database,
     file::File,
     plugins,
     problems::{Problem, Problems, line_of},
@@ -194,7 +194,7 @@ pub(super) fn parse_size(text: &str) -> Option<usize> {
         .filter(|bytes| *bytes > 0)
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     humantime::parse_duration(text)
         .ok()
         .filter(|duration| !duration.is_zero())
@@ -226,6 +226,7 @@ fn check_relations(document: &Value, problems: &mut Problems<'_>) {
         );
     }
     plugins::check_stack(document, problems);
+    database::check_timeouts(document, problems);
     for (name, pipeline) in document
         .get("pipelines")
         .and_then(Value::as_object)
@@ -389,7 +390,8 @@ fn build(path: &Path, file: File) -> Config {
     let default = Limits::default();
     Config {
         directory: directory.into(),
-        database: file.database.url.map(DatabaseUrl),
+        database: file.database.url.clone().map(DatabaseUrl),
+        sessions: database::sessions(file.database),
         plugins: Plugins {
             directory: directory.join(file.plugins.directory.as_deref().unwrap_or("plugins")),
             limits: plugins::limits(file.plugins.limits),

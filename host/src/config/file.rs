@@ -35,6 +35,18 @@ pub(super) struct Database {
     /// `postgres://user:password@host:port/database`. Write `"${DATABASE_URL}"` to keep it out of the file.
     #[schemars(extend("format" = "postgres-url"))]
     pub url: Option<String>,
+    /// Connections of this host at most, 2 to 1,000; opened when they are needed. Default: 32.
+    #[schemars(range(min = 2, max = 1_000))]
+    pub connections: Option<u32>,
+    /// A statement that takes longer is cancelled, and its chunk tried again. Default: `"5m"`.
+    #[schemars(extend("format" = "time-span"))]
+    pub statement_timeout: Option<String>,
+    /// How long a statement waits for a lock of somebody else before its chunk is tried again. Default: `"30s"`.
+    #[schemars(extend("format" = "time-span"))]
+    pub lock_timeout: Option<String>,
+    /// What the server's `pg_stat_activity` shows, 1 to 63 characters. Default: as in `url`, or `"forebay"`.
+    #[schemars(length(min = 1, max = 63))]
+    pub application_name: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -41,6 +41,7 @@ fn the_least_gets_defaults() {
     let config = parse(LEAST).unwrap();
     assert_eq!(config.directory, Path::new("conf"));
     assert_eq!(config.database, None);
+    assert_eq!(config.sessions, Sessions::default());
     assert_eq!(config.plugins.directory, Path::new("conf/plugins"));
     assert_eq!(config.plugins.limits, plugin::Limits::default());
     assert_eq!(config.plugins.permissions, plugin::Permissions::default());
@@ -68,6 +69,10 @@ fn every_key_arrives() {
     let text = r#"
 [database]
 url = "postgres://me:${PASSWORD}@db.example/jobs"
+connections = 7
+statement_timeout = "2m"
+lock_timeout = "1500ms"
+application_name = "nightly"
 [plugins]
 directory = "/opt/plugins"
 canary = { chunks = 5, faults = 0.5 }
@@ -111,6 +116,15 @@ tables = ["t"]
     assert_eq!(
         config.database,
         Some(DatabaseUrl("postgres://me:s3cret@db.example/jobs".into()))
+    );
+    assert_eq!(
+        config.sessions,
+        Sessions {
+            connections: 7,
+            statement_timeout: Duration::from_secs(120),
+            lock_timeout: Duration::from_millis(1_500),
+            application_name: Some("nightly".into()),
+        }
     );
     assert_eq!(config.plugins.directory, Path::new("/opt/plugins"));
     assert_eq!(
@@ -305,6 +319,27 @@ fn one_problem_each() {
             ":6: database.url: is not a PostgreSQL URL\n  hint: such as postgres://user@host/database; leave `url` out for an embedded server",
         ),
         (
+            "[database]\nconnections = 1",
+            ":6: database.connections: 1 is less than the minimum of 2",
+        ),
+        (
+            "[database]\nlock_timeout = \"500us\"",
+            ":6: database.lock_timeout: cannot be had\n  hint: from \"1ms\" to \"24days\"",
+        ),
+        (
+            "[database]\nstatement_timeout = \"30s\"",
+            // What is left out counts with its default.
+            ":5: database.lock_timeout: not shorter than database.statement_timeout\n  hint: a statement that waits for a lock would end by the other",
+        ),
+        (
+            "[database]\nstatement_timeout = 30",
+            ":6: database.statement_timeout: is not a text\n  hint: write the value in quotes",
+        ),
+        (
+            "[database]\napplication_name = \"\"",
+            ":6: database.application_name: \"\" is shorter than 1 character",
+        ),
+        (
             "[plugins]\ndirectory = \"${\"",
             ":6: plugins.directory: `${` without `}`\n  hint: write $${ for the characters themselves",
         ),
@@ -452,6 +487,10 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     found.sort_unstable();
     assert_snapshot!(found.join("\n"), @r#"
     database
+    database.application_name
+    database.connections
+    database.lock_timeout
+    database.statement_timeout
     database.url
     limits
     limits.chunk

@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection, Postgres, pool::PoolConnection};
+use sqlx::{Connection, Postgres, SqlStr, pool::PoolConnection};
 
 pub use self::turn::{Behind, Turn};
 use self::{
@@ -114,6 +114,7 @@ impl From<sqlx::Error> for CommitError {
 #[derive(Debug)]
 pub struct Writer {
     connection: PoolConnection<Postgres>,
+    begin: SqlStr,
     copies: bool,
     buffer: Vec<u8>,
     statements: Statements,
@@ -138,6 +139,7 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         Ok(Self {
             connection: store.pool.acquire().await?,
+            begin: store.begin_statement(),
             copies: store.copies,
             buffer: Vec::new(),
             statements: Statements::new(targets),
@@ -211,7 +213,7 @@ impl Writer {
         care: Care,
     ) -> Result<Totals, Undone> {
         let started = Instant::now();
-        let transaction = self.connection.begin().await?;
+        let transaction = self.connection.begin_with(self.begin.clone()).await?;
         let beginning = started.elapsed();
         let mut chunk = ChunkWriter {
             transaction,
