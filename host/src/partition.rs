@@ -141,12 +141,42 @@ impl Partition {
             .await?;
         fault::point!("stream.open");
 
-        let mut pace = Pace::new(self.bounds.clone(), Instant::now());
+        let pace = Pace::new(self.bounds.clone(), Instant::now());
         let mut intake = Intake::start(self, chunks, pace.rows());
-        let mut lanes = Lanes::new(Settler::new(Arc::clone(&self.workers)), writer);
-        // What goes wrong with a chunk concerns none before it: those are still committed.
-        let mut failed = None;
+        let lanes = Lanes::new(Settler::new(Arc::clone(&self.workers)), writer);
+        let written = self
+            .write_all(&mut intake, lanes, pace, tally, patience)
+            .await;
+        tally.receiving += intake.receiving();
+        written?;
+        // Without a word it has not come to the end of the partition.
+        intake.end().ok_or_else(|| {
+            PipelineError::Broken("receiving ended early; its panic is on stderr".into())
+        })
+    }
+
+    /// Writes the chunks of a stream until there are no more. What goes wrong with receiving or
+    /// preparing a chunk concerns none before it: those are still committed.
+    async fn write_all(
+        &self,
+        intake: &mut Intake,
+        mut lanes: Lanes,
+        mut pace: Pace,
+        tally: &mut Tally,
+        patience: &mut Patience,
+    ) -> Result<(), PipelineError> {
+        let mut result = Ok(());
         loop {
+            if lanes.is_busy() && lanes.len() < pace.writers() {
+                match self.open_writer().await {
+                    Ok(writer) => lanes.add(writer),
+                    Err(error) => {
+                        tracing::warn!(%error, writers = lanes.len(), "no more writers");
+                        pace.hold(lanes.len());
+                    }
+                }
+            }
+            let may_write = !lanes.is_busy() && lanes.len() < pace.writers();
             tokio::select! {
                 biased;
                 Some(committed) = lanes.committed() => {
@@ -156,33 +186,17 @@ impl Partition {
                     pace.committed(&committed.totals(), prepared.times.plugins, Instant::now());
                     patience.progress();
                 }
-                prepared = intake.next(), if !intake.is_over() && lanes.len() < pace.writers() => {
-                    let prepared = match prepared {
-                        Ok(Some(prepared)) => prepared,
-                        Ok(None) => continue,
-                        Err(error) => {
-                            failed = Some(error);
-                            continue;
-                        }
-                    };
-                    fault::point!("chunk.prepared");
-                    let writer = match lanes.take_idle() {
-                        Some(writer) => writer,
-                        None => self.open_writer().await?,
-                    };
-                    pace.starved(lanes.write(writer, prepared));
-                }
-                else => break,
+                prepared = intake.next(), if may_write && !intake.is_over() => match prepared {
+                    Ok(Some(prepared)) => {
+                        fault::point!("chunk.prepared");
+                        pace.starved(lanes.write(prepared));
+                    }
+                    Ok(None) => {}
+                    Err(error) => result = Err(error),
+                },
+                else => return result,
             }
         }
-        tally.receiving += intake.receiving();
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        // Without a word it has not come to the end of the partition.
-        intake.end().ok_or_else(|| {
-            PipelineError::Broken("receiving ended early; its panic is on stderr".into())
-        })
     }
 
     async fn open_writer(&self) -> Result<Writer, StoreError> {

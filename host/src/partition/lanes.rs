@@ -52,13 +52,22 @@ impl Lanes {
         self.writing.len()
     }
 
-    /// A writer that has nothing to do.
-    pub(super) fn take_idle(&mut self) -> Option<Writer> {
-        self.idle.pop()
+    /// Whether every writer is at work.
+    pub(super) fn is_busy(&self) -> bool {
+        self.idle.is_empty()
     }
 
-    /// Begins to write a chunk, and says for how long a writer was idle before.
-    pub(super) fn write(&mut self, mut writer: Writer, prepared: Prepared) -> Duration {
+    /// One more writer.
+    pub(super) fn add(&mut self, writer: Writer) {
+        self.idle.push(writer);
+    }
+
+    /// Begins to write a chunk, and says for how long a writer was idle before. Does nothing
+    /// if every writer is at work.
+    pub(super) fn write(&mut self, prepared: Prepared) -> Duration {
+        let Some(mut writer) = self.idle.pop() else {
+            return Duration::ZERO;
+        };
         // What it would find of a row depends on a chunk that is not committed yet.
         let waits = self
             .keys

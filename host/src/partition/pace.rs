@@ -103,6 +103,13 @@ impl Pace {
         self.writers
     }
 
+    /// There are no more writers than so many.
+    pub(super) fn hold(&mut self, writers: usize) {
+        let most = writers.max(1);
+        self.bounds.writers = *self.bounds.writers.start().min(&most)..=most;
+        self.writers = self.writers.min(most);
+    }
+
     /// Rows that chunks are to be joined to, for whoever receives them.
     pub(super) fn rows(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.rows)
