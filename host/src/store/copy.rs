@@ -1,12 +1,15 @@
 //! New rows by binary `COPY`: half the server's work of an `INSERT`, and no second look at keys.
 //!
 //! Rows are encoded and sent in portions that fit into a processor's cache; the server takes in
-//! one while the next is made. Format: PostgreSQL documentation, "COPY", "Binary Format".
+//! one while the next is made. A list makes a tuple for each of its items. Format: PostgreSQL documentation, "COPY", "Binary Format".
 
+use std::collections::HashSet;
+
+use bytestring::ByteString;
 use sqlx::PgConnection;
 
 use super::encode::Column;
-use crate::row::Batch;
+use crate::row::{Batch, Value};
 
 /// What is encoded before it is sent.
 const PORTION: usize = 128 << 10;
@@ -17,11 +20,30 @@ const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// A tuple of -1 fields.
 const TRAILER: [u8; 2] = (-1i16).to_be_bytes();
 
+/// How new rows of a table are copied.
+#[derive(Debug)]
+pub(super) struct Copy {
+    /// `copy … from stdin (format binary)`
+    pub statement: String,
+    /// As the statement names them.
+    pub columns: Vec<Column>,
+    /// The list that has an item for each tuple; else there is a tuple for each row.
+    pub list: Option<List>,
+}
+
+/// The list of which a table has the items.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct List {
+    /// Index in the schema's columns.
+    pub column: usize,
+    /// Whether an item that is twice in a list counts once.
+    pub distinct: bool,
+}
+
 /// Copies rows into a table. `buffer` is scratch space.
 pub(super) async fn copy(
     connection: &mut PgConnection,
-    statement: &str,
-    columns: &[Column],
+    way: &Copy,
     batch: &Batch,
     rows: &[u32],
     buffer: &mut Vec<u8>,
@@ -29,16 +51,31 @@ pub(super) async fn copy(
     if rows.is_empty() {
         return Ok(());
     }
-    let fields = i16::try_from(columns.len()).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let mut copy = connection.copy_in_raw(statement).await?;
+    let fields =
+        i16::try_from(way.columns.len()).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let mut copy = connection.copy_in_raw(&way.statement).await?;
     buffer.clear();
     buffer.extend_from_slice(HEADER);
     for row in rows {
-        buffer.extend_from_slice(&fields.to_be_bytes());
-        for column in columns {
-            column
-                .put(buffer, batch, *row)
-                .map_err(sqlx::Error::Encode)?;
+        match way.list {
+            None => {
+                buffer.extend_from_slice(&fields.to_be_bytes());
+                for column in &way.columns {
+                    column
+                        .put(buffer, batch, *row)
+                        .map_err(sqlx::Error::Encode)?;
+                }
+            }
+            Some(list) => {
+                for (position, item) in items(batch, *row, list) {
+                    buffer.extend_from_slice(&fields.to_be_bytes());
+                    for column in &way.columns {
+                        column
+                            .put_item(buffer, batch, *row, position, item)
+                            .map_err(sqlx::Error::Encode)?;
+                    }
+                }
+            }
         }
         if buffer.len() >= PORTION {
             copy.send(buffer.as_slice()).await?;
@@ -49,4 +86,35 @@ pub(super) async fn copy(
     copy.send(buffer.as_slice()).await?;
     copy.finish().await?;
     Ok(())
+}
+
+/// The items of a row with their positions, from 1 on.
+fn items<'b>(
+    batch: &'b Batch,
+    row: u32,
+    list: List,
+) -> impl Iterator<Item = (usize, &'b ByteString)> {
+    let items = match batch.row(row).get(list.column) {
+        Some(Value::Texts(items)) => items.as_slice(),
+        // Null is no items. `route` lets nothing else come here.
+        _ => &[],
+    };
+    let mut seen = HashSet::new();
+    (1..)
+        .zip(items)
+        .filter(move |(_, item)| !list.distinct || seen.insert(*item))
+}
+
+impl Copy {
+    /// The row that made a line, counted from 1 on.
+    pub(super) fn row_of_line(&self, line: usize, batch: &Batch, rows: &[u32]) -> Option<u32> {
+        let Some(list) = self.list else {
+            return rows.get(line.checked_sub(1)?).copied();
+        };
+        let mut last = 0;
+        rows.iter().copied().find(|row| {
+            last += items(batch, *row, list).count();
+            last >= line
+        })
+    }
 }

@@ -226,7 +226,11 @@ fn an_array_has_its_header_and_its_nulls() {
     );
     assert_eq!(oid, Some(PgTypeInfo::with_oid(Oid(1007))));
 
-    let (bytes, _) = array(ColumnKind::Integer(4), ColumnSource::Key, &[2, 1]);
+    let (bytes, _) = array(
+        ColumnKind::Integer(4),
+        ColumnSource::Feed(Feed::Key),
+        &[2, 1],
+    );
     assert_eq!(
         bytes,
         [&header(23, 2)[..], &int4([0, 0, 0, 7]), &int4([0xff; 4])].concat()

@@ -5,8 +5,8 @@ use half::f16;
 use insta::assert_snapshot;
 
 use super::*;
-use crate::row::Vector;
-use crate::row::{EmbeddingColumn, Embeddings, FieldType};
+use crate::row::{self, EmbeddingColumn, Embeddings, FieldType, Vector};
+use crate::store::catalog::ForeignKey;
 
 /// A column written as in SQL: a type, and perhaps `not null`, `default` or `generated`.
 fn column(name: &str, sql: &str) -> catalog::Column {
@@ -19,6 +19,13 @@ fn column(name: &str, sql: &str) -> catalog::Column {
         name: name.into(),
         type_name: base.into(),
         type_sql: base.into(),
+        category: match base {
+            "mood" => "E",
+            "interval" => "T",
+            _ if base.starts_with('_') => "A",
+            _ => "X",
+        }
+        .into(),
         type_oid: 0,
         array_oid: 0,
         dimensions,
@@ -32,13 +39,22 @@ fn column(name: &str, sql: &str) -> catalog::Column {
 fn table(name: &str, columns: &[(&str, &str)], references: &[&str]) -> Table {
     Table {
         name: name.into(),
+        bare: name.into(),
         quoted: format!("public.{name}"),
         columns: columns
             .iter()
             .map(|(name, sql)| column(name, sql))
             .collect(),
         primary_key: vec![columns[0].0.into()],
-        references: references.iter().map(|name| (*name).into()).collect(),
+        unique_keys: Vec::new(),
+        foreign_keys: references
+            .iter()
+            .map(|name| ForeignKey {
+                table: (*name).into(),
+                columns: vec![columns[0].0.into()],
+                referenced: vec!["id".into()],
+            })
+            .collect(),
     }
 }
 
@@ -226,13 +242,13 @@ fn everything_that_does_not_fit_is_reported_together() {
     narrow.vector: has 2 dimensions, the dataset's embedding 3
       hint: make the column as wide as the embedding
     time_key.id: a key of type timestamptz cannot be fed
-      hint: use uuid, integer or text, not generated always
-    generated_key.id: a key of type int8 cannot be fed
-      hint: use uuid, integer or text, not generated always
-    paired: its primary key has 2 columns
-      hint: a primary key of one column is fed by the row's key
-    keyless: its primary key has 0 columns
-      hint: a primary key of one column is fed by the row's key
+      hint: use uuid, integer or text
+    generated_key: its primary key is generated always, and there is no other key
+      hint: a row is found again by its primary key, or by the only other unique key without nulls
+    paired: no field feeds `a` and `b` of its key
+      hint: the row's key feeds one column, a field of the same name each of the others; a list makes a row per item where the table refers to another one
+    keyless: has no primary key
+      hint: a row is found again by its primary key, or by the only other unique key without nulls
     rename.firm: the dataset has no field or embedding `firm`
       hint: rename = { firm = "company" } goes from the source's name to the column's
     other_key: its key has another type than that of the other tables
@@ -475,7 +491,10 @@ fn a_row_that_does_not_fit_fails_alone() {
 
 #[test]
 fn a_value_has_to_fit_its_column() {
-    use ColumnKind::{Boolean, Bytea, Cast, Date, Float4, Float8, Integer, Text, Timestamp, Uuid};
+    use ColumnKind::{
+        Array, Boolean, Bytea, Cast, CastNumber, Date, Float4, Float8, Integer, Json, Jsonb, Label,
+        Numeric, Text, Timestamp, Uuid,
+    };
     let text = |text: &str| Value::Text(text.into());
     let earliest = i64::MIN + crate::store::encode::POSTGRES_EPOCH_MICROS + 1;
     for (kind, value, fault) in [
@@ -519,8 +538,24 @@ fn a_value_has_to_fit_its_column() {
         ),
         (Date, Value::Timestamp(i64::MIN), Some("VALUE_RANGE")),
         (Date, Value::Integer(1), Some("VALUE_TYPE")),
-        (Cast, Value::Texts(vec!["a".into()]), None),
-        (Cast, Value::Json("[]".into()), None),
+        (Cast, text("1 day"), None),
+        (Cast, Value::Integer(1), Some("VALUE_TYPE")),
+        (Cast, Value::Texts(vec!["a".into()]), Some("VALUE_TYPE")),
+        (Cast, Value::Json("[]".into()), Some("VALUE_TYPE")),
+        (Array, Value::Texts(vec!["a".into()]), None),
+        (Array, text("{1,2}"), None),
+        (Array, Value::Json("[]".into()), Some("VALUE_TYPE")),
+        (CastNumber, Value::Integer(1), None),
+        (Numeric, Value::Integer(1), None),
+        (Numeric, Value::Real(f64::NAN), None),
+        (Numeric, text(" -1.50e-7 "), None),
+        (Numeric, text("1,5"), Some("VALUE_TYPE")),
+        (Numeric, text("1e131072"), Some("VALUE_RANGE")),
+        (Label, text("happy"), None),
+        (Label, Value::Integer(1), Some("VALUE_TYPE")),
+        (Json, Value::Texts(Vec::new()), None),
+        (Jsonb, Value::Json("[]".into()), None),
+        (Jsonb, Value::Timestamp(0), Some("VALUE_TYPE")),
         (Cast, Value::Binary(Bytes::new()), Some("VALUE_TYPE")),
         (Cast, Value::Timestamp(0), Some("VALUE_TYPE")),
         (ColumnKind::Vector(None), text("[1]"), Some("VALUE_TYPE")),

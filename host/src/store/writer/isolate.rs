@@ -72,9 +72,14 @@ impl ChunkWriter<'_> {
                 Ok(()) => return Ok(refused),
                 Err(error) => error,
             };
+            let copy = self
+                .statements
+                .tables
+                .get(table)
+                .and_then(|table| table.copy.as_ref());
             let Some(row) = named_line(&error)
-                .and_then(|line| rest.new.get(line - 1))
-                .copied()
+                .zip(copy)
+                .and_then(|(line, copy)| copy.row_of_line(line, batch, &rest.new))
             else {
                 break;
             };

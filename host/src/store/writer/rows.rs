@@ -119,15 +119,9 @@ impl ChunkWriter<'_> {
         prepared: &Prepared,
         rows: &[u32],
     ) -> Result<Vec<Known>, sqlx::Error> {
-        let key = self
-            .statements
-            .tables
-            .first()
-            .and_then(|table| table.columns.first())
-            .copied();
-        let Some(key) = key.filter(|_| !rows.is_empty()) else {
+        if rows.is_empty() {
             return Ok(Vec::new());
-        };
+        }
         let names: Vec<&str> = rows
             .iter()
             .map(|row| {
@@ -139,16 +133,17 @@ impl ChunkWriter<'_> {
                     .unwrap_or_default()
             })
             .collect();
-        let found = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.lookup)))
+        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.lookup)))
             .bind(self.pipeline)
-            .bind(ArrayParam {
+            .bind(names);
+        for key in &self.statements.keys {
+            query = query.bind(ArrayParam {
                 batch: &prepared.batch,
                 rows,
-                column: key,
-            })
-            .bind(names)
-            .fetch_all(&mut *self.transaction)
-            .await?;
+                column: *key,
+            });
+        }
+        let found = query.fetch_all(&mut *self.transaction).await?;
         let mut known: Vec<Known> = rows
             .iter()
             .map(|_| Known {
@@ -212,17 +207,7 @@ impl ChunkWriter<'_> {
             return Ok(());
         };
         match &statements.copy {
-            Some(statement) => {
-                copy(
-                    &mut self.transaction,
-                    statement,
-                    &statements.columns,
-                    batch,
-                    rows,
-                    self.buffer,
-                )
-                .await
-            }
+            Some(way) => copy(&mut self.transaction, way, batch, rows, self.buffer).await,
             None => self.upsert(table, batch, rows).await,
         }
     }
@@ -242,15 +227,17 @@ impl ChunkWriter<'_> {
         else {
             return Ok(());
         };
-        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&statements.upsert)));
-        for column in &statements.columns {
-            query = query.bind(ArrayParam {
-                batch,
-                rows,
-                column: *column,
-            });
+        for statement in statements.delete.iter().chain([&statements.upsert]) {
+            let mut query = sqlx::query(AssertSqlSafe(Arc::clone(statement)));
+            for column in &statements.parameters {
+                query = query.bind(ArrayParam {
+                    batch,
+                    rows,
+                    column: *column,
+                });
+            }
+            query.execute(&mut *self.transaction).await?;
         }
-        query.execute(&mut *self.transaction).await?;
         Ok(())
     }
 
