@@ -8,7 +8,7 @@
 use super::{
     ColumnKind, Feed, Target, TargetColumn,
     bind::{Binder, set_time},
-    fit::field_type,
+    fit::{field_type, value_fault},
 };
 use crate::{
     row::{FieldType, Value},
@@ -93,13 +93,12 @@ fn item_fault(kind: ColumnKind, item: &str) -> Option<(&'static str, String)> {
     let not = |wanted| Some(("VALUE_TYPE", format!("came as a text that is no {wanted}")));
     match kind {
         ColumnKind::Uuid if uuid::Uuid::try_parse(item).is_err() => not("uuid"),
-        ColumnKind::Integer(bytes) => match item.parse::<i64>() {
-            Ok(integer) => super::fit::value_fault(kind, &Value::Integer(integer)),
-            Err(_) => not(match bytes {
-                2 => "smallint",
-                4 => "integer",
-                _ => "bigint",
-            }),
+        ColumnKind::Integer(_) => match item.parse::<i128>() {
+            Ok(integer) => match i64::try_from(integer) {
+                Ok(integer) => value_fault(kind, &Value::Integer(integer)),
+                Err(_) => Some(("VALUE_RANGE", format!("cannot hold {integer}"))),
+            },
+            Err(_) => not("integer"),
         },
         _ => None,
     }

@@ -57,7 +57,8 @@ impl Changed {
 }
 
 /// What a look-up says of a row.
-struct Known {
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Known {
     in_first: bool,
     /// In no table whose key is the first one's, and never written: `COPY` will do.
     new: bool,
@@ -79,7 +80,7 @@ impl ChunkWriter<'_> {
                 .await?;
         }
         for wave in waves(&prepared.batch) {
-            let known = self.look_up(prepared, &wave).await?;
+            let known = self.look_up_with(care, prepared, &wave).await?;
             let (mut changed, mut known_changed) = (Changed::default(), Vec::new());
             for (row, known) in wave.into_iter().zip(known) {
                 if known.unchanged {
@@ -114,7 +115,24 @@ impl ChunkWriter<'_> {
         Ok(written)
     }
 
-    async fn look_up(
+    /// Looks rows up. Where fields feed the key, it may have values that the database refuses.
+    async fn look_up_with(
+        &mut self,
+        care: Care,
+        prepared: &Prepared,
+        rows: &[u32],
+    ) -> Result<Vec<Known>, Undone> {
+        if care != Care::Trusting {
+            return self.look_up_isolated(prepared, rows).await;
+        }
+        let found = self.look_up(prepared, rows).await;
+        found.map_err(|error| match blame(&error) {
+            Blame::Row => Undone::Row,
+            Blame::Server | Blame::Statement => error.into(),
+        })
+    }
+
+    pub(super) async fn look_up(
         &mut self,
         prepared: &Prepared,
         rows: &[u32],
@@ -144,14 +162,7 @@ impl ChunkWriter<'_> {
             });
         }
         let found = query.fetch_all(&mut *self.transaction).await?;
-        let mut known: Vec<Known> = rows
-            .iter()
-            .map(|_| Known {
-                in_first: false,
-                new: false,
-                unchanged: false,
-            })
-            .collect();
+        let mut known = vec![Known::default(); rows.len()];
         for answer in found {
             let position: i64 = answer.try_get(0)?;
             let digest: Option<Uuid> = answer.try_get(1)?;
@@ -264,7 +275,7 @@ impl ChunkWriter<'_> {
             for retry in retries {
                 tokio::time::sleep(retry.after).await;
                 let row = retry.failure.row;
-                let known = self.look_up(prepared, &[row]).await?;
+                let known = self.look_up_isolated(prepared, &[row]).await?;
                 match (
                     self.write_isolated(prepared, Changed::one(row))
                         .await?
