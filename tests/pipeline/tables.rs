@@ -27,7 +27,6 @@ async fn a_key_of_several_columns_is_fed_by_fields() {
         .execute(
             "create type tenant as enum ('north', 'south');
              create table posting (number bigint, tenant tenant, company text, primary key (tenant, number));
-
              create table posting_tag (number bigint, tenant tenant, tag text, primary key (tenant, tag, number),
                  foreign key (tenant, number) references posting (tenant, number));",
         )

@@ -1,6 +1,8 @@
 //! The statements that touch target tables, made once from the catalog.
 
 mod items;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
