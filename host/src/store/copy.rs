@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use bytestring::ByteString;
 use sqlx::PgConnection;
 
-use super::encode::Column;
+use super::{encode::Column, target::ColumnKind};
 use crate::row::{Batch, Value};
 
 /// What is encoded before it is sent.
@@ -36,8 +36,28 @@ pub(super) struct Copy {
 pub(super) struct List {
     /// Index in the schema's columns.
     pub column: usize,
-    /// Whether an item that is twice in a list counts once.
-    pub distinct: bool,
+    /// How items travel, where one that is twice in a list counts once.
+    pub distinct: Option<ColumnKind>,
+}
+
+/// An item as the database tells it from others, as far as that is known here: `7` is `+7` as an
+/// integer.
+#[derive(PartialEq, Eq, Hash)]
+enum Distinct<'b> {
+    Text(&'b str),
+    Integer(i64),
+    Uuid(uuid::Uuid),
+}
+
+impl<'b> Distinct<'b> {
+    fn of(kind: ColumnKind, item: &'b str) -> Self {
+        match kind {
+            ColumnKind::Integer(_) => item.parse().map(Self::Integer).ok(),
+            ColumnKind::Uuid => uuid::Uuid::try_parse(item).map(Self::Uuid).ok(),
+            _ => None,
+        }
+        .unwrap_or(Self::Text(item))
+    }
 }
 
 /// Copies rows into a table. `buffer` is scratch space.
@@ -102,7 +122,10 @@ fn items<'b>(
     let mut seen = HashSet::new();
     (1..)
         .zip(items)
-        .filter(move |(_, item)| !list.distinct || seen.insert(*item))
+        .filter(move |(_, item)| match list.distinct {
+            Some(kind) => seen.insert(Distinct::of(kind, item)),
+            None => true,
+        })
 }
 
 impl Copy {

@@ -208,7 +208,10 @@ fn copy(target: &Target, items: &Items) -> Option<Copy> {
         columns: keys.chain(of_items).collect(),
         list: Some(List {
             column: items.list,
-            distinct: items.by_item(),
+            distinct: items
+                .by_item()
+                .then(|| items.columns.first().map(|item| item.kind))
+                .flatten(),
         }),
     })
 }
