@@ -55,6 +55,8 @@ pub struct Column {
     pub required: bool,
     /// Has a default or is an identity column.
     pub has_default: bool,
+    /// That default as an expression of SQL, if the column itself has one.
+    pub default_sql: Option<String>,
     /// Computed by the server: GENERATED ALWAYS.
     pub generated: bool,
 }
@@ -175,7 +177,9 @@ async fn columns(pool: &PgPool, table: i64) -> Result<Vec<Column>, StoreError> {
         "select a.attname::text, b.typname::text, format_type(b.oid, -1), b.oid::bigint, b.typarray::bigint,
                 d.modifier, a.attnotnull or d.required as required,
                 a.atthasdef or a.attidentity <> '' or d.has_default as has_default,
-                a.attgenerated <> '' or a.attidentity = 'a' as generated, b.typcategory::text
+                a.attgenerated <> '' or a.attidentity = 'a' as generated, b.typcategory::text,
+                (select pg_get_expr(e.adbin, e.adrelid) from pg_attrdef e
+                    where e.adrelid = a.attrelid and e.adnum = a.attnum) as default_sql
          from pg_attribute a
          cross join lateral (
              with recursive made(oid, modifier, required, has_default) as (
@@ -209,6 +213,7 @@ async fn columns(pool: &PgPool, table: i64) -> Result<Vec<Column>, StoreError> {
                     .filter(|dimensions| *dimensions > 0),
                 required: row.try_get(6)?,
                 has_default: row.try_get(7)?,
+                default_sql: row.try_get(10)?,
                 generated: row.try_get(8)?,
             })
         })

@@ -85,7 +85,11 @@ fn item_value(items: &Items, fed: &ItemColumn) -> String {
         (ItemFeed::Item, true) => {
             let member = format!("i.item ->> {}", literal(&fed.column.name));
             if several {
-                return format!("({member})::{type_sql}");
+                let value = format!("({member})::{type_sql}");
+                return match &fed.column.default_sql {
+                    Some(default) => format!("coalesce({value}, {default})"),
+                    None => value,
+                };
             }
             format!(
                 "case jsonb_typeof(i.item) when 'object' then {member} else i.item #>> '{{}}' end::{type_sql}"

@@ -21,7 +21,8 @@ fn table(name: &str, columns: &[(&str, &str)], key: &[&str], parent: &[(&str, &s
         array_oid: 0,
         dimensions: None,
         required: key.contains(name),
-        has_default: false,
+        has_default: *name == "level",
+        default_sql: (*name == "level").then(|| "1".into()),
         generated: false,
     };
     let reference = ForeignKey {
@@ -204,7 +205,7 @@ fn a_table_is_made_equal_to_its_lists() {
         and t."language" <> all (array(select (i.item ->> E'language')::text from jsonb_array_elements(p.list) with ordinality i(item, position)))
 
     insert into public.languages as t ("tenant", "id", "language", "level")
-    select distinct on (p.k0, p.k1, (i.item ->> E'language')::text) p.k0, p.k1, (i.item ->> E'language')::text, (i.item ->> E'level')::int4
+    select distinct on (p.k0, p.k1, (i.item ->> E'language')::text) p.k0, p.k1, (i.item ->> E'language')::text, coalesce((i.item ->> E'level')::int4, 1)
     from (select r.k0 as k0, r.k1 as k1, coalesce(nullif(r.list::jsonb, 'null'), '[]') as list
         from unnest($1::text[], $2::uuid[], $3::text[]) r(k0, k1, list) offset 0) p
     cross join lateral jsonb_array_elements(p.list) with ordinality i(item, position)

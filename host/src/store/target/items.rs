@@ -208,7 +208,12 @@ impl Binder<'_> {
         } else {
             ItemFeed::Item
         };
-        items.push(list.extra, first);
+        // What tells items apart cannot be made anew each time.
+        let extra = Column {
+            default_sql: None,
+            ..list.extra.clone()
+        };
+        items.push(&extra, first);
         for column in &table.columns {
             if table.primary_key.contains(&column.name) || column.generated {
                 continue;
@@ -223,7 +228,8 @@ impl Binder<'_> {
                 items.push(column, ItemFeed::Position);
             } else if !is_fed && set_time(&mut target, column) {
                 // The server's clock does.
-            } else if json && !(column.required && column.has_default)
+                // A member that is left out leaves the default, unless that is an identity's.
+            } else if json && (!column.has_default || column.default_sql.is_some())
                 || !has_item && (is_fed || needed)
             {
                 items.push(column, ItemFeed::Item);
