@@ -109,11 +109,7 @@ pub(super) async fn copy(
 }
 
 /// The items of a row with their positions, from 1 on.
-fn items<'b>(
-    batch: &'b Batch,
-    row: u32,
-    list: List,
-) -> impl Iterator<Item = (usize, &'b ByteString)> {
+fn items(batch: &Batch, row: u32, list: List) -> impl Iterator<Item = (usize, &ByteString)> {
     let items = match batch.row(row).get(list.column) {
         Some(Value::Texts(items)) => items.as_slice(),
         // Null is no items. `route` lets nothing else come here.

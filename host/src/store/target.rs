@@ -80,7 +80,8 @@ impl Target {
         self.key.iter().chain(&self.columns)
     }
 
-    /// The column of the key that the row's key feeds, if one is.
+    /// The column of the key that the row's key feeds, if one is. Only where it is the whole key
+    /// can the row's key alone find the row.
     #[must_use]
     pub fn row_key(&self) -> Option<&TargetColumn> {
         self.key.iter().find(|column| column.feed == Feed::Key)

@@ -16,7 +16,12 @@ fn table(name: &str, columns: &[(&str, &str)], key: &[&str], parent: &[(&str, &s
         name: (*name).into(),
         type_name: (*type_name).into(),
         type_sql: (*type_name).into(),
-        category: if *type_name == "mood" { "E" } else { "U" }.into(),
+        category: match *type_name {
+            "mood" => "E",
+            name if name.starts_with('_') => "A",
+            _ => "U",
+        }
+        .into(),
         type_oid: 0,
         array_oid: 0,
         dimensions: None,
@@ -215,4 +220,29 @@ fn a_table_is_made_equal_to_its_lists() {
     "#);
     // Only the server reads JSON.
     assert!(languages.copy.is_none());
+}
+
+#[test]
+fn only_a_column_that_the_server_has_to_cast_keeps_a_table_from_copy() {
+    for (type_name, field, copies) in [
+        ("mood", "mood", true),
+        ("citext", "mood", true),
+        ("numeric", "mood", true),
+        ("jsonb", "languages", true),
+        ("json", "skill", true),
+        ("_text", "skill", true),
+        // A text that might be an array's literal.
+        ("_text", "mood", false),
+        ("_int4", "skill", false),
+        ("interval", "mood", false),
+    ] {
+        let table = table(
+            "posting",
+            &[("id", "uuid"), (field, type_name)],
+            &["id"],
+            &[],
+        );
+        let copy = &statements(&[table]).tables[0].copy;
+        assert_eq!(copy.is_some(), copies, "{type_name} {field}");
+    }
 }
