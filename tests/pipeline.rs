@@ -12,6 +12,8 @@ mod support;
 
 #[path = "pipeline/fencing.rs"]
 mod fencing;
+#[path = "pipeline/lists.rs"]
+mod lists;
 #[path = "pipeline/notify.rs"]
 mod notify;
 #[path = "pipeline/outages.rs"]
@@ -26,6 +28,8 @@ mod recruit;
 mod refused;
 #[path = "pipeline/stop.rs"]
 mod stop;
+#[path = "pipeline/tables.rs"]
+mod tables;
 #[path = "pipeline/types.rs"]
 mod types;
 #[path = "pipeline/wire.rs"]

@@ -20,7 +20,7 @@ mod statements;
 pub mod target;
 mod writer;
 
-use sqlx::{PgPool, SqlStr};
+use sqlx::{PgPool, SqlStr, postgres::PgDatabaseError};
 
 use self::connect::{Connected, Sharing};
 use crate::config::{DatabaseUrl, Sessions};
@@ -71,11 +71,16 @@ pub(crate) fn blame(error: &sqlx::Error) -> Blame {
         };
     };
     let code = error.code().unwrap_or_default().into_owned();
+    let position = error
+        .try_downcast_ref::<PgDatabaseError>()
+        .and_then(PgDatabaseError::position);
     match (code.get(..2).unwrap_or_default(), code.as_str()) {
         // Cardinality violation (two keys that differ only for us, such as `a` and `a ` in a
         // `char` column), data exception, integrity constraint violation, program limit
         // exceeded (an index entry that is too large), and what a trigger raises by itself.
         ("21" | "22" | "23" | "54", _) | (_, "P0001") => Blame::Row,
+        // A syntax error within a value, such as a `tsvector`; in a statement it has a position.
+        (_, "42601") if position.is_none() => Blame::Row,
         // Connection, transaction rollback, resources, locks, operator intervention, system.
         ("08" | "40" | "53" | "55" | "57" | "58" | "XX", _) | (_, "25006") => Blame::Server,
         _ => Blame::Statement,

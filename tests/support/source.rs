@@ -12,7 +12,7 @@ use forebay::proto::value::Kind;
 use forebay::proto::vector::Elements;
 use forebay::proto::{
     Dataset, Delivery, Embedding, Field, FieldType, ListDatasetsRequest, ListDatasetsResponse, Row,
-    StreamChunksRequest, StreamChunksResponse, Value, Vector,
+    StreamChunksRequest, StreamChunksResponse, Texts, Value, Vector,
 };
 use forebay::source::wire::Chunk;
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -53,6 +53,13 @@ impl Script {
             chunks: BTreeMap::new(),
             skip_sequence_at: None,
         }
+    }
+
+    /// One more embedding.
+    pub fn embedding(mut self, name: &str, dimensions: u32) -> Self {
+        let name = name.to_owned();
+        self.dataset.embeddings.push(Embedding { name, dimensions });
+        self
     }
 
     /// Delivers changes from run to run.
@@ -207,6 +214,25 @@ impl RowBuilder {
     pub fn without(mut self, field: &str) -> Self {
         self.0.fields.remove(field);
         self
+    }
+
+    /// One more embedding.
+    pub fn vector(mut self, name: &str, vector: &[f32]) -> Self {
+        let elements = vector.iter().flat_map(|element| element.to_le_bytes());
+        let vector = Vector {
+            elements: Some(Elements::F32(elements.collect::<Vec<u8>>().into())),
+        };
+        self.0.embeddings.insert(name.to_owned(), vector);
+        self
+    }
+
+    pub fn texts<'t>(self, field: &str, texts: impl IntoIterator<Item = &'t str>) -> Self {
+        let values = texts.into_iter().map(str::to_owned).collect();
+        self.set(field, Kind::Texts(Texts { values }))
+    }
+
+    pub fn json(self, field: &str, json: &str) -> Self {
+        self.set(field, Kind::Json(json.to_owned()))
     }
 
     pub fn elements(mut self, elements: Elements) -> Self {

@@ -178,7 +178,7 @@ pub(super) struct Pipeline {
     /// Target tables; the order does not matter.
     #[schemars(length(min = 1))]
     pub tables: Vec<String>,
-    /// From the name of a field or embedding to the name of its column, where they differ.
+    /// From the name of a field or embedding to the name of its column, where they differ; or to `table.column`. Of a list, also to the name of its table.
     #[serde(default)]
     pub rename: BTreeMap<String, String>,
     /// Chunks of a partition that are written at once, at least; each takes a connection. Default: 1.

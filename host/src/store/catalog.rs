@@ -9,14 +9,29 @@ use super::StoreError;
 pub struct Table {
     /// As the configuration names it.
     pub name: String,
+    /// Without its schema, and not quoted.
+    pub bare: String,
     /// Schema and name, quoted for use in SQL.
     pub quoted: String,
     /// In the order of the table.
     pub columns: Vec<Column>,
     /// Columns of the primary key.
     pub primary_key: Vec<String>,
-    /// Tables, of those that were asked for, which this one refers to.
-    pub references: Vec<String>,
+    /// Columns of other keys by which a row can be found: unique, never null, not deferred.
+    pub unique_keys: Vec<Vec<String>>,
+    /// To the other tables that were asked for.
+    pub foreign_keys: Vec<ForeignKey>,
+}
+
+/// A reference to another table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignKey {
+    /// As the configuration names it.
+    pub table: String,
+    /// Of this table.
+    pub columns: Vec<String>,
+    /// Of the other one, in the order of `columns`.
+    pub referenced: Vec<String>,
 }
 
 /// A column, as the catalog describes it.
@@ -28,6 +43,8 @@ pub struct Column {
     pub type_name: String,
     /// As in SQL, without a length or the like.
     pub type_sql: String,
+    /// `pg_type.typcategory`: `A` for arrays, `E` for enums, `N` for numbers …
+    pub category: String,
     /// Of the type.
     pub type_oid: u32,
     /// Of the array of the type.
@@ -38,6 +55,8 @@ pub struct Column {
     pub required: bool,
     /// Has a default or is an identity column.
     pub has_default: bool,
+    /// That default as an expression of SQL, if the column itself has one.
+    pub default_sql: Option<String>,
     /// Computed by the server: GENERATED ALWAYS.
     pub generated: bool,
 }
@@ -69,57 +88,110 @@ pub async fn read(pool: &PgPool, names: &[String]) -> Result<Vec<Option<Table>>,
             tables.push(None);
             continue;
         };
-        let quoted = sqlx::query_scalar(
-            "select format('%I.%I', n.nspname, c.relname)
+        let names_of_it = sqlx::query(
+            "select c.relname::text, format('%I.%I', n.nspname, c.relname)
              from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid::bigint = $1",
         )
         .bind(oid)
         .fetch_one(pool)
         .await?;
-        let columns = columns(pool, oid).await?;
-        let primary_key = sqlx::query_scalar(
-            "select a.attname::text from pg_constraint c
-             join unnest(c.conkey) with ordinality k(number, position) on true
-             join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.number
-             where c.conrelid::bigint = $1 and c.contype = 'p' order by k.position",
-        )
-        .bind(oid)
-        .fetch_all(pool)
-        .await?;
-        let referenced: Vec<i64> = sqlx::query_scalar(
-            "select confrelid::bigint from pg_constraint where conrelid::bigint = $1 and contype = 'f'",
-        )
-        .bind(oid)
-        .fetch_all(pool)
-        .await?;
-        let references = names
-            .iter()
-            .zip(&oids)
-            .filter(|(_, other)| {
-                other.is_some_and(|other| other != oid && referenced.contains(&other))
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
+        let (primary_key, unique_keys) = keys(pool, oid).await?;
         tables.push(Some(Table {
             name: name.clone(),
-            quoted,
-            columns,
+            bare: names_of_it.try_get(0)?,
+            quoted: names_of_it.try_get(1)?,
+            columns: columns(pool, oid).await?,
             primary_key,
-            references,
+            unique_keys,
+            foreign_keys: foreign_keys(pool, oid, names, &oids).await?,
         }));
     }
     Ok(tables)
 }
 
+/// The primary key, and the other keys by which `on conflict` can find a row.
+async fn keys(pool: &PgPool, table: i64) -> Result<(Vec<String>, Vec<Vec<String>>), StoreError> {
+    let rows = sqlx::query(
+        "select i.indisprimary, array_agg(a.attname::text order by k.position)
+         from pg_index i
+         cross join unnest(i.indkey::int2[]) with ordinality k(number, position)
+         left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number
+         where i.indrelid::bigint = $1 and i.indisunique and i.indimmediate and i.indisvalid
+             and i.indpred is null and i.indexprs is null and k.position <= i.indnkeyatts
+         group by i.indexrelid, i.indisprimary having bool_and(a.attnotnull) order by i.indexrelid",
+    )
+    .bind(table)
+    .fetch_all(pool)
+    .await?;
+    let (mut primary, mut others) = (Vec::new(), Vec::new());
+    for row in rows {
+        let columns: Vec<String> = row.try_get(1)?;
+        if row.try_get(0)? {
+            primary = columns;
+        } else {
+            others.push(columns);
+        }
+    }
+    Ok((primary, others))
+}
+
+async fn foreign_keys(
+    pool: &PgPool,
+    table: i64,
+    names: &[String],
+    oids: &[Option<i64>],
+) -> Result<Vec<ForeignKey>, StoreError> {
+    let rows = sqlx::query(
+        "select c.confrelid::bigint, array_agg(a.attname::text order by k.position),
+                array_agg(r.attname::text order by k.position)
+         from pg_constraint c
+         cross join unnest(c.conkey, c.confkey) with ordinality k(number, referenced, position)
+         join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.number
+         join pg_attribute r on r.attrelid = c.confrelid and r.attnum = k.referenced
+         where c.conrelid::bigint = $1 and c.confrelid <> c.conrelid and c.contype = 'f'
+         group by c.oid, c.confrelid order by c.oid",
+    )
+    .bind(table)
+    .fetch_all(pool)
+    .await?;
+    let mut found = Vec::new();
+    for row in rows {
+        let referenced: i64 = row.try_get(0)?;
+        let mut known = names.iter().zip(oids);
+        if let Some((name, _)) = known.find(|(_, oid)| **oid == Some(referenced)) {
+            found.push(ForeignKey {
+                table: name.clone(),
+                columns: row.try_get(1)?,
+                referenced: row.try_get(2)?,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// The columns of a table. A domain counts as the type that it is made from, with all that its
+/// domains add. -1 as the modifier makes `format_type` name `bpchar` and `"bit"`, which unlike
+/// `character` and `bit` have no length of 1.
 async fn columns(pool: &PgPool, table: i64) -> Result<Vec<Column>, StoreError> {
     let rows = sqlx::query(
-        "select a.attname::text, b.typname::text, format_type(b.oid, null), b.oid::bigint as type_oid,
-                b.typarray::bigint as array_oid, a.atttypmod, a.attnotnull,
-                a.atthasdef or a.attidentity <> '' as has_default,
-                a.attgenerated <> '' or a.attidentity = 'a' as generated
+        "select a.attname::text, b.typname::text, format_type(b.oid, -1), b.oid::bigint, b.typarray::bigint,
+                d.modifier, a.attnotnull or d.required as required,
+                a.atthasdef or a.attidentity <> '' or d.has_default as has_default,
+                a.attgenerated <> '' or a.attidentity = 'a' as generated, b.typcategory::text,
+                (select pg_get_expr(e.adbin, e.adrelid) from pg_attrdef e
+                    where e.adrelid = a.attrelid and e.adnum = a.attnum) as default_sql
          from pg_attribute a
-         join pg_type t on t.oid = a.atttypid
-         join pg_type b on b.oid = case when t.typtype = 'd' then t.typbasetype else t.oid end
+         cross join lateral (
+             with recursive made(oid, modifier, required, has_default) as (
+                 select a.atttypid, a.atttypmod, false, false
+                 union all
+                 select t.typbasetype, case when m.modifier < 0 then t.typtypmod else m.modifier end,
+                     m.required or t.typnotnull, m.has_default or t.typdefault is not null
+                 from made m join pg_type t on t.oid = m.oid where t.typtype = 'd'
+             )
+             select m.* from made m join pg_type t on t.oid = m.oid where t.typtype <> 'd'
+         ) d
+         join pg_type b on b.oid = d.oid
          where a.attrelid::bigint = $1 and a.attnum > 0 and not a.attisdropped order by a.attnum",
     )
     .bind(table)
@@ -133,6 +205,7 @@ async fn columns(pool: &PgPool, table: i64) -> Result<Vec<Column>, StoreError> {
                 name: row.try_get(0)?,
                 type_name: row.try_get(1)?,
                 type_sql: row.try_get(2)?,
+                category: row.try_get(9)?,
                 type_oid: oid(row.try_get(3)?),
                 array_oid: oid(row.try_get(4)?),
                 dimensions: usize::try_from(modifier)
@@ -140,6 +213,7 @@ async fn columns(pool: &PgPool, table: i64) -> Result<Vec<Column>, StoreError> {
                     .filter(|dimensions| *dimensions > 0),
                 required: row.try_get(6)?,
                 has_default: row.try_get(7)?,
+                default_sql: row.try_get(10)?,
                 generated: row.try_get(8)?,
             })
         })

@@ -1,12 +1,16 @@
 //! New rows by binary `COPY`: half the server's work of an `INSERT`, and no second look at keys.
 //!
 //! Rows are encoded and sent in portions that fit into a processor's cache; the server takes in
-//! one while the next is made. Format: PostgreSQL documentation, "COPY", "Binary Format".
+//! one while the next is made. A list makes a tuple for each of its items. Format: PostgreSQL
+//! documentation, "COPY", "Binary Format".
 
+use std::collections::HashSet;
+
+use bytestring::ByteString;
 use sqlx::{PgConnection, error::BoxDynError};
 
-use super::encode::Column;
-use crate::row::Batch;
+use super::{encode::Column, target::ColumnKind};
+use crate::row::{Batch, Value};
 
 /// What is encoded before it is sent.
 const PORTION: usize = 128 << 10;
@@ -17,27 +21,77 @@ const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// A tuple of -1 fields.
 const TRAILER: [u8; 2] = (-1i16).to_be_bytes();
 
+/// How new rows of a table are copied.
+#[derive(Debug)]
+pub(super) struct Copy {
+    /// `copy … from stdin (format binary)`
+    pub statement: String,
+    /// As the statement names them.
+    pub columns: Vec<Column>,
+    /// The list that has an item for each tuple; else there is a tuple for each row.
+    pub list: Option<List>,
+}
+
+/// The list of which a table has the items.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct List {
+    /// Index in the schema's columns.
+    pub column: usize,
+    /// How items travel, where one that is twice in a list counts once.
+    pub distinct: Option<ColumnKind>,
+}
+
+/// An item as the database tells it from others, as far as that is known here: `7` is `+7` as an
+/// integer.
+#[derive(PartialEq, Eq, Hash)]
+enum Distinct<'b> {
+    Text(&'b str),
+    Integer(i64),
+    Uuid(uuid::Uuid),
+}
+
+impl<'b> Distinct<'b> {
+    fn of(kind: ColumnKind, item: &'b str) -> Self {
+        match kind {
+            ColumnKind::Integer(_) => item.parse().map(Self::Integer).ok(),
+            ColumnKind::Uuid => uuid::Uuid::try_parse(item).map(Self::Uuid).ok(),
+            _ => None,
+        }
+        .unwrap_or(Self::Text(item))
+    }
+}
+
 /// Copies rows into a target table. `buffer` is scratch space.
 pub(super) async fn copy(
     connection: &mut PgConnection,
-    statement: &str,
-    columns: &[Column],
+    way: &Copy,
     batch: &Batch,
     rows: &[u32],
     buffer: &mut Vec<u8>,
 ) -> Result<(), sqlx::Error> {
+    let fields = i16::try_from(way.columns.len())
+        .map_err(|error| sqlx::Error::Encode(error.into()))?
+        .to_be_bytes();
     let put = |buffer: &mut Vec<u8>, row: u32| {
-        let mut columns = columns.iter();
-        columns.try_for_each(|column| column.put(buffer, batch, row))
+        let mut columns = way.columns.iter();
+        let Some(list) = way.list else {
+            buffer.extend_from_slice(&fields);
+            return columns.try_for_each(|column| column.put(buffer, batch, row));
+        };
+        for (position, item) in items(batch, row, list) {
+            buffer.extend_from_slice(&fields);
+            let mut columns = way.columns.iter();
+            columns.try_for_each(|column| column.put_item(buffer, batch, row, position, item))?;
+        }
+        Ok(())
     };
-    copy_with(connection, statement, columns.len(), rows, buffer, put).await
+    copy_with(connection, &way.statement, rows, buffer, put).await
 }
 
-/// Copies rows of so many fields, each of which `put` appends after its length.
+/// Copies rows, of each of which `put` appends the tuples.
 pub(super) async fn copy_with(
     connection: &mut PgConnection,
     statement: &str,
-    fields: usize,
     rows: &[u32],
     buffer: &mut Vec<u8>,
     put: impl Fn(&mut Vec<u8>, u32) -> Result<(), BoxDynError>,
@@ -45,12 +99,10 @@ pub(super) async fn copy_with(
     if rows.is_empty() {
         return Ok(());
     }
-    let fields = i16::try_from(fields).map_err(|error| sqlx::Error::Encode(error.into()))?;
     let mut copy = connection.copy_in_raw(statement).await?;
     buffer.clear();
     buffer.extend_from_slice(HEADER);
     for row in rows {
-        buffer.extend_from_slice(&fields.to_be_bytes());
         put(buffer, *row).map_err(sqlx::Error::Encode)?;
         if buffer.len() >= PORTION {
             copy.send(buffer.as_slice()).await?;
@@ -61,4 +113,34 @@ pub(super) async fn copy_with(
     copy.send(buffer.as_slice()).await?;
     copy.finish().await?;
     Ok(())
+}
+
+/// The items of a row with their positions, from 1 on.
+fn items(batch: &Batch, row: u32, list: List) -> impl Iterator<Item = (usize, &ByteString)> {
+    let items = match batch.row(row).get(list.column) {
+        Some(Value::Texts(items)) => items.as_slice(),
+        // Null is no items. `route` lets nothing else come here.
+        _ => &[],
+    };
+    let mut seen = HashSet::new();
+    (1..)
+        .zip(items)
+        .filter(move |(_, item)| match list.distinct {
+            Some(kind) => seen.insert(Distinct::of(kind, item)),
+            None => true,
+        })
+}
+
+impl Copy {
+    /// The row that made a line, counted from 1 on.
+    pub(super) fn row_of_line(&self, line: usize, batch: &Batch, rows: &[u32]) -> Option<u32> {
+        let Some(list) = self.list else {
+            return rows.get(line.checked_sub(1)?).copied();
+        };
+        let mut last = 0;
+        rows.iter().copied().find(|row| {
+            last += items(batch, *row, list).count();
+            last >= line
+        })
+    }
 }

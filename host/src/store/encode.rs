@@ -5,6 +5,9 @@
 //! `array_recv`, `timestamptz_recv` and their like in the PostgreSQL sources, `vector_recv` and
 //! `halfvec_recv` in pgvector's.
 
+pub(super) mod numeric;
+
+use bytestring::ByteString;
 use half::f16;
 use sqlx::{
     Encode, Postgres, Type,
@@ -28,7 +31,7 @@ mod oid {
 }
 
 /// A column of a table, and where a batch has its values.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Column {
     pub source: ColumnSource,
     pub kind: ColumnKind,
@@ -38,10 +41,13 @@ pub(super) struct Column {
 }
 
 /// Where the values come from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ColumnSource {
-    Key,
     Feed(Feed),
+    /// The item of a list that a tuple is made for.
+    Item,
+    /// The position of that, from 1 on.
+    Position,
 }
 
 impl Column {
@@ -52,21 +58,36 @@ impl Column {
         batch: &Batch,
         row: u32,
     ) -> Result<(), BoxDynError> {
-        let start = buffer.len();
-        put_i32(buffer, -1);
-        if self.put_value(buffer, batch, row) {
-            let length = i32::try_from(buffer.len() - start - 4)?;
-            if let Some(slot) = buffer.get_mut(start..start + 4) {
-                slot.copy_from_slice(&length.to_be_bytes());
+        put_sized(buffer, |buffer| self.put_value(buffer, batch, row))
+    }
+
+    /// The same in a tuple for an item of a list.
+    pub(super) fn put_item(
+        &self,
+        buffer: &mut Vec<u8>,
+        batch: &Batch,
+        row: u32,
+        position: usize,
+        item: &str,
+    ) -> Result<(), BoxDynError> {
+        match (self.source, self.kind) {
+            (ColumnSource::Feed(_), _) => self.put(buffer, batch, row),
+            (ColumnSource::Item, kind) => put_sized(buffer, |buffer| put_key(buffer, kind, item)),
+            (ColumnSource::Position, ColumnKind::Integer(bytes)) => {
+                let position = i64::try_from(position)?;
+                put_sized(buffer, |buffer| {
+                    put_integer(buffer, bytes, position);
+                    true
+                })
             }
+            (ColumnSource::Position, kind) => Err(format!("a position is no {kind:?}").into()),
         }
-        Ok(())
     }
 
     /// False for null.
     fn put_value(&self, buffer: &mut Vec<u8>, batch: &Batch, row: u32) -> bool {
         match self.source {
-            ColumnSource::Key => {
+            ColumnSource::Feed(Feed::Key) => {
                 let key = batch
                     .keys
                     .get(row as usize)
@@ -84,6 +105,8 @@ impl Column {
                     None => false,
                 }
             }
+            // Tuples of items have these.
+            ColumnSource::Item | ColumnSource::Position => false,
         }
     }
 
@@ -104,7 +127,7 @@ impl Column {
     }
 
     fn travels_as_text(&self) -> bool {
-        matches!(self.kind, ColumnKind::Text | ColumnKind::Cast)
+        self.kind == ColumnKind::Text || self.kind.is_cast()
     }
 }
 
@@ -155,6 +178,22 @@ impl<'q> Encode<'q, Postgres> for ArrayParam<'_> {
     }
 }
 
+/// Writes a value after its length, or a length of -1 where `put` finds it null.
+fn put_sized(
+    buffer: &mut Vec<u8>,
+    put: impl FnOnce(&mut Vec<u8>) -> bool,
+) -> Result<(), BoxDynError> {
+    let start = buffer.len();
+    put_i32(buffer, -1);
+    if put(buffer) {
+        let length = i32::try_from(buffer.len() - start - 4)?;
+        if let Some(slot) = buffer.get_mut(start..start + 4) {
+            slot.copy_from_slice(&length.to_be_bytes());
+        }
+    }
+    Ok(())
+}
+
 fn put_i32(buffer: &mut Vec<u8>, value: i32) {
     buffer.extend_from_slice(&value.to_be_bytes());
 }
@@ -185,7 +224,16 @@ fn put_key(buffer: &mut Vec<u8>, kind: ColumnKind, key: &str) -> bool {
 fn put_value(buffer: &mut Vec<u8>, kind: ColumnKind, value: &Value) -> bool {
     match (kind, value) {
         (_, Value::Null) => return false,
-        (ColumnKind::Cast, value) => put_text(buffer, value),
+        (ColumnKind::Array | ColumnKind::CastNumber | ColumnKind::Cast, value) => {
+            put_text(buffer, value);
+        }
+        (ColumnKind::Json, value) => put_json(buffer, value),
+        (ColumnKind::Jsonb, value) => {
+            buffer.push(1); // the format's version
+            put_json(buffer, value);
+        }
+        (ColumnKind::Numeric, value) => numeric::put(buffer, value),
+        (ColumnKind::TextArray(element), Value::Texts(texts)) => put_texts(buffer, element, texts),
         (ColumnKind::Uuid, Value::Text(text)) => return put_key(buffer, kind, text),
         (ColumnKind::Float4, Value::Real(real)) => {
             buffer.extend_from_slice(&(*real as f32).to_be_bytes())
@@ -214,6 +262,32 @@ fn put_value(buffer: &mut Vec<u8>, kind: ColumnKind, value: &Value) -> bool {
         (_, Value::Texts(_)) => put_text(buffer, value),
     }
     true
+}
+
+/// JSON text. A list of texts is an array of strings.
+fn put_json(buffer: &mut Vec<u8>, value: &Value) {
+    let Value::Texts(texts) = value else {
+        return put_text(buffer, value);
+    };
+    let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+    // Writing to memory does not fail.
+    drop(serde_json::to_writer(buffer, &texts));
+}
+
+/// An array of texts. One without elements has no dimension either.
+fn put_texts(buffer: &mut Vec<u8>, element: u32, texts: &[ByteString]) {
+    put_i32(buffer, i32::from(!texts.is_empty()));
+    put_i32(buffer, 0); // it holds no nulls
+    buffer.extend_from_slice(&element.to_be_bytes());
+    if !texts.is_empty() {
+        // A row's size is limited, far below what these could not hold.
+        put_i32(buffer, texts.len() as i32);
+        put_i32(buffer, 1); // lower bound
+    }
+    for text in texts {
+        put_i32(buffer, text.len() as i32);
+        buffer.extend_from_slice(text.as_bytes());
+    }
 }
 
 /// What the server will cast: PostgreSQL's own text of the value.

@@ -1,19 +1,27 @@
 //! The statements that touch target tables, made once from the catalog.
 
+mod items;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use super::{
     catalog,
+    copy::Copy,
     encode::{Column, ColumnSource},
-    target::{ColumnKind, Target, Targets},
+    target::{ColumnKind, Target, TargetColumn, Targets},
 };
 
 /// The statements of a pipeline.
 #[derive(Debug)]
 pub(super) struct Statements {
-    /// `$1` pipeline, `$2` keys → position, digest, whether the first table has the key,
-    /// whether all tables have it. One row per key.
+    /// `$1` pipeline, `$2` the rows' keys, `$3` and on `keys` → position, digest, whether the first
+    /// table has the row, whether all tables have it. One row per key. Tables with the items of
+    /// lists are not asked: a list may be empty.
     pub lookup: Arc<str>,
+    /// By which the tables find a row.
+    pub keys: Vec<Column>,
     /// In the order of the tables.
     pub tables: Vec<TableStatements>,
 }
@@ -21,18 +29,22 @@ pub(super) struct Statements {
 /// The statements of a table.
 #[derive(Debug)]
 pub(super) struct TableStatements {
-    /// The key, and after it the columns that rows feed.
-    pub columns: Vec<Column>,
-    /// `$1` keys, `$2` and on the other columns.
+    /// `$1` and on of `delete` and `upsert`.
+    pub parameters: Vec<Column>,
+    /// Deletes the items that are no longer in the lists of known rows. Before `upsert`.
+    pub delete: Option<Arc<str>>,
+    /// Writes rows, known or new.
     pub upsert: Arc<str>,
-    /// Where every column can be sent as the server stores it.
-    pub copy: Option<String>,
+    /// For new rows, where every column can be sent as the server stores it.
+    pub copy: Option<Copy>,
 }
 
 impl Statements {
     pub(super) fn new(targets: &Targets) -> Self {
+        let (lookup, keys) = lookup(targets);
         Self {
-            lookup: lookup(targets).into(),
+            lookup: lookup.into(),
+            keys,
             tables: targets.tables.iter().map(TableStatements::new).collect(),
         }
     }
@@ -41,149 +53,179 @@ impl Statements {
 /// One look into each index for each key, whatever the planner thinks of the tables: `lateral`
 /// with a limit leaves it no other way. A table that was empty when the statement was planned
 /// would be read from end to end for every key otherwise.
-fn lookup(targets: &Targets) -> String {
+fn lookup(targets: &Targets) -> (String, Vec<Column>) {
+    let mut keys: Vec<Column> = Vec::new();
+    let (mut arrays, mut aliases) = (String::new(), String::new());
     let (mut joins, mut found) = (String::new(), Vec::new());
-    for (index, target) in targets.tables.iter().enumerate() {
-        let (table, key) = (&target.table.quoted, quote(&target.key.name));
+    let tables = targets
+        .tables
+        .iter()
+        .filter(|target| target.items.is_none());
+    for (index, target) in tables.enumerate() {
+        let mut conditions = Vec::new();
+        for fed in &target.key {
+            let key = parameter(fed);
+            let known = keys.iter().position(|other| *other == key);
+            let number = known.unwrap_or(keys.len());
+            if known.is_none() {
+                arrays.push_str(&format!(
+                    ", ${}::{}",
+                    number + 3,
+                    array_type(&fed.column, key.kind)
+                ));
+                aliases.push_str(&format!(", k{number}"));
+                keys.push(key);
+            }
+            let name = quote(&fed.column.name);
+            let value = value(fed, &format!("k.k{number}"));
+            conditions.push(format!("t.{name} = {value}"));
+        }
         joins.push_str(&format!(
-            "\nleft join lateral (select true as found from {table} t where t.{key} = k.key limit 1) t{index} on true"
+            "\nleft join lateral (select true as found from {} t where {} limit 1) t{index} on true",
+            target.table.quoted,
+            conditions.join(" and "),
         ));
         found.push(format!("t{index}.found is not null"));
     }
-    let key_type = targets
-        .tables
-        .first()
-        .map(|target| array_type(&target.key, key_kind(target)))
-        .unwrap_or_default();
-    format!(
+    let statement = format!(
         "select k.position, d.digest, {} as in_first, {} as in_all
-from unnest($2::{key_type}, $3::text[]) with ordinality k(key, name, position)
+from unnest($2::text[]{arrays}) with ordinality k(name{aliases}, position)
 left join lateral (select digest from forebay.row_digest r
     where r.pipeline = $1 and r.key = k.name collate \"C\" limit 1) d on true{joins}",
         found.first().map_or("false", String::as_str),
         found.join(" and "),
-    )
+    );
+    (statement, keys)
 }
 
 impl TableStatements {
     fn new(target: &Target) -> Self {
-        let key = Column {
-            source: ColumnSource::Key,
-            kind: key_kind(target),
-            type_oid: target.key.type_oid,
-            array_oid: target.key.array_oid,
-        };
-        let fed = target.columns.iter().map(|column| Column {
-            source: ColumnSource::Feed(column.feed),
-            kind: column.kind,
-            type_oid: column.column.type_oid,
-            array_oid: column.column.array_oid,
-        });
+        if let Some(items) = &target.items {
+            return items::statements(target, items);
+        }
         Self {
-            columns: [key].into_iter().chain(fed).collect(),
+            parameters: target.fed().map(parameter).collect(),
+            delete: None,
             upsert: upsert(target).into(),
             copy: copy(target),
         }
     }
 }
 
+/// A column as a parameter, where rows are an array.
+fn parameter(fed: &TargetColumn) -> Column {
+    Column {
+        source: ColumnSource::Feed(fed.feed),
+        kind: fed.kind.as_parameter(),
+        type_oid: fed.column.type_oid,
+        array_oid: fed.column.array_oid,
+    }
+}
+
+/// An element of such a parameter as a value of the column's type.
+fn value(fed: &TargetColumn, element: &str) -> String {
+    match fed.column.type_name.as_str() {
+        // As text, a `char` could not be looked up in its index.
+        "bpchar" => format!("{element}::bpchar"),
+        _ if fed.kind.as_parameter().is_cast() => {
+            format!("{element}::{}", fed.column.type_sql)
+        }
+        _ => element.to_owned(),
+    }
+}
+
 /// `COPY` for new rows. Not for a column that the server has to cast, or to set to the time.
-fn copy(target: &Target) -> Option<String> {
-    let casts = target
-        .columns
-        .iter()
-        .any(|column| column.kind == ColumnKind::Cast);
+fn copy(target: &Target) -> Option<Copy> {
+    let casts = target.fed().any(|column| column.kind.is_cast());
     if casts || !target.stamped.is_empty() {
         return None;
     }
-    let names = [&target.key]
-        .into_iter()
-        .chain(target.columns.iter().map(|column| &column.column));
-    let names: Vec<String> = names.map(|column| quote(&column.name)).collect();
-    Some(format!(
+    let columns = target.fed().map(|fed| Column {
+        kind: fed.kind,
+        ..parameter(fed)
+    });
+    Some(Copy {
+        statement: copy_statement(target, target.fed().map(|column| &column.column)),
+        columns: columns.collect(),
+        list: None,
+    })
+}
+
+fn copy_statement<'c>(
+    target: &Target,
+    columns: impl Iterator<Item = &'c catalog::Column>,
+) -> String {
+    let names: Vec<String> = columns.map(|column| quote(&column.name)).collect();
+    format!(
         "copy {} ({}) from stdin (format binary)",
         target.table.quoted,
         names.join(", ")
-    ))
+    )
 }
 
 fn upsert(target: &Target) -> String {
-    let key = quote(&target.key.name);
-    let mut names = vec![key.clone()];
-    let mut values = vec!["u.k".to_owned()];
-    let mut arrays = vec![format!("$1::{}", array_type(&target.key, key_kind(target)))];
-    let mut aliases = vec!["k".to_owned()];
-    let mut sets = Vec::new();
-    let (mut old, mut new) = (Vec::new(), Vec::new());
-    for (index, column) in target.columns.iter().enumerate() {
-        let name = quote(&column.column.name);
-        arrays.push(format!(
-            "${}::{}",
-            index + 2,
-            array_type(&column.column, column.kind)
-        ));
+    let (mut names, mut values) = (Vec::new(), Vec::new());
+    let (mut arrays, mut aliases) = (Vec::new(), Vec::new());
+    for (index, fed) in target.fed().enumerate() {
+        let array = array_type(&fed.column, fed.kind.as_parameter());
+        arrays.push(format!("${}::{array}", index + 1));
         aliases.push(format!("c{index}"));
-        values.push(match column.kind {
-            ColumnKind::Cast => format!("u.c{index}::{}", column.column.type_sql),
-            _ => format!("u.c{index}"),
-        });
-        sets.push(format!("{name} = excluded.{name}"));
-        // Not every type can be compared, its text always can.
-        let cast = if column.kind == ColumnKind::Cast {
-            "::text"
-        } else {
-            ""
-        };
-        old.push(format!("t.{name}{cast}"));
-        new.push(format!("excluded.{name}{cast}"));
-        names.push(name);
+        values.push(value(fed, &format!("u.c{index}")));
+        names.push(quote(&fed.column.name));
     }
     for name in &target.stamped {
         names.push(quote(name));
         values.push("now()".into());
     }
-    sets.extend(
-        target
-            .touched
-            .iter()
-            .map(|name| format!("{} = now()", quote(name))),
-    );
-    let action = if old.is_empty() {
-        "nothing".to_owned()
-    } else {
-        format!(
-            "update set {}\nwhere ({}) is distinct from ({})",
-            sets.join(", "),
-            old.join(", "),
-            new.join(", ")
-        )
-    };
+    let key = target.key.iter().map(|fed| &fed.column);
+    let updated = target.columns.iter().map(|fed| (&fed.column, fed.kind));
     format!(
-        "insert into {} as t ({})\nselect {}\nfrom unnest({}) as u({})\non conflict ({key}) do {action}",
+        "insert into {} as t ({})\nselect {}\nfrom unnest({}) as u({})\n{}",
         target.table.quoted,
         names.join(", "),
         values.join(", "),
         arrays.join(", "),
         aliases.join(", "),
+        on_conflict(target, key, updated),
     )
 }
 
-/// The kind of a target's key, which `bind` has found to be one of these.
-pub(super) fn key_kind(target: &Target) -> ColumnKind {
-    match target.key.type_name.as_str() {
-        "uuid" => ColumnKind::Uuid,
-        "int2" => ColumnKind::Integer(2),
-        "int4" => ColumnKind::Integer(4),
-        "int8" => ColumnKind::Integer(8),
-        _ => ColumnKind::Text,
+/// What becomes of a row that is there already: changed where it differs, and else left alone.
+fn on_conflict<'c>(
+    target: &Target,
+    key: impl Iterator<Item = &'c catalog::Column>,
+    updated: impl Iterator<Item = (&'c catalog::Column, ColumnKind)>,
+) -> String {
+    let key: Vec<String> = key.map(|column| quote(&column.name)).collect();
+    let (mut sets, mut old, mut new) = (Vec::new(), Vec::new(), Vec::new());
+    for (column, kind) in updated {
+        let name = quote(&column.name);
+        // Not every type can be compared, or tells all its values apart; its text always does.
+        let by_text = kind.is_cast() || matches!(kind, ColumnKind::Label | ColumnKind::Json);
+        let cast = if by_text { "::text" } else { "" };
+        sets.push(format!("{name} = excluded.{name}"));
+        old.push(format!("t.{name}{cast}"));
+        new.push(format!("excluded.{name}{cast}"));
     }
+    if old.is_empty() {
+        return format!("on conflict ({}) do nothing", key.join(", "));
+    }
+    let touched = target.touched.iter();
+    sets.extend(touched.map(|name| format!("{} = now()", quote(name))));
+    format!(
+        "on conflict ({}) do update set {}\nwhere ({}) is distinct from ({})",
+        key.join(", "),
+        sets.join(", "),
+        old.join(", "),
+        new.join(", ")
+    )
 }
 
 fn array_type(column: &catalog::Column, kind: ColumnKind) -> String {
-    match kind {
-        ColumnKind::Text | ColumnKind::Cast => "text[]".into(),
-        _ => format!("{}[]", column.type_sql),
+    if kind == ColumnKind::Text || kind.is_cast() {
+        return "text[]".into();
     }
+    format!("{}[]", column.type_sql)
 }
 
 fn quote(name: &str) -> String {

@@ -6,6 +6,10 @@ use bytes::Bytes;
 use super::*;
 use crate::row::Embeddings;
 
+fn texts(texts: &[&str]) -> Value {
+    Value::Texts(texts.iter().map(|text| (*text).into()).collect())
+}
+
 #[track_caller]
 fn check(kind: ColumnKind, value: Value, expected: &[u8]) {
     let mut buffer = Vec::new();
@@ -73,7 +77,6 @@ fn values_are_what_the_server_sends_itself() {
 
 #[test]
 fn what_the_server_casts_travels_as_its_own_text() {
-    let texts = |texts: &[&str]| Value::Texts(texts.iter().map(|text| (*text).into()).collect());
     for (value, expected) in [
         (Value::Boolean(true), "true"),
         (Value::Integer(-5), "-5"),
@@ -90,6 +93,54 @@ fn what_the_server_casts_travels_as_its_own_text() {
     ] {
         check(ColumnKind::Cast, value, expected.as_bytes());
     }
+}
+
+#[test]
+fn json_has_a_version_where_it_is_binary() {
+    check(ColumnKind::Json, Value::Json("{}".into()), b"{}");
+    check(ColumnKind::Jsonb, Value::Json("{}".into()), b"\x01{}");
+    check(ColumnKind::Jsonb, Value::Boolean(true), b"\x01true");
+    let list = texts(&["a\"", "\u{1}ü"]);
+    check(
+        ColumnKind::Jsonb,
+        list,
+        "\u{1}[\"a\\\"\",\"\\u0001ü\"]".as_bytes(),
+    );
+}
+
+#[test]
+fn texts_are_an_array_of_one_dimension_or_none() {
+    let kind = ColumnKind::TextArray(25);
+    check(kind, texts(&[]), &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 25]);
+    let header = [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 25, 0, 0, 0, 2, 0, 0, 0, 1];
+    let elements = [0, 0, 0, 0, 0, 0, 0, 1, b'a'];
+    check(kind, texts(&["", "a"]), &[&header[..], &elements].concat());
+}
+
+#[test]
+fn numbers_are_digits_to_the_base_of_10_000() {
+    // As `numeric_send` has them: digits, weight, sign, scale, and the digits.
+    let check = |value: Value, expected: &[u16]| {
+        let bytes: Vec<u8> = expected
+            .iter()
+            .flat_map(|number| number.to_be_bytes())
+            .collect();
+        check(ColumnKind::Numeric, value, &bytes);
+    };
+    let text = |text: &str| Value::Text(text.into());
+    check(Value::Integer(0), &[0, 0, 0, 0]);
+    check(text("0.00"), &[0, 0, 0, 2]);
+    check(
+        Value::Integer(i64::MIN),
+        &[5, 4, 0x4000, 0, 922, 3372, 368, 5477, 5808],
+    );
+    check(text("10000"), &[1, 1, 0, 0, 1]);
+    check(text("12345.678"), &[3, 1, 0, 3, 1, 2345, 6780]);
+    check(text("-1.50"), &[2, 0, 0x4000, 2, 1, 5000]);
+    check(Value::Real(0.000_12), &[2, 0xffff, 0, 5, 1, 2000]);
+    check(Value::Real(1e22), &[1, 5, 0, 0, 100]);
+    check(Value::Real(f64::NAN), &[0, 0, 0xc000, 0]);
+    check(Value::Real(f64::NEG_INFINITY), &[0, 0, 0xf000, 0]);
 }
 
 #[test]
@@ -226,7 +277,11 @@ fn an_array_has_its_header_and_its_nulls() {
     );
     assert_eq!(oid, Some(PgTypeInfo::with_oid(Oid(1007))));
 
-    let (bytes, _) = array(ColumnKind::Integer(4), ColumnSource::Key, &[2, 1]);
+    let (bytes, _) = array(
+        ColumnKind::Integer(4),
+        ColumnSource::Feed(Feed::Key),
+        &[2, 1],
+    );
     assert_eq!(
         bytes,
         [&header(23, 2)[..], &int4([0, 0, 0, 7]), &int4([0xff; 4])].concat()

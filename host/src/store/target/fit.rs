@@ -3,7 +3,10 @@
 use super::{Binding, ColumnKind, Feed};
 use crate::{
     row::{FieldType, Schema, Value, Vector},
-    store::{catalog, encode::POSTGRES_EPOCH_MICROS},
+    store::{
+        catalog,
+        encode::{POSTGRES_EPOCH_MICROS, numeric},
+    },
 };
 
 /// Why a feed can never fit a column, as a message and a hint.
@@ -35,9 +38,10 @@ pub(super) fn mismatch(
             );
             Some((message, "make the column as wide as the embedding"))
         }
+        Feed::Key => None,
         Feed::Field(index) => {
             let field_type = schema.columns.get(index)?.field_type?;
-            if accepts(kind, field_type) {
+            if kind.accepts(field_type) {
                 return None;
             }
             let message = format!("has type {}, its field is {field_type:?}", column.type_sql);
@@ -46,23 +50,6 @@ pub(super) fn mismatch(
                 "change the column, or set the field's value in a transform plugin under another name",
             ))
         }
-    }
-}
-
-/// Whether values of a field's type can travel to a column at all.
-fn accepts(kind: ColumnKind, field_type: FieldType) -> bool {
-    match kind {
-        ColumnKind::Boolean => field_type == FieldType::Boolean,
-        ColumnKind::Integer(_) => field_type == FieldType::Integer,
-        ColumnKind::Float4 | ColumnKind::Float8 => {
-            matches!(field_type, FieldType::Real | FieldType::Integer)
-        }
-        ColumnKind::Text => matches!(field_type, FieldType::Text | FieldType::Json),
-        ColumnKind::Uuid => field_type == FieldType::Text,
-        ColumnKind::Bytea => field_type == FieldType::Binary,
-        ColumnKind::Timestamp | ColumnKind::Date => field_type == FieldType::Timestamp,
-        ColumnKind::Vector(_) | ColumnKind::HalfVec(_) => false,
-        ColumnKind::Cast => !matches!(field_type, FieldType::Binary | FieldType::Timestamp),
     }
 }
 
@@ -99,8 +86,9 @@ pub(super) fn value_fault(kind: ColumnKind, value: &Value) -> Option<(&'static s
         (ColumnKind::Float4, Value::Real(real)) => (real.is_finite()
             && (*real as f32).is_infinite())
         .then(|| ("VALUE_RANGE", format!("cannot hold {real:e} in 4 bytes"))),
+        (ColumnKind::Numeric, Value::Text(text)) => numeric::fault(text),
         (kind, value) => match field_type(value) {
-            Some(field_type) if !accepts(kind, field_type) => Some((
+            Some(field_type) if !kind.accepts(field_type) => Some((
                 "VALUE_TYPE",
                 format!("came as {field_type:?}, which its type cannot hold"),
             )),
@@ -109,7 +97,7 @@ pub(super) fn value_fault(kind: ColumnKind, value: &Value) -> Option<(&'static s
     }
 }
 
-fn field_type(value: &Value) -> Option<FieldType> {
+pub(super) fn field_type(value: &Value) -> Option<FieldType> {
     match value {
         Value::Null => None,
         Value::Boolean(_) => Some(FieldType::Boolean),

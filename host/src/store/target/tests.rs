@@ -5,8 +5,8 @@ use half::f16;
 use insta::assert_snapshot;
 
 use super::*;
-use crate::row::Vector;
-use crate::row::{EmbeddingColumn, Embeddings, FieldType};
+use crate::row::{self, EmbeddingColumn, Embeddings, FieldType, Vector};
+use crate::store::catalog::ForeignKey;
 
 /// A column written as in SQL: a type, and perhaps `not null`, `default` or `generated`.
 fn column(name: &str, sql: &str) -> catalog::Column {
@@ -19,11 +19,19 @@ fn column(name: &str, sql: &str) -> catalog::Column {
         name: name.into(),
         type_name: base.into(),
         type_sql: base.into(),
+        category: match base {
+            "mood" => "E",
+            "interval" => "T",
+            _ if base.starts_with('_') => "A",
+            _ => "X",
+        }
+        .into(),
         type_oid: 0,
         array_oid: 0,
         dimensions,
         required: sql.contains("not null"),
         has_default: sql.contains("default"),
+        default_sql: sql.contains("default").then(|| "1".into()),
         generated: sql.contains("generated"),
     }
 }
@@ -32,13 +40,22 @@ fn column(name: &str, sql: &str) -> catalog::Column {
 fn table(name: &str, columns: &[(&str, &str)], references: &[&str]) -> Table {
     Table {
         name: name.into(),
+        bare: name.into(),
         quoted: format!("public.{name}"),
         columns: columns
             .iter()
             .map(|(name, sql)| column(name, sql))
             .collect(),
         primary_key: vec![columns[0].0.into()],
-        references: references.iter().map(|name| (*name).into()).collect(),
+        unique_keys: Vec::new(),
+        foreign_keys: references
+            .iter()
+            .map(|name| ForeignKey {
+                table: (*name).into(),
+                columns: vec![columns[0].0.into()],
+                referenced: vec!["id".into()],
+            })
+            .collect(),
     }
 }
 
@@ -226,13 +243,13 @@ fn everything_that_does_not_fit_is_reported_together() {
     narrow.vector: has 2 dimensions, the dataset's embedding 3
       hint: make the column as wide as the embedding
     time_key.id: a key of type timestamptz cannot be fed
-      hint: use uuid, integer or text, not generated always
-    generated_key.id: a key of type int8 cannot be fed
-      hint: use uuid, integer or text, not generated always
-    paired: its primary key has 2 columns
-      hint: a primary key of one column is fed by the row's key
-    keyless: its primary key has 0 columns
-      hint: a primary key of one column is fed by the row's key
+      hint: use uuid, integer or text
+    generated_key: its primary key is generated always, and there is no other key
+      hint: a row is found again by its primary key, or by the only other unique key without nulls
+    paired: no field feeds `a` and `b` of its key
+      hint: the row's key feeds one column, a field of the same name each of the others; a list makes a row per item where the table refers to another one
+    keyless: has no primary key
+      hint: a row is found again by its primary key, or by the only other unique key without nulls
     rename.firm: the dataset has no field or embedding `firm`
       hint: rename = { firm = "company" } goes from the source's name to the column's
     other_key: its key has another type than that of the other tables
@@ -475,7 +492,10 @@ fn a_row_that_does_not_fit_fails_alone() {
 
 #[test]
 fn a_value_has_to_fit_its_column() {
-    use ColumnKind::{Boolean, Bytea, Cast, Date, Float4, Float8, Integer, Text, Timestamp, Uuid};
+    use ColumnKind::{
+        Array, Boolean, Bytea, Cast, CastNumber, Date, Float4, Float8, Integer, Json, Jsonb, Label,
+        Numeric, Text, Timestamp, Uuid,
+    };
     let text = |text: &str| Value::Text(text.into());
     let earliest = i64::MIN + crate::store::encode::POSTGRES_EPOCH_MICROS + 1;
     for (kind, value, fault) in [
@@ -519,8 +539,24 @@ fn a_value_has_to_fit_its_column() {
         ),
         (Date, Value::Timestamp(i64::MIN), Some("VALUE_RANGE")),
         (Date, Value::Integer(1), Some("VALUE_TYPE")),
-        (Cast, Value::Texts(vec!["a".into()]), None),
-        (Cast, Value::Json("[]".into()), None),
+        (Cast, text("1 day"), None),
+        (Cast, Value::Integer(1), Some("VALUE_TYPE")),
+        (Cast, Value::Texts(vec!["a".into()]), Some("VALUE_TYPE")),
+        (Cast, Value::Json("[]".into()), Some("VALUE_TYPE")),
+        (Array, Value::Texts(vec!["a".into()]), None),
+        (Array, text("{1,2}"), None),
+        (Array, Value::Json("[]".into()), Some("VALUE_TYPE")),
+        (CastNumber, Value::Integer(1), None),
+        (Numeric, Value::Integer(1), None),
+        (Numeric, Value::Real(f64::NAN), None),
+        (Numeric, text(" -1.50e-7 "), None),
+        (Numeric, text("1,5"), Some("VALUE_TYPE")),
+        (Numeric, text("1e131072"), Some("VALUE_RANGE")),
+        (Label, text("happy"), None),
+        (Label, Value::Integer(1), Some("VALUE_TYPE")),
+        (Json, Value::Texts(Vec::new()), None),
+        (Jsonb, Value::Json("[]".into()), None),
+        (Jsonb, Value::Timestamp(0), Some("VALUE_TYPE")),
         (Cast, Value::Binary(Bytes::new()), Some("VALUE_TYPE")),
         (Cast, Value::Timestamp(0), Some("VALUE_TYPE")),
         (ColumnKind::Vector(None), text("[1]"), Some("VALUE_TYPE")),
@@ -561,4 +597,269 @@ fn a_vector_has_to_fit_its_column() {
             "{kind:?} {vector:?}"
         );
     }
+}
+
+/// A schema with lists, and a table that refers to `posting` by its first columns.
+fn with_lists(
+    tables: &[Table],
+    rename: &[(&str, &str)],
+    transforms: bool,
+) -> Result<Targets, Vec<Misfit>> {
+    use FieldType::{Integer, Json, Text, Texts};
+    let columns = [
+        ("tenant", Text),
+        ("number", Integer),
+        ("skills", Texts),
+        ("languages", Json),
+    ];
+    let column = |(name, field_type): (&str, _)| row::Column {
+        name: name.into(),
+        field_type: Some(field_type),
+    };
+    bind(Binding {
+        schema: &Schema {
+            columns: columns.map(column).into(),
+            embeddings: schema().embeddings,
+        },
+        names: &tables
+            .iter()
+            .map(|table| table.name.clone())
+            .collect::<Vec<_>>(),
+        tables: &tables.iter().cloned().map(Some).collect::<Vec<_>>(),
+        rename: &rename
+            .iter()
+            .map(|(from, to)| ((*from).to_owned(), (*to).to_owned()))
+            .collect(),
+        transforms,
+    })
+}
+
+/// A table whose primary key is its first columns.
+fn keyed(name: &str, columns: &[(&str, &str)], key: usize, references: &[&str]) -> Table {
+    Table {
+        primary_key: columns[..key]
+            .iter()
+            .map(|(name, _)| (*name).into())
+            .collect(),
+        ..table(name, columns, references)
+    }
+}
+
+/// How the columns of the second of two tables are fed, the first being what it refers to.
+fn fed(columns: &[(&str, &str)], rename: &[(&str, &str)], transforms: bool) -> String {
+    let posting = keyed("posting", &[("id", "int8 not null")], 1, &[]);
+    let second = keyed("second", columns, 2, &["posting"]);
+    let targets = match with_lists(&[second, posting], rename, transforms) {
+        Ok(targets) => targets,
+        Err(misfits) => return crate::pipeline::PipelineError::Unfit(misfits).to_string(),
+    };
+    let target = &targets.tables[1];
+    let name = |index: usize| targets.schema.columns[index].name.as_str();
+    let mut fed: Vec<String> = target
+        .fed()
+        .map(|column| match column.feed {
+            Feed::Key => format!("{}=key", column.column.name),
+            Feed::Field(index) => format!("{}={}", column.column.name, name(index)),
+            Feed::Embedding(_) => format!("{}=embedding", column.column.name),
+        })
+        .collect();
+    if let Some(items) = &target.items {
+        let columns = items.columns.iter();
+        let columns = columns.map(|item| format!("{}={:?}", item.column.name, item.feed));
+        fed.push(format!(
+            "{} of {}:",
+            if items.json { "json" } else { "texts" },
+            name(items.list)
+        ));
+        fed.extend(columns);
+    }
+    fed.extend(target.touched.iter().map(|name| format!("{name} touched")));
+    fed.join(" ")
+}
+
+#[test]
+fn a_tables_key_and_what_feeds_it_tell_whether_it_has_a_lists_items() {
+    for (columns, rename, expected) in [
+        // One row for each row.
+        (
+            &[("id", "int8"), ("tenant", "text")][..],
+            &[][..],
+            "id=key tenant=tenant",
+        ),
+        (
+            &[("number", "int4"), ("id", "int8")],
+            &[],
+            "number=number id=key",
+        ),
+        // A list named as the column, or as the table.
+        (
+            &[("id", "int8"), ("skills", "text")],
+            &[],
+            "id=key texts of skills: skills=Item",
+        ),
+        (
+            &[
+                ("id", "int8"),
+                ("skill", "int4"),
+                ("position", "int2"),
+                ("updated_at", "timestamptz"),
+            ],
+            &[("skills", "second.skill")],
+            "id=key texts of skills: skill=Item position=Position updated_at touched",
+        ),
+        (
+            &[("id", "int8"), ("skill", "uuid"), ("rank", "int4 default")],
+            &[("skills", "second")],
+            "id=key texts of skills: skill=Item",
+        ),
+        // The position in the key.
+        (
+            &[
+                ("id", "int8"),
+                ("position", "int4"),
+                ("note", "text"),
+                ("skills", "text"),
+            ],
+            &[],
+            "id=key texts of skills: position=Position skills=Item",
+        ),
+        (
+            &[
+                ("id", "int8"),
+                ("ordinal", "int8"),
+                ("skill", "text not null"),
+            ],
+            &[("skills", "second")],
+            "id=key texts of skills: ordinal=Position skill=Item",
+        ),
+        // Members of objects.
+        (
+            &[
+                ("id", "int8"),
+                ("name", "text"),
+                ("level", "int4 not null default"),
+                ("total", "int4 generated"),
+            ],
+            &[("languages", "second")],
+            "id=key json of languages: name=Item level=Item",
+        ),
+    ] {
+        assert_eq!(fed(columns, rename, false), expected, "{columns:?}");
+    }
+    // A list that only a plugin has, unless the table is an embedding's.
+    let columns = [("id", "int8"), ("topic", "text")];
+    assert_eq!(
+        fed(&columns, &[], true),
+        "id=key texts of topic: topic=Item"
+    );
+    let columns = [("id", "int8"), ("number", "int4"), ("vector", "vector(3)")];
+    assert_eq!(
+        fed(&columns, &[], true),
+        "id=key number=number vector=embedding"
+    );
+}
+
+#[test]
+fn a_key_or_a_list_that_does_not_fit_is_reported() {
+    let told = |columns: &[(&str, &str)], rename: &[(&str, &str)]| fed(columns, rename, false);
+    assert_snapshot!(told(&[("id", "int8"), ("topic", "text")], &[]), @r#"
+    second: no field feeds `id` and `topic` of its key
+      hint: the row's key feeds one column, a field of the same name each of the others; a list makes a row per item where the table refers to another one
+    "#);
+    assert_snapshot!(told(&[("id", "int8"), ("topic", "text"), ("vector", "vector(3)")], &[]), @r#"
+    second: no field feeds `id` and `topic` of its key
+      hint: the row's key feeds one column, a field of the same name each of the others; a list makes a row per item where the table refers to another one
+    "#);
+    assert_snapshot!(told(&[("id", "int8"), ("skills", "text"), ("note", "text not null")], &[]), @r#"
+    second.note: is NOT NULL, and the list feeds another column
+      hint: give it a default, or make the list JSON objects
+    "#);
+    assert_snapshot!(told(&[("id", "int8"), ("position", "int4"), ("a", "text")], &[("skills", "second")]), @r#"
+    second: no column is for the items of its list
+      hint: name the column as the list, with `rename` if need be, or make it NOT NULL
+    "#);
+    assert_snapshot!(told(&[("id", "int4"), ("skills", "text")], &[]), @r#"
+    second: its key has another type than that of the other tables
+      hint: one key feeds them all
+    "#);
+    assert_snapshot!(told(&[("id", "int8"), ("number", "uuid")], &[]), @r#"
+    second.number: has type uuid, its field is Integer
+      hint: change the column, or set the field's value in a transform plugin under another name
+    "#);
+    assert_snapshot!(told(&[("id", "int8"), ("skills", "text")], &[("skills", "third")]), @r#"
+    second: no field feeds `id` and `skills` of its key
+      hint: the row's key feeds one column, a field of the same name each of the others; a list makes a row per item where the table refers to another one
+    "#);
+    let twice = keyed("posting", &[("id", "int8")], 1, &[]);
+    let also = Table {
+        name: "public.posting".into(),
+        ..twice.clone()
+    };
+    let mut several = keyed("several", &[("a", "int8"), ("b", "int8")], 1, &[]);
+    several.primary_key.clear();
+    several.unique_keys = vec![vec!["a".into()], vec!["b".into()]];
+    let misfits = with_lists(&[twice, also, several], &[], false).unwrap_err();
+    assert_snapshot!(crate::pipeline::PipelineError::Unfit(misfits).to_string(), @r#"
+    public.posting: is named twice
+      hint: name it once
+    several: has several unique keys, and none of them is a primary key to be fed
+      hint: a row is found again by its primary key, or by the only other unique key without nulls
+    "#);
+}
+
+#[test]
+fn a_key_that_the_server_makes_is_passed_over_for_the_only_other_one() {
+    let columns = [
+        ("id", "int8 generated"),
+        ("external", "uuid not null"),
+        ("number", "int4"),
+    ];
+    let mut table = keyed("t", &columns, 1, &[]);
+    table.unique_keys = vec![vec!["external".into()]];
+    let targets = with_lists(&[table], &[], false).unwrap();
+    assert_eq!(targets.key_type, KeyType::Uuid);
+    let key = targets.tables[0].row_key().unwrap();
+    assert_eq!(key.column.name, "external");
+}
+
+#[test]
+fn an_item_has_to_fit_its_column() {
+    let fault = |sql: &str, value: Value| {
+        let posting = keyed("posting", &[("id", "int8 not null")], 1, &[]);
+        let second = keyed(
+            "second",
+            &[("id", "int8"), ("skills", sql)],
+            2,
+            &["posting"],
+        );
+        let targets = with_lists(&[posting, second], &[], false).unwrap();
+        let items = targets.tables[1].items.as_ref().unwrap();
+        let values = [Value::Null, Value::Null, value];
+        items
+            .fault(&values)
+            .map(|(code, message, name)| format!("{code} {name} {message}"))
+    };
+    let texts = |texts: &[&str]| Value::Texts(texts.iter().map(|text| (*text).into()).collect());
+    assert_eq!(fault("text", Value::Null), None);
+    assert_eq!(fault("text", texts(&["a", ""])), None);
+    assert_eq!(fault("int2", texts(&["+7", "-32768"])), None);
+    assert_eq!(fault("interval", texts(&["soon"])), None);
+    let told: Vec<String> = [
+        ("text", Value::Text("a".into())),
+        ("text", Value::Json("[]".into())),
+        ("int2", texts(&["1", "32768"])),
+        ("int8", texts(&["9223372036854775808"])),
+        ("int4", texts(&["1.0"])),
+        ("uuid", texts(&["6f9619ff"])),
+    ]
+    .map(|(sql, value)| fault(sql, value).unwrap())
+    .into();
+    assert_snapshot!(told.join("\n"), @r#"
+    VALUE_TYPE skills came as Text, its table needs a list of texts
+    VALUE_TYPE skills came as Json, its table needs a list of texts
+    VALUE_RANGE skills cannot hold 32768 in 2 bytes
+    VALUE_RANGE skills cannot hold 9223372036854775808
+    VALUE_TYPE skills came as a text that is no integer
+    VALUE_TYPE skills came as a text that is no uuid
+    "#);
 }

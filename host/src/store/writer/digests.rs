@@ -17,6 +17,7 @@ impl ChunkWriter<'_> {
         let pipeline = self.pipeline.to_be_bytes();
         let put = |buffer: &mut Vec<u8>, row: u32| {
             let digest = digest(prepared, row);
+            buffer.extend_from_slice(&3i16.to_be_bytes());
             for field in [
                 &pipeline[..],
                 key(prepared, row).as_bytes(),
@@ -27,7 +28,7 @@ impl ChunkWriter<'_> {
             }
             Ok(())
         };
-        copy_with(&mut self.transaction, COPY, 3, rows, self.buffer, put).await
+        copy_with(&mut self.transaction, COPY, rows, self.buffer, put).await
     }
 
     /// Stores the digests of rows.

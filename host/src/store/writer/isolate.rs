@@ -2,7 +2,7 @@
 
 use super::{
     Undone,
-    rows::{Changed, ChunkWriter},
+    rows::{Changed, ChunkWriter, Known},
 };
 use crate::{
     prepare::Prepared,
@@ -56,6 +56,40 @@ impl ChunkWriter<'_> {
         Ok(refused)
     }
 
+    /// Looks rows up, halving them until those whose keys the database refuses are alone. Nothing
+    /// is known of these; the tables will refuse them as well.
+    pub(super) async fn look_up_isolated(
+        &mut self,
+        prepared: &Prepared,
+        rows: &[u32],
+    ) -> Result<Vec<Known>, Undone> {
+        let mut known = Vec::with_capacity(rows.len());
+        let mut waiting = vec![rows];
+        sqlx::query("savepoint looked_up")
+            .execute(&mut *self.transaction)
+            .await?;
+        while let Some(rows) = waiting.pop() {
+            match self.look_up(prepared, rows).await {
+                Ok(found) => {
+                    known.extend(found);
+                    continue;
+                }
+                Err(error) if blame(&error) == Blame::Row => match rows {
+                    [_] => known.push(Known::default()),
+                    rows => waiting.extend(halves(rows)),
+                },
+                Err(error) => return Err(error.into()),
+            }
+            sqlx::query("rollback to savepoint looked_up")
+                .execute(&mut *self.transaction)
+                .await?;
+        }
+        sqlx::query("release savepoint looked_up")
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(known)
+    }
+
     /// Writes rows into one table, but for those that it refuses.
     async fn isolate(
         &mut self,
@@ -72,9 +106,14 @@ impl ChunkWriter<'_> {
                 Ok(()) => return Ok(refused),
                 Err(error) => error,
             };
+            let copy = self
+                .statements
+                .tables
+                .get(table)
+                .and_then(|table| table.copy.as_ref());
             let Some(row) = named_line(&error)
-                .and_then(|line| rest.new.get(line - 1))
-                .copied()
+                .zip(copy)
+                .and_then(|(line, copy)| copy.row_of_line(line, batch, &rest.new))
             else {
                 break;
             };

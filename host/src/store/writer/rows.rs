@@ -57,7 +57,8 @@ impl Changed {
 }
 
 /// What a look-up says of a row.
-struct Known {
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Known {
     in_first: bool,
     /// In no table whose key is the first one's, and never written: `COPY` will do.
     new: bool,
@@ -79,7 +80,7 @@ impl ChunkWriter<'_> {
                 .await?;
         }
         for wave in waves(prepared) {
-            let known = self.look_up(prepared, &wave).await?;
+            let known = self.look_up_with(care, prepared, &wave).await?;
             let (mut changed, mut known_changed) = (Changed::default(), Vec::new());
             for (row, known) in wave.into_iter().zip(known) {
                 if known.unchanged {
@@ -114,20 +115,27 @@ impl ChunkWriter<'_> {
         Ok(written)
     }
 
-    async fn look_up(
+    /// Looks rows up. Where fields feed the key, it may have values that the database refuses.
+    async fn look_up_with(
+        &mut self,
+        care: Care,
+        prepared: &Prepared,
+        rows: &[u32],
+    ) -> Result<Vec<Known>, Undone> {
+        if care != Care::Trusting {
+            return self.look_up_isolated(prepared, rows).await;
+        }
+        self.look_up(prepared, rows).await.map_err(trusted)
+    }
+
+    pub(super) async fn look_up(
         &mut self,
         prepared: &Prepared,
         rows: &[u32],
     ) -> Result<Vec<Known>, sqlx::Error> {
-        let key = self
-            .statements
-            .tables
-            .first()
-            .and_then(|table| table.columns.first())
-            .copied();
-        let Some(key) = key.filter(|_| !rows.is_empty()) else {
+        if rows.is_empty() {
             return Ok(Vec::new());
-        };
+        }
         let names: Vec<&str> = rows
             .iter()
             .map(|row| {
@@ -139,24 +147,18 @@ impl ChunkWriter<'_> {
                     .unwrap_or_default()
             })
             .collect();
-        let found = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.lookup)))
+        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.lookup)))
             .bind(self.pipeline)
-            .bind(ArrayParam {
+            .bind(names);
+        for key in &self.statements.keys {
+            query = query.bind(ArrayParam {
                 batch: &prepared.batch,
                 rows,
-                column: key,
-            })
-            .bind(names)
-            .fetch_all(&mut *self.transaction)
-            .await?;
-        let mut known: Vec<Known> = rows
-            .iter()
-            .map(|_| Known {
-                in_first: false,
-                new: false,
-                unchanged: false,
-            })
-            .collect();
+                column: *key,
+            });
+        }
+        let found = query.fetch_all(&mut *self.transaction).await?;
+        let mut known = vec![Known::default(); rows.len()];
         for answer in found {
             let position: i64 = answer.try_get(0)?;
             let digest: Option<Uuid> = answer.try_get(1)?;
@@ -181,19 +183,12 @@ impl ChunkWriter<'_> {
         rows: &Changed,
     ) -> Result<Vec<Failure>, Undone> {
         for table in 0..self.statements.tables.len() {
-            self.write_table(table, &prepared.batch, rows)
-                .await
-                .map_err(|error| match blame(&error) {
-                    Blame::Row => Undone::Row,
-                    Blame::Server | Blame::Statement => error.into(),
-                })?;
+            let written = self.write_table(table, &prepared.batch, rows).await;
+            written.map_err(trusted)?;
         }
-        if self.copies {
-            self.remember_new(prepared, &rows.new).await?;
-            self.remember(prepared, &rows.known).await?;
-        } else {
-            self.remember(prepared, &rows.all).await?;
-        }
+        let copied = self.remember_new(prepared, &rows.new).await;
+        copied.map_err(trusted)?;
+        self.remember(prepared, &rows.known).await?;
         Ok(Vec::new())
     }
 
@@ -217,17 +212,7 @@ impl ChunkWriter<'_> {
             return Ok(());
         };
         match &statements.copy {
-            Some(statement) => {
-                copy(
-                    &mut self.transaction,
-                    statement,
-                    &statements.columns,
-                    batch,
-                    rows,
-                    self.buffer,
-                )
-                .await
-            }
+            Some(way) => copy(&mut self.transaction, way, batch, rows, self.buffer).await,
             None => self.upsert(table, batch, rows).await,
         }
     }
@@ -247,15 +232,17 @@ impl ChunkWriter<'_> {
         else {
             return Ok(());
         };
-        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&statements.upsert)));
-        for column in &statements.columns {
-            query = query.bind(ArrayParam {
-                batch,
-                rows,
-                column: *column,
-            });
+        for statement in statements.delete.iter().chain([&statements.upsert]) {
+            let mut query = sqlx::query(AssertSqlSafe(Arc::clone(statement)));
+            for column in &statements.parameters {
+                query = query.bind(ArrayParam {
+                    batch,
+                    rows,
+                    column: *column,
+                });
+            }
+            query.execute(&mut *self.transaction).await?;
         }
-        query.execute(&mut *self.transaction).await?;
         Ok(())
     }
 
@@ -282,7 +269,7 @@ impl ChunkWriter<'_> {
             for retry in retries {
                 tokio::time::sleep(retry.after).await;
                 let row = retry.failure.row;
-                let known = self.look_up(prepared, &[row]).await?;
+                let known = self.look_up_isolated(prepared, &[row]).await?;
                 match (
                     self.write_isolated(prepared, Changed::one(row))
                         .await?
@@ -303,6 +290,14 @@ impl ChunkWriter<'_> {
         Ok(settled)
     }
 }
+/// What an error means while rows are written that nobody suspects.
+fn trusted(error: sqlx::Error) -> Undone {
+    match blame(&error) {
+        Blame::Row => Undone::Row,
+        Blame::Server | Blame::Statement => error.into(),
+    }
+}
+
 /// The live rows, so that no key is twice in one part: a statement cannot change a row twice.
 /// Nearly always one part.
 fn waves(prepared: &Prepared) -> Vec<Vec<u32>> {

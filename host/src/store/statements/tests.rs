@@ -1,0 +1,248 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use insta::assert_snapshot;
+
+use super::*;
+use crate::{
+    row::{self, EmbeddingColumn, FieldType, Schema},
+    store::{
+        catalog::{ForeignKey, Table},
+        target::{Binding, bind},
+    },
+};
+
+fn table(name: &str, columns: &[(&str, &str)], key: &[&str], parent: &[(&str, &str)]) -> Table {
+    let column = |(name, type_name): &(&str, &str)| catalog::Column {
+        name: (*name).into(),
+        type_name: (*type_name).into(),
+        type_sql: (*type_name).into(),
+        category: match *type_name {
+            "mood" => "E",
+            name if name.starts_with('_') => "A",
+            _ => "U",
+        }
+        .into(),
+        type_oid: 0,
+        array_oid: 0,
+        dimensions: None,
+        required: key.contains(name),
+        has_default: *name == "level",
+        default_sql: (*name == "level").then(|| "1".into()),
+        generated: false,
+    };
+    let reference = ForeignKey {
+        table: "posting".into(),
+        columns: parent.iter().map(|(from, _)| (*from).into()).collect(),
+        referenced: parent.iter().map(|(_, to)| (*to).into()).collect(),
+    };
+    Table {
+        name: name.into(),
+        bare: name.into(),
+        quoted: format!("public.{name}"),
+        columns: columns.iter().map(column).collect(),
+        primary_key: key.iter().map(|name| (*name).into()).collect(),
+        unique_keys: Vec::new(),
+        foreign_keys: if parent.is_empty() {
+            Vec::new()
+        } else {
+            vec![reference]
+        },
+    }
+}
+
+/// The statements for these tables, of a dataset that has a list for each.
+fn statements(tables: &[Table]) -> Statements {
+    let fields = [
+        ("tenant", FieldType::Text),
+        ("mood", FieldType::Text),
+        ("skill", FieldType::Texts),
+        ("line", FieldType::Texts),
+        ("languages", FieldType::Json),
+    ];
+    let columns = fields.map(|(name, field_type)| row::Column {
+        name: name.into(),
+        field_type: Some(field_type),
+    });
+    let schema = Schema {
+        columns: columns.into(),
+        embeddings: vec![EmbeddingColumn {
+            name: "vector".into(),
+            dimensions: 3,
+        }],
+    };
+    let names: Vec<String> = tables.iter().map(|table| table.name.clone()).collect();
+    let targets = bind(Binding {
+        schema: &schema,
+        names: &names,
+        tables: &tables.iter().cloned().map(Some).collect::<Vec<_>>(),
+        rename: &Default::default(),
+        transforms: false,
+    });
+    Statements::new(&targets.unwrap())
+}
+
+fn posting() -> Table {
+    let columns = [
+        ("tenant", "text"),
+        ("id", "uuid"),
+        ("mood", "mood"),
+        ("updated_at", "timestamptz"),
+    ];
+    table("posting", &columns, &["tenant", "id"], &[])
+}
+
+#[test]
+fn rows_are_found_and_written_by_all_columns_of_their_key() {
+    let columns = [
+        ("posting", "uuid"),
+        ("tenant", "text"),
+        ("vector", "vector"),
+    ];
+    let parent = [("tenant", "tenant"), ("posting", "id")];
+    let embedding = table("embedding", &columns, &["posting", "tenant"], &parent);
+    let statements = statements(&[embedding, posting()]);
+    let copy = statements.tables[1].copy.as_ref().unwrap();
+    let texts = [
+        &*statements.lookup,
+        &*statements.tables[0].upsert,
+        copy.statement.as_str(),
+    ];
+    assert_snapshot!(texts.join("\n\n"), @r#"
+    select k.position, d.digest, t0.found is not null as in_first, t0.found is not null and t1.found is not null as in_all
+    from unnest($2::text[], $3::text[], $4::uuid[]) with ordinality k(name, k0, k1, position)
+    left join lateral (select digest from forebay.row_digest r
+        where r.pipeline = $1 and r.key = k.name collate "C" limit 1) d on true
+    left join lateral (select true as found from public.posting t where t."tenant" = k.k0 and t."id" = k.k1 limit 1) t0 on true
+    left join lateral (select true as found from public.embedding t where t."posting" = k.k1 and t."tenant" = k.k0 limit 1) t1 on true
+
+    insert into public.posting as t ("tenant", "id", "mood", "updated_at")
+    select u.c0, u.c1, u.c2, now()
+    from unnest($1::text[], $2::uuid[], $3::mood[]) as u(c0, c1, c2)
+    on conflict ("tenant", "id") do update set "mood" = excluded."mood", "updated_at" = now()
+    where (t."mood"::text) is distinct from (excluded."mood"::text)
+
+    copy public.embedding ("posting", "tenant", "vector") from stdin (format binary)
+    "#);
+    // The time of a change is the server's to set.
+    assert!(statements.tables[0].copy.is_none());
+}
+
+#[test]
+fn a_table_is_made_equal_to_its_lists() {
+    let parent = [("tenant", "tenant"), ("id", "id")];
+    let list = |name, columns: &[(&str, &str)], extra| {
+        let key = [("tenant", "text"), ("id", "uuid")];
+        table(
+            name,
+            &[&key[..], columns].concat(),
+            &["tenant", "id", extra],
+            &parent,
+        )
+    };
+    let statements = statements(&[
+        posting(),
+        list(
+            "skills",
+            &[("skill", "varchar"), ("position", "int4")],
+            "skill",
+        ),
+        list(
+            "lines",
+            &[
+                ("position", "int4"),
+                ("line", "text"),
+                ("updated_at", "timestamptz"),
+            ],
+            "position",
+        ),
+        list(
+            "languages",
+            &[("language", "text"), ("level", "int4")],
+            "language",
+        ),
+    ]);
+    let [_, skills, lines, languages] = statements.tables.as_slice() else {
+        panic!("{statements:?}");
+    };
+    let texts = |table: &TableStatements| {
+        let mut texts = vec![table.delete.as_deref().unwrap(), &*table.upsert];
+        texts.extend(table.copy.as_ref().map(|copy| copy.statement.as_str()));
+        texts.join("\n\n")
+    };
+    assert_snapshot!(texts(skills), @r#"
+    delete from public.skills t using (select r.k0 as k0, r.k1 as k1, coalesce(r.list::varchar[], '{}') as list
+        from unnest($1::text[], $2::uuid[], $3::text[]) r(k0, k1, list) offset 0) p
+    where t."tenant" = p.k0
+        and t."id" = p.k1
+        and t."skill" <> all (p.list)
+
+    insert into public.skills as t ("tenant", "id", "skill", "position")
+    select distinct on (p.k0, p.k1, i.item) p.k0, p.k1, i.item, i.position::int4
+    from (select r.k0 as k0, r.k1 as k1, coalesce(r.list::varchar[], '{}') as list
+        from unnest($1::text[], $2::uuid[], $3::text[]) r(k0, k1, list) offset 0) p
+    cross join lateral unnest(p.list) with ordinality i(item, position)
+    order by p.k0, p.k1, i.item, i.position
+    on conflict ("tenant", "id", "skill") do update set "position" = excluded."position"
+    where (t."position") is distinct from (excluded."position")
+
+    copy public.skills ("tenant", "id", "skill", "position") from stdin (format binary)
+    "#);
+    assert_snapshot!(texts(lines), @r#"
+    delete from public.lines t using (select r.k0 as k0, r.k1 as k1, coalesce(r.list::text[], '{}') as list
+        from unnest($1::text[], $2::uuid[], $3::text[]) r(k0, k1, list) offset 0) p
+    where t."tenant" = p.k0
+        and t."id" = p.k1
+        and t."position" not between 1 and cardinality(p.list)
+
+    insert into public.lines as t ("tenant", "id", "position", "line", "updated_at")
+    select p.k0, p.k1, i.position::int4, i.item, now()
+    from (select r.k0 as k0, r.k1 as k1, coalesce(r.list::text[], '{}') as list
+        from unnest($1::text[], $2::uuid[], $3::text[]) r(k0, k1, list) offset 0) p
+    cross join lateral unnest(p.list) with ordinality i(item, position)
+    on conflict ("tenant", "id", "position") do update set "line" = excluded."line", "updated_at" = now()
+    where (t."line") is distinct from (excluded."line")
+    "#);
+    assert_snapshot!(texts(languages), @r#"
+    delete from public.languages t using (select r.k0 as k0, r.k1 as k1, coalesce(nullif(r.list::jsonb, 'null'), '[]') as list
+        from unnest($1::text[], $2::uuid[], $3::text[]) r(k0, k1, list) offset 0) p
+    where t."tenant" = p.k0
+        and t."id" = p.k1
+        and t."language" <> all (array(select (i.item ->> E'language')::text from jsonb_array_elements(p.list) with ordinality i(item, position)))
+
+    insert into public.languages as t ("tenant", "id", "language", "level")
+    select distinct on (p.k0, p.k1, (i.item ->> E'language')::text) p.k0, p.k1, (i.item ->> E'language')::text, coalesce((i.item ->> E'level')::int4, 1)
+    from (select r.k0 as k0, r.k1 as k1, coalesce(nullif(r.list::jsonb, 'null'), '[]') as list
+        from unnest($1::text[], $2::uuid[], $3::text[]) r(k0, k1, list) offset 0) p
+    cross join lateral jsonb_array_elements(p.list) with ordinality i(item, position)
+    order by p.k0, p.k1, (i.item ->> E'language')::text, i.position
+    on conflict ("tenant", "id", "language") do update set "level" = excluded."level"
+    where (t."level") is distinct from (excluded."level")
+    "#);
+    // Only the server reads JSON.
+    assert!(languages.copy.is_none());
+}
+
+#[test]
+fn only_a_column_that_the_server_has_to_cast_keeps_a_table_from_copy() {
+    for (type_name, field, copies) in [
+        ("mood", "mood", true),
+        ("citext", "mood", true),
+        ("numeric", "mood", true),
+        ("jsonb", "languages", true),
+        ("json", "skill", true),
+        ("_text", "skill", true),
+        // A text that might be an array's literal.
+        ("_text", "mood", false),
+        ("_int4", "skill", false),
+        ("interval", "mood", false),
+    ] {
+        let table = table(
+            "posting",
+            &[("id", "uuid"), (field, type_name)],
+            &["id"],
+            &[],
+        );
+        let copy = &statements(&[table]).tables[0].copy;
+        assert_eq!(copy.is_some(), copies, "{type_name} {field}");
+    }
+}
