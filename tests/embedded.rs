@@ -26,6 +26,7 @@ fn settings(directory: &Path) -> Settings {
         directory: directory.to_owned(),
         pg_dir: None,
         cache_directory: None,
+        listen: None,
     }
 }
 

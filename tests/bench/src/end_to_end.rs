@@ -70,6 +70,7 @@ impl<'a> Comparison<'a> {
             directory: directory.join(".forebay"),
             pg_dir: None,
             cache_directory: None,
+            listen: None,
         };
         let server = embedded::start(&settings).await?;
         // It would come in the middle of some runs and not of others.
