@@ -246,6 +246,26 @@ async fn only_its_owner_gets_to_the_socket() {
     server.stop().await.unwrap();
 }
 
+/// All of 127.0.0.0/8 is this machine on Linux, so nobody else need be in the way.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn it_answers_over_tcp_where_it_is_told_to() {
+    let directory = directory();
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let address = std::net::Ipv4Addr::new(127, 77, high, low);
+    let settings = Settings {
+        listen: Some(address.into()),
+        ..settings(directory.path())
+    };
+    let server = embedded::start(&settings).await.unwrap();
+    let url = format!("postgres://forebay@{address}/forebay?sslmode=disable");
+    let query = "SELECT count(*) FROM pg_stat_activity
+        WHERE pid = pg_backend_pid() AND client_addr IS NOT NULL";
+    assert_eq!(integer(&url, query).await, 1);
+    assert_eq!(integer(server.url(), query).await, 0);
+    server.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn data_of_another_version_is_left_alone() {
     let directory = directory();

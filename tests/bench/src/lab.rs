@@ -65,12 +65,11 @@ impl Lab {
             "{} is missing: run `make build`",
             program.display()
         );
-        let address = IpAddr::V4(free_address()?);
         let settings = embedded::Settings {
             directory: directory.join(".forebay"),
             pg_dir: None,
             cache_directory: None,
-            listen: Some(address),
+            listen: Some(IpAddr::V4(free_address()?)),
         };
         let server = embedded::start(&settings).await?;
         let pid_file = server.data_directory().join("postmaster.pid");
@@ -87,7 +86,7 @@ impl Lab {
         Ok(Self {
             program,
             directory: directory.to_owned(),
-            tcp: format!("postgres://forebay@{address}/{DATABASE}?sslmode=disable"),
+            tcp: tcp_url(&mut connection).await?,
             postmaster: pid.context("the server has no process id")?,
             server,
             connection: Mutex::new(connection),
@@ -150,6 +149,19 @@ fn free_address() -> anyhow::Result<Ipv4Addr> {
     let mut free = addresses.filter(free);
     free.next()
         .context("no loopback address has port 5432 free")
+}
+
+/// It is asked for, since a server that a killed bench has left behind is adopted as it is.
+async fn tcp_url(connection: &mut PgConnection) -> anyhow::Result<String> {
+    let address = "select current_setting('listen_addresses')";
+    let address: String = sqlx::query_scalar(address).fetch_one(connection).await?;
+    ensure!(
+        !address.is_empty(),
+        "the bench's server was left running without TCP: stop it first"
+    );
+    Ok(format!(
+        "postgres://forebay@{address}/{DATABASE}?sslmode=disable"
+    ))
 }
 
 async fn wal_bytes(connection: &mut PgConnection) -> anyhow::Result<f64> {

@@ -1,7 +1,7 @@
 //! `forebay run`: the program that is shipped, with a source in another process.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use anyhow::{Context, bail, ensure};
@@ -128,7 +128,7 @@ impl<'a> Load<'a> {
     }
 
     /// Starts the run.
-    pub(crate) fn spawn(&self, lab: &Lab, config: &PathBuf) -> anyhow::Result<Child> {
+    pub(crate) fn spawn(&self, lab: &Lab, config: &Path) -> anyhow::Result<Child> {
         let mut command = Command::new(&lab.program);
         command.args(["run", "--config"]).arg(config);
         command.arg("--report").arg(config.with_extension("json"));
@@ -137,7 +137,7 @@ impl<'a> Load<'a> {
     }
 
     /// What the run came to, which has to be what was expected.
-    pub(crate) fn report(&self, config: &PathBuf, output: &Output) -> anyhow::Result<Report> {
+    pub(crate) fn report(&self, config: &Path, output: &Output) -> anyhow::Result<Report> {
         self.ended_well(output)?;
         let report = fs::read(config.with_extension("json"))?;
         let report: Report = serde_json::from_slice(&report)?;
