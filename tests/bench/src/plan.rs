@@ -80,7 +80,7 @@ async fn parts(arguments: &Arguments, lab: &Lab, rust: &Set, target: &Path) -> a
         let mut parts = Vec::new();
         for (rows, dimensions) in arguments.sizes(30_000) {
             let shape = shape(rows, dimensions);
-            parts.push(dimensions::measure(lab, shape, rust, arguments.rounds(5)).await?);
+            parts.push(dimensions::measure(lab, shape, rust, arguments.rounds(4)).await?);
         }
         publish(
             lab,
@@ -92,7 +92,7 @@ async fn parts(arguments: &Arguments, lab: &Lab, rust: &Set, target: &Path) -> a
     }
     if arguments.wants(Only::Transport) {
         let shape = shape(arguments.rows(30_000), dimensions);
-        let part = transport::measure(lab, shape, rust, arguments.rounds(5)).await?;
+        let part = transport::measure(lab, shape, rust, arguments.rounds(4)).await?;
         publish(
             lab,
             "transport",
@@ -120,26 +120,20 @@ async fn parts(arguments: &Arguments, lab: &Lab, rust: &Set, target: &Path) -> a
 }
 
 async fn write_path(arguments: &Arguments, lab: &Lab, rust: &Set) -> anyhow::Result<()> {
-    let with = match arguments.only {
-        Some(Only::Ceiling) => With::CeilingOnly,
-        _ => With::Host,
+    let (name, title, with) = match arguments.only {
+        Some(Only::Ceiling) => ("ceiling", "The bare loop", With::CeilingOnly),
+        _ => ("write", "The way into the tables", With::Host),
     };
     let mut parts = Vec::new();
     for (rows, dimensions) in arguments.sizes(40_000) {
         let shape = shape(rows, dimensions);
         let part = write::measure(lab, shape, rust, arguments.rounds(7), with).await?;
         if let Some(chart) = &part.chart {
-            save(lab, &format!("write-{dimensions}.svg"), chart)?;
+            save(lab, &format!("{name}-{dimensions}.svg"), chart)?;
         }
         parts.push(part);
     }
-    publish(
-        lab,
-        "write",
-        "The way into the tables",
-        markdown::LEGEND,
-        parts,
-    )
+    publish(lab, name, title, markdown::LEGEND, parts)
 }
 
 async fn plugin_parts(
@@ -171,7 +165,7 @@ async fn plugin_parts(
     if arguments.wants(Only::Languages) && !languages.is_empty() {
         let sets: Vec<&Set> = languages.iter().collect();
         let title = "one plugin that does the work of the three";
-        let rounds = arguments.rounds(5);
+        let rounds = arguments.rounds(3);
         let part = plugins::measure(lab, &source, title, &sets, rounds, Bars::None).await?;
         parts.push(part);
     }
