@@ -10,6 +10,8 @@
 
 mod support;
 
+#[path = "pipeline/deletes.rs"]
+mod deletes;
 #[path = "pipeline/fencing.rs"]
 mod fencing;
 #[path = "pipeline/notify.rs"]
@@ -20,6 +22,8 @@ mod outages;
 mod plugins;
 #[path = "pipeline/recruit.rs"]
 mod recruit;
+#[path = "pipeline/refresh.rs"]
+mod refresh;
 #[path = "pipeline/refused.rs"]
 mod refused;
 #[path = "pipeline/stop.rs"]

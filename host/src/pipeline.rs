@@ -5,6 +5,7 @@
 //! [`crate::partition`] for each of them, delivers what is owed, and reports.
 
 mod error;
+mod refresh;
 
 use std::{
     sync::{
@@ -35,6 +36,7 @@ use crate::{
         Store, StoreError, catalog,
         checkpoint::{Counts, Run, Status},
         ledger::Known,
+        missing,
         target::{self, Binding, Misfit, Targets},
     },
     workers::{self, Workers},
@@ -103,19 +105,21 @@ impl Pipeline {
             let chain = rollout.chain();
             chain.plugins().any(|plugin| plugin.roles().transform)
         });
-        let tables = retrying(host, || async {
+        let mut tables = retrying(host, || async {
             Ok(catalog::read(host.store.pool(), &config.tables).await?)
         })
         .await?;
+        let (missing, unfit) = missing::bind(config, &dataset, &mut tables);
         let targets = target::bind(Binding {
             schema: &dataset.schema,
             names: &config.tables,
             tables: &tables,
             rename: &config.rename,
             transforms,
-        });
+        })
+        .map(|targets| targets.seeking(missing));
         match (rollout, targets) {
-            (Ok(rollout), Ok(targets)) => {
+            (Ok(rollout), Ok(targets)) if unfit.is_empty() => {
                 let (host, config, targets) = (host.clone(), config.clone(), Arc::new(targets));
                 Ok(Self {
                     host,
@@ -131,7 +135,8 @@ impl Pipeline {
                     .err()
                     .into_iter()
                     .flatten()
-                    .chain(targets.err().into_iter().flatten());
+                    .chain(targets.err().into_iter().flatten())
+                    .chain(unfit);
                 Err(PipelineError::Unfit(misfits.collect()))
             }
         }
@@ -194,6 +199,7 @@ impl Pipeline {
 
         let workers = Arc::new(self.start_workers()?);
         let (tally, ended) = self.run_partitions(&run, &workers, progress, stop).await;
+        let ended = self.refresh(&run, ended, stop).await;
         let did = Did {
             tally,
             seconds: started.elapsed().as_secs_f64(),
@@ -285,21 +291,6 @@ impl Pipeline {
         (total, result)
     }
 
-    async fn all_complete(&self, run: &Run) -> Result<bool, StoreError> {
-        for partition in &run.partitions {
-            if !self
-                .host
-                .store
-                .checkpoint(run, &partition.partition, partition.epoch)
-                .await?
-                .complete
-            {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// Delivers what is owed, then notes how the run ended: cut off between the two, the next
     /// start goes on with this run and finds nothing left but that.
     async fn deliver_and_finish(
@@ -326,14 +317,15 @@ impl Pipeline {
         stop: &CancellationToken,
     ) -> Result<Report, StoreError> {
         let store = &self.host.store;
+        let missing = self.missing(run, ended, stop).await?;
         let status = match ended {
             Ok(()) if stop.is_cancelled() && !self.all_complete(run).await? => Status::Interrupted,
-            Ok(()) => Status::Succeeded,
+            Ok(()) => missing.as_ref().map_or(Status::Succeeded, |it| it.ends()),
             Err(PipelineError::Halted(_)) => Status::Halted,
             Err(_) => Status::Failed,
         };
         let message = ended.as_ref().err().map(ToString::to_string);
-        if status == Status::Succeeded {
+        if matches!(status, Status::Succeeded | Status::HeldBack) {
             self.rollout.run_succeeded();
         }
         rollout::follow(&self.rollout, store).await?;
@@ -354,6 +346,7 @@ impl Pipeline {
             message,
             starts: run.starts,
             rows: totals.rows,
+            missing,
             codes: totals
                 .codes
                 .into_iter()

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::{
     catalog,
     encode::{Column, ColumnSource},
+    keyed::Keyed,
+    missing::Treatment,
     target::{ColumnKind, Target, Targets},
 };
 
@@ -16,6 +18,10 @@ pub(super) struct Statements {
     pub lookup: Arc<str>,
     /// In the order of the tables.
     pub tables: Vec<TableStatements>,
+    /// For tombstones.
+    pub delete: Keyed,
+    /// For flagged rows that come back.
+    pub unflag: Keyed,
 }
 
 /// The statements of a table.
@@ -34,6 +40,11 @@ impl Statements {
         Self {
             lookup: lookup(targets).into(),
             tables: targets.tables.iter().map(TableStatements::new).collect(),
+            delete: Keyed::delete(targets),
+            unflag: match &targets.missing.treatment {
+                Treatment::Flag(flags) => Keyed::unflag(targets, flags),
+                Treatment::Keep | Treatment::Remove => Keyed::default(),
+            },
         }
     }
 }

@@ -18,6 +18,7 @@ use self::fit::{mismatch, value_fault, vector_fault};
 use super::{
     catalog::{self, Table},
     digest,
+    missing::Missing,
 };
 use crate::{
     decode::KeyType,
@@ -98,6 +99,8 @@ pub struct Targets {
     pub schema: Arc<Schema>,
     /// Of all tables.
     pub key_type: KeyType,
+    /// What becomes of rows that the source no longer has.
+    pub missing: Missing,
     layout: u64,
 }
 
@@ -175,6 +178,7 @@ pub fn bind(binding: Binding<'_>) -> Result<Targets, Vec<Misfit>> {
         tables,
         schema: Arc::new(schema),
         key_type,
+        missing: Missing::default(),
         layout,
     })
 }

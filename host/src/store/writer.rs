@@ -7,6 +7,7 @@
 //! 4. Move the checkpoint, with the fence: no row of that epoch, no commit (`progress`). Counts and
 //!    what the API server is owed go with it.
 
+mod delete;
 mod isolate;
 mod progress;
 mod rows;
@@ -23,7 +24,7 @@ use super::{
     Blame, Store, StoreError, blame,
     checkpoint::{Checkpoint, Counts, Run},
     dead_letter::{self, Place},
-    ledger,
+    ledger, refresh,
     statements::Statements,
     target::Targets,
 };
@@ -98,6 +99,8 @@ pub struct Writer {
     partition: String,
     epoch: i64,
     notify: Option<String>,
+    /// Whether to note which keys were met.
+    notes_keys: bool,
     /// The plugins of the last chunk that was committed: their versions are known.
     met: Option<Arc<Chain>>,
 }
@@ -122,6 +125,7 @@ impl Writer {
             partition: checkpoint.partition.clone(),
             epoch: checkpoint.epoch,
             notify,
+            notes_keys: targets.missing.is_sought(),
             met: None,
         })
     }
@@ -170,6 +174,7 @@ impl Writer {
             partition,
             epoch,
             notify,
+            notes_keys,
             met,
         } = self;
         let mut chunk = ChunkWriter {
@@ -219,6 +224,9 @@ impl Writer {
         if !letters.is_empty() {
             dead_letter::write(connection, place, &prepared.batch, &letters).await?;
             fault::point!("write.dead_letters");
+        }
+        if *notes_keys {
+            refresh::saw(connection, run.id, &prepared.batch).await?;
         }
         let is_known = met
             .as_ref()
