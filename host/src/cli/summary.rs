@@ -114,10 +114,17 @@ fn write_missing(out: &mut String, missing: &Missing) -> std::fmt::Result {
         MissingStatus::HeldBack => {
             writeln!(out, "  no longer in the source: {}, all kept", counted())?;
         }
+        MissingStatus::Unfinished if missing.known > 0 => {
+            let counted = counted();
+            writeln!(
+                out,
+                "  no longer in the source: {counted}{fates}; the next start goes on"
+            )?;
+        }
         MissingStatus::Unfinished => {
             writeln!(
                 out,
-                "  no longer in the source: to be found out by the next start{fates}"
+                "  no longer in the source: not known before the run's end"
             )?;
         }
         MissingStatus::NextRun => {
@@ -345,11 +352,11 @@ mod tests {
 
     #[test]
     fn rows_that_the_source_no_longer_has() {
-        let lines = |status, removed, kept, note: Option<&str>| {
+        let lines = |status, known, removed, kept, note: Option<&str>| {
             let missing = Missing {
                 status,
-                known: 12_000,
-                rows: 1_500,
+                known,
+                rows: known / 8,
                 removed,
                 flagged: 0,
                 kept,
@@ -361,15 +368,24 @@ mod tests {
         };
         assert_snapshot!(
             [
-                lines(MissingStatus::Done, 1_500, 0, None),
-                lines(MissingStatus::Done, 1_499, 1, Some("the database refuses")),
-                lines(MissingStatus::HeldBack, 0, 0, Some("too many")),
-                lines(MissingStatus::Unfinished, 0, 0, None),
-                lines(MissingStatus::Unfinished, 1_000, 0, None),
-                lines(MissingStatus::NextRun, 0, 0, None),
+                lines(MissingStatus::Done, 12_000, 1_500, 0, None),
+                lines(MissingStatus::Done, 12_000, 1_499, 1, Some("the database refuses")),
+                lines(MissingStatus::HeldBack, 12_000, 0, 0, Some("too many")),
+                lines(MissingStatus::Unfinished, 0, 0, 0, None),
+                lines(MissingStatus::Unfinished, 12_000, 1_000, 0, None),
+                lines(MissingStatus::NextRun, 0, 0, 0, None),
             ]
             .concat(),
-            @""
+            @"
+        no longer in the source: 1,500 of 12,000 rows, removed 1,500
+        no longer in the source: 1,500 of 12,000 rows, removed 1,499, kept 1
+        the database refuses
+        no longer in the source: 1,500 of 12,000 rows, all kept
+        too many
+        no longer in the source: not known before the run's end
+        no longer in the source: 1,500 of 12,000 rows, removed 1,000; the next start goes on
+        no longer in the source: looked for from the next run on
+        "
         );
         let deleted = Counts {
             deleted: 5,
@@ -382,7 +398,10 @@ mod tests {
         };
         let text = text(&report);
         let lines: Vec<&str> = text.lines().take(2).collect();
-        assert_snapshot!(lines.join("\n"), @"");
+        assert_snapshot!(lines.join("\n"), @"
+        recruit: done, but rows that the source no longer has stay
+          received 12,000 = inserted 11,000 + updated 25 (5 of them deleted) + unchanged 800 + dropped 22 + dead-lettered 153
+        ");
     }
 
     #[test]

@@ -447,6 +447,8 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     limits.row
     pipelines
     pipelines.*
+    pipelines.*.missing
+    pipelines.*.missing_limit
     pipelines.*.notify
     pipelines.*.notify.grpc
     pipelines.*.notify.target
