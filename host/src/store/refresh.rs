@@ -112,8 +112,12 @@ impl Store {
         if is_known {
             return Ok(());
         }
-        if is_certain {
-            let (known, absent) = count(connection, run, &missing.treatment).await?;
+        let counted = match is_certain {
+            true => Some(count(connection, run, &missing.treatment).await?),
+            false => None,
+        };
+        fence(connection, run).await?;
+        if let Some((known, absent)) = counted {
             let note = reason_to_hold_back(missing, known, absent, keyless);
             if note.is_none() && absent > 0 {
                 list(connection, run, &missing.treatment).await?;
@@ -133,7 +137,6 @@ impl Store {
             .bind(run.id)
             .execute(&mut *connection)
             .await?;
-        fence(connection, run).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -252,6 +255,7 @@ fn reason_to_hold_back(missing: &Missing, known: i64, absent: i64, keyless: i64)
 }
 
 /// Fails if another host has claimed a partition since. Until the transaction ends, none can.
+/// Before the run is changed: a claim locks the two in that order.
 async fn fence(connection: &mut PgConnection, run: &Run) -> Result<(), StoreError> {
     let partitions = run.partitions.iter();
     let names: Vec<&str> = partitions

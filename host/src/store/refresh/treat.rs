@@ -70,8 +70,8 @@ impl Store {
         }
         let treated = treat(connection, run, targets, &keys).await?;
         fault::point!("missing.treated");
-        note(connection, run, &treated, notify).await?;
         fence(connection, run).await?;
+        note(connection, run, &treated, notify).await?;
         transaction
             .commit()
             .await
