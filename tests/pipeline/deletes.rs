@@ -148,12 +148,45 @@ async fn refused(constraint: &str) {
         report["codes"],
         json!([{ "fate": "dead_lettered", "stage": "write", "code": "SQL_23503", "rows": 2 }])
     );
+    let shown = home.start_command(&["dlq", "show", "1"], "").wait().stdout;
+    assert!(shown.contains("\"deleted\": true"), "{shown}");
     // Their digests are kept: as they were they are unchanged.
     source.change(|script| script.chunk(rows([5, 8])));
     assert_eq!(counts(&home.run().done()), [2, 0, 0, 2, 0, 0, 0]);
     home.database.execute("delete from orders").await;
     source.change(|script| script.chunk([tombstone("5"), tombstone("8")]));
     assert_eq!(counts(&home.run().done()), [2, 0, 2, 0, 0, 0, 2]);
+}
+
+#[tokio::test]
+async fn a_tombstone_is_tried_again_where_the_policy_says_so() {
+    let home = Home::new().await;
+    home.database
+        .execute(
+            "create table items (id int primary key, company_name text, vector vector(2) not null);
+             create sequence tries;
+             create function refuse() returns trigger language plpgsql as $$ begin
+                 if nextval('tries') <= 2 then raise exception 'retry'; end if;
+                 return old;
+             end $$;
+             create trigger refuse before delete on items for each row execute function refuse();",
+        )
+        .await;
+    let source = Script::new(2, &[("company_name", FieldType::Text)])
+        .changes()
+        .chunk([row("1", &[1.0, 1.0]).text("company_name", "any")])
+        .serve();
+    let plugins = "plugins = [\"judge\"]";
+    let pipeline = source.pipeline_with(&["items"], plugins, 300, "");
+    home.configure_with(&home.only("judge"), "", &pipeline);
+    home.run().done();
+    source.change(|script| script.chunk([tombstone("1")]));
+    assert_eq!(counts(&home.run().done()), [1, 0, 1, 0, 0, 0, 1]);
+    // At once, alone, and at the policy's word.
+    assert_eq!(
+        home.database.number("select last_value from tries").await,
+        3
+    );
 }
 
 #[tokio::test]

@@ -192,6 +192,39 @@ async fn flag(column: &str, is_flagged: &str) {
 }
 
 #[tokio::test]
+async fn a_row_that_comes_back_at_the_second_try_loses_its_flag() {
+    let home = Home::new().await;
+    home.database
+        .execute(
+            "create table items (id int primary key, company_name text, gone boolean, vector vector(2) not null);
+             create sequence tries;
+             create function refuse() returns trigger language plpgsql as $$ begin
+                 if nextval('tries') <= 3 then raise exception 'retry'; end if;
+                 return new;
+             end $$;",
+        )
+        .await;
+    let make = |keys: std::ops::RangeInclusive<u8>| {
+        let named = |key: u8| row(&key.to_string(), &[1.0, 1.0]).text("company_name", "any");
+        Script::new(2, &[("company_name", FieldType::Text)]).chunk(keys.map(named))
+    };
+    let source = make(1..=9).serve();
+    let more = "missing = { flag = \"gone\" }\nmissing_limit = \"50%\"";
+    let pipeline = source.pipeline_with(&["items"], "plugins = [\"judge\"]", 300, more);
+    home.configure_with(&home.only("judge"), "", &pipeline);
+    home.run().done();
+    source.change(|_| make(1..=8));
+    assert_eq!(missing(&home.run().done()), [9, 1, 0, 1, 0]);
+    home.database
+        .execute("create trigger refuse before insert or update on items for each row execute function refuse()")
+        .await;
+    source.change(|_| make(1..=9));
+    assert_eq!(home.run().done()["rows"]["updated"], 1);
+    assert!(home.database.number("select last_value from tries").await > 3);
+    assert_eq!(count(&home, "items where gone").await, 0);
+}
+
+#[tokio::test]
 async fn more_than_the_limit_is_held_back_until_somebody_allows_it() {
     let (home, source) = filled(ITEMS, 1..=100, REMOVE).await;
     source.change(|_| script((1..=89).chain([101])));
