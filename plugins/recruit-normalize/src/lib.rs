@@ -4,6 +4,7 @@
 //! already is judged without allocating, and answered with `unchanged`.
 
 use std::borrow::Cow;
+use std::ptr;
 
 use forebay_plugin::{Cell, Field, Outcome, Plugin, Settings, Transform, Value};
 
@@ -50,7 +51,8 @@ fn change(cell: Cell<'_>, tidied: fn(&str) -> Cow<'_, str>) -> Option<Field> {
     let text = cell.text()?;
     match tidied(text) {
         tidy if tidy.is_empty() => Some(cell.set(Value::None)),
-        tidy if tidy == text => None,
+        // What is in order comes back as it is.
+        tidy if ptr::eq(&*tidy, text) || tidy == text => None,
         tidy => Some(cell.set(tidy)),
     }
 }

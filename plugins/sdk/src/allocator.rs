@@ -1,12 +1,18 @@
-//! The allocator of guests: lists of free blocks by size, over the standard one.
+//! The allocator of guests: an arena for what the host hands over, and lists of free blocks by
+//! size, over the standard allocator.
 //!
-//! A call brings a dozen small texts a row. Each is allocated by the host, on its own, and freed
-//! before the call ends; the next call brings as many of the same sizes. So a freed block is put
-//! in front of the list of its size, and the next request of that size takes it from there. What
-//! is larger than [`LARGEST`] goes to the standard allocator.
+//! A call brings a dozen small texts a row. Each is allocated by the host, on its own, through
+//! [`cabi_realloc`], and freed before the call ends. So these are cut from an arena one after the
+//! other, and all that freeing does is to count: when none is left, the arena is empty again.
 //!
-//! Bound: a block never changes its size, so a guest keeps, of each size, as much as it ever
-//! had of it at once. What it has at once is bounded by the rows of a call.
+//! What the guest allocates itself goes through the lists: a freed block is put in front of the
+//! list of its size, and the next request of that size takes it from there. The lists also serve
+//! what the arena has no room for, and then the arena grows when it is next empty. What is larger
+//! than [`LARGEST`] is the standard allocator's.
+//!
+//! Bounds: [`Arena::LARGEST`]; and a block of a list never changes its size, so of each size a
+//! guest keeps as much as it ever had at once. A guest that keeps an argument beyond its call
+//! keeps the arena from being emptied, and is served by the lists.
 //!
 //! The only unsafe code of this crate that is written by hand; the tests compare it with a model.
 
@@ -32,16 +38,11 @@ struct Free {
     next: Option<NonNull<Free>>,
 }
 
-/// The lists, and what is left of the last piece.
-struct Lists {
-    /// By size in granules, less one.
-    free: [Option<NonNull<Free>>; LARGEST / GRANULE],
-    rest: *mut u8,
-    left: usize,
+/// Not for several threads: guests have one.
+pub(crate) struct Allocator {
+    lists: UnsafeCell<Lists>,
+    arena: UnsafeCell<Arena>,
 }
-
-/// Allocates from the lists. Not for several threads: guests have one.
-pub(crate) struct Allocator(UnsafeCell<Lists>);
 
 // SAFETY: without the `atomics` feature of the target there are no threads to share it with.
 #[cfg(all(target_family = "wasm", not(target_feature = "atomics")))]
@@ -49,11 +50,38 @@ unsafe impl Sync for Allocator {}
 
 impl Allocator {
     pub(crate) const fn new() -> Self {
-        Self(UnsafeCell::new(Lists {
-            free: [None; LARGEST / GRANULE],
-            rest: ptr::null_mut(),
-            left: 0,
-        }))
+        Self {
+            lists: UnsafeCell::new(Lists {
+                free: [None; LARGEST / GRANULE],
+                rest: ptr::null_mut(),
+                left: 0,
+            }),
+            arena: UnsafeCell::new(Arena {
+                base: ptr::null_mut(),
+                size: 0,
+                used: 0,
+                held: 0,
+                is_short: false,
+            }),
+        }
+    }
+
+    /// A block for what is freed soon, together with all others from here.
+    ///
+    /// # Safety
+    ///
+    /// As of [`GlobalAlloc::alloc`].
+    #[inline]
+    pub(crate) unsafe fn lend(&self, layout: Layout) -> *mut u8 {
+        if Self::list(layout).is_some() {
+            // SAFETY: nothing else borrows the arena, see below.
+            let arena = unsafe { &mut *self.arena.get() };
+            if let Some(block) = arena.cut(layout).or_else(|| arena.extend(layout)) {
+                return block;
+            }
+        }
+        // SAFETY: as promised to this function.
+        unsafe { self.alloc(layout) }
     }
 
     /// The list of this layout's blocks; none if the standard allocator has to do with it.
@@ -69,8 +97,13 @@ impl Allocator {
 // these: taking it from its list or from the rest is what hands it out, and only freeing it puts
 // it back. All blocks of a list have its size and are aligned to a granule, since pieces are and
 // sizes are multiples of it; so each can be had for every layout that maps to its list, and has
-// room for a `Free`. Layouts that map to none go to `System`, the same way in and out. The lists
-// are borrowed by one thread, and for no longer than a function that calls nothing of the program.
+// room for a `Free`. Layouts that map to none go to `System`, the same way in and out.
+//
+// Blocks of the arena are known by their addresses, which nothing else has. They do not overlap,
+// since `used` only grows until no block is held; then the arena is empty, and may be replaced.
+//
+// Lists and arena are borrowed by one thread, and for no longer than a function that calls nothing
+// of the program.
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -80,7 +113,7 @@ unsafe impl GlobalAlloc for Allocator {
         };
         // SAFETY: see above; a block in a list begins with a `Free`.
         unsafe {
-            let lists = &mut *self.0.get();
+            let lists = &mut *self.lists.get();
             match lists.free[list] {
                 Some(block) => {
                     lists.free[list] = block.as_ref().next;
@@ -93,13 +126,18 @@ unsafe impl GlobalAlloc for Allocator {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: nothing else borrows the arena, see above.
+        let arena = unsafe { &mut *self.arena.get() };
+        if arena.has(block) {
+            return arena.take_back();
+        }
         let Some(list) = Self::list(layout) else {
             // SAFETY: as promised to this function; the block came from there.
             return unsafe { System.dealloc(block, layout) };
         };
         // SAFETY: see above; the program has given the block back.
         unsafe {
-            let lists = &mut *self.0.get();
+            let lists = &mut *self.lists.get();
             let free = NonNull::new_unchecked(block.cast::<Free>());
             free.write(Free {
                 next: lists.free[list],
@@ -112,10 +150,13 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller promises that the size is not too large for the alignment.
         let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        // SAFETY: nothing else borrows the arena, see above.
+        let is_lent = unsafe { &*self.arena.get() }.has(block);
         match (Self::list(layout), Self::list(wanted)) {
-            (Some(had), Some(wants)) if had == wants => block,
+            _ if is_lent && size <= layout.size() => block,
+            (Some(had), Some(wants)) if had == wants && !is_lent => block,
             // SAFETY: as promised to this function; both ends are the standard allocator's.
-            (None, None) => unsafe { System.realloc(block, layout, size) },
+            (None, None) if !is_lent => unsafe { System.realloc(block, layout, size) },
             // SAFETY: both blocks are valid for the smaller size, and they are not the same one.
             _ => unsafe {
                 let moved = self.alloc(wanted);
@@ -127,6 +168,14 @@ unsafe impl GlobalAlloc for Allocator {
             },
         }
     }
+}
+
+/// The lists, and what is left of the last piece.
+struct Lists {
+    /// By size in granules, less one.
+    free: [Option<NonNull<Free>>; LARGEST / GRANULE],
+    rest: *mut u8,
+    left: usize,
 }
 
 impl Lists {
@@ -151,143 +200,121 @@ impl Lists {
     }
 }
 
+/// One piece of memory, used from its beginning to its end.
+struct Arena {
+    base: *mut u8,
+    size: usize,
+    used: usize,
+    /// Blocks that are not freed.
+    held: usize,
+    /// Whether a block had to come from elsewhere since the arena was last empty.
+    is_short: bool,
+}
+
+impl Arena {
+    /// Room for a chunk of 300 rows with some texts.
+    const SMALLEST: usize = 64 << 10;
+    /// Room for one of 10,000.
+    const LARGEST: usize = 4 << 20;
+
+    /// Whether the block was cut from here.
+    #[inline]
+    fn has(&self, block: *mut u8) -> bool {
+        block.addr().wrapping_sub(self.base.addr()) < self.size
+    }
+
+    /// The next block, if there is room. The alignment is at most a granule.
+    #[inline]
+    fn cut(&mut self, layout: Layout) -> Option<*mut u8> {
+        // The next multiple of the alignment, which is a power of two.
+        let begin = (self.used + layout.align() - 1) & !(layout.align() - 1);
+        let end = begin + layout.size();
+        if end > self.size {
+            return None;
+        }
+        self.used = end;
+        self.held += 1;
+        // SAFETY: the block lies within the arena.
+        Some(unsafe { self.base.add(begin) })
+    }
+
+    /// One block less is held.
+    #[inline]
+    fn take_back(&mut self) {
+        self.held -= 1;
+        if self.held == 0 {
+            self.used = 0;
+            if self.is_short {
+                self.grow();
+            }
+        }
+    }
+
+    /// The next block after there was no room for it, if there can be.
+    #[cold]
+    fn extend(&mut self, layout: Layout) -> Option<*mut u8> {
+        if self.held == 0 {
+            self.grow();
+            return self.cut(layout);
+        }
+        self.is_short = true;
+        None
+    }
+
+    /// Makes an empty arena larger, unless it is the largest or there is no memory.
+    #[cold]
+    fn grow(&mut self) {
+        self.is_short = false;
+        let size = (2 * self.size).clamp(Self::SMALLEST, Self::LARGEST);
+        if size == self.size {
+            return;
+        }
+        // SAFETY: sizes are not 0, and multiples of the alignment. Nobody holds a block of the
+        // arena that is given back.
+        unsafe {
+            let layout = |size| Layout::from_size_align_unchecked(size, GRANULE);
+            let base = System.alloc(layout(size));
+            if base.is_null() {
+                return;
+            }
+            if self.size > 0 {
+                System.dealloc(self.base, layout(self.size));
+            }
+            (self.base, self.size) = (base, size);
+        }
+    }
+}
+
+/// Allocates for the host, which calls it by this name, what it hands over.
+///
+/// # Safety
+///
+/// As the canonical ABI has it: nothing, or a block of this allocator with its length.
+#[cfg(target_family = "wasm")]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cabi_realloc(
+    block: *mut u8,
+    length: usize,
+    align: usize,
+    wanted: usize,
+) -> *mut u8 {
+    // SAFETY: alignments are powers of two; a length that is too large fails below.
+    let layout = |size| unsafe { Layout::from_size_align_unchecked(size, align) };
+    // SAFETY: as promised to this function; empty layouts are not asked for.
+    let block = unsafe {
+        match (length, wanted) {
+            (0, 0) => return ptr::without_provenance_mut(align),
+            (0, _) => crate::ALLOCATOR.lend(layout(wanted)),
+            _ => crate::ALLOCATOR.realloc(block, layout(length), wanted),
+        }
+    };
+    if block.is_null() {
+        core::arch::wasm32::unreachable();
+    }
+    block
+}
+
 const _: () = assert!(size_of::<Free>() <= GRANULE && PIECE >= LARGEST);
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
-mod tests {
-    use super::*;
-
-    /// A block, and what every byte of it is.
-    struct Held {
-        block: *mut u8,
-        layout: Layout,
-        mark: u8,
-    }
-
-    impl Held {
-        fn new(allocator: &Allocator, layout: Layout, mark: u8) -> Self {
-            // SAFETY: no layout here is empty, and the block has its size.
-            let block = unsafe {
-                let block = allocator.alloc(layout);
-                block.write_bytes(mark, layout.size());
-                block
-            };
-            assert!(block.addr().is_multiple_of(layout.align()), "{layout:?}");
-            Self {
-                block,
-                layout,
-                mark,
-            }
-        }
-
-        /// Fails if somebody else has written into the first bytes of the block.
-        fn check(&self, bytes: usize) {
-            // SAFETY: the block is held, has so many bytes, and all were written.
-            let bytes = unsafe { std::slice::from_raw_parts(self.block, bytes) };
-            assert!(bytes.iter().all(|byte| *byte == self.mark), "{bytes:?}");
-        }
-
-        fn resize(&mut self, allocator: &Allocator, size: usize) {
-            let kept = size.min(self.layout.size());
-            // SAFETY: the block is held with this layout, and the size is not 0.
-            self.block = unsafe { allocator.realloc(self.block, self.layout, size) };
-            self.check(kept);
-            self.layout = Layout::from_size_align(size, self.layout.align()).unwrap();
-            assert!(self.block.addr().is_multiple_of(self.layout.align()));
-            // SAFETY: the block has this size now.
-            unsafe { self.block.write_bytes(self.mark, size) };
-        }
-
-        fn free(self, allocator: &Allocator) {
-            self.check(self.layout.size());
-            // SAFETY: the block is held with this layout, and not used after this.
-            unsafe { allocator.dealloc(self.block, self.layout) };
-        }
-    }
-
-    /// Numbers below a bound, from a seed (SplitMix64).
-    struct Draws(u64);
-
-    impl Draws {
-        fn below(&mut self, bound: usize) -> usize {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((mixed ^ (mixed >> 31)) % bound as u64) as usize
-        }
-
-        /// Mostly small, as guests' are, and around where lists end.
-        fn size(&mut self) -> usize {
-            let most = [8, 40, 130, LARGEST, LARGEST + 40, 3 * PIECE][self.below(6)];
-            1 + self.below(most)
-        }
-
-        fn layout(&mut self) -> Layout {
-            let align = 1 << [0, 0, 0, 2, 3, 4, 5, 12][self.below(8)];
-            Layout::from_size_align(self.size(), align).unwrap()
-        }
-    }
-
-    /// Blocks that are held at once have their own bytes, whatever is freed, resized and used
-    /// again around them.
-    #[test]
-    fn no_block_overlaps_another() {
-        for seed in 0..5 {
-            let (allocator, mut draws) = (Allocator::new(), Draws(seed));
-            let mut held: Vec<Held> = Vec::new();
-            for step in 0..4_000 {
-                // Grows, then shrinks, and again.
-                let is_growing = step / 500 % 2 == 0;
-                match draws.below(10) {
-                    0..2 if !held.is_empty() => {
-                        let at = draws.below(held.len());
-                        let size = draws.size();
-                        held[at].resize(&allocator, size);
-                    }
-                    2..5 => held.push(Held::new(&allocator, draws.layout(), step as u8)),
-                    5.. if is_growing => {
-                        held.push(Held::new(&allocator, draws.layout(), step as u8));
-                    }
-                    _ if !held.is_empty() => {
-                        let at = draws.below(held.len());
-                        held.swap_remove(at).free(&allocator);
-                    }
-                    _ => {}
-                }
-            }
-            held.drain(..).for_each(|held| held.free(&allocator));
-        }
-    }
-
-    #[test]
-    fn a_freed_block_is_used_again() {
-        let allocator = Allocator::new();
-        let layout = |size| Layout::from_size_align(size, 1).unwrap();
-        let blocks = |count| {
-            let of = |size| Held::new(&allocator, layout(size), 7);
-            (0..count).map(|size| of(1 + size % LARGEST)).collect()
-        };
-        let first: Vec<Held> = blocks(3_000);
-        let mut addresses: Vec<usize> = first.iter().map(|held| held.block.addr()).collect();
-        first.into_iter().for_each(|held| held.free(&allocator));
-        let second: Vec<Held> = blocks(3_000);
-        let mut again: Vec<usize> = second.iter().map(|held| held.block.addr()).collect();
-        addresses.sort_unstable();
-        again.sort_unstable();
-        assert_eq!(addresses, again);
-        second.into_iter().for_each(|held| held.free(&allocator));
-    }
-
-    #[test]
-    fn a_block_grows_within_its_granule_in_place() {
-        let allocator = Allocator::new();
-        let mut held = Held::new(&allocator, Layout::from_size_align(17, 1).unwrap(), 1);
-        let block = held.block;
-        held.resize(&allocator, 32);
-        assert_eq!(held.block, block);
-        held.resize(&allocator, 33);
-        assert_ne!(held.block, block);
-        held.free(&allocator);
-    }
-}
+mod tests;
