@@ -74,6 +74,8 @@ pub struct Wanted<'a> {
     pub table: Option<&'a Table>,
     /// The columns that are written, besides those of the primary key.
     pub columns: Vec<String>,
+    /// Whether rows are deleted for sure.
+    pub deletes: bool,
 }
 
 /// What a pipeline asks of its database.

@@ -22,7 +22,8 @@ const FACTS: &str = "select c.relkind::text as kind, c.relpersistence = 'u' as u
         where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled in ('O', 'A') order by 1) as triggers,
     array(select p.name from unnest(array['select', 'insert', 'update']) p(name)
         where exists (select from unnest($2::text[]) k(name) where p.name <> 'update' and not has_column_privilege(c.oid, k.name, p.name))
-            or exists (select from unnest($3::text[]) k(name) where not has_column_privilege(c.oid, k.name, p.name))) as missing
+            or exists (select from unnest($3::text[]) k(name) where not has_column_privilege(c.oid, k.name, p.name)))
+        || array(select 'delete' where $4 and not has_table_privilege(c.oid, 'delete')) as missing
     from pg_class c where c.oid = to_regclass($1)";
 
 pub(super) async fn look(
@@ -37,6 +38,7 @@ pub(super) async fn look(
         .bind(&table.quoted)
         .bind(&table.primary_key)
         .bind(&wanted.columns)
+        .bind(wanted.deletes)
         .fetch_optional(&mut *connection)
         .await?;
     // Dropped a moment ago: the first statement will say so.
