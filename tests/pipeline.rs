@@ -12,6 +12,8 @@ mod support;
 
 #[path = "pipeline/fencing.rs"]
 mod fencing;
+#[path = "pipeline/indexes.rs"]
+mod indexes;
 #[path = "pipeline/notify.rs"]
 mod notify;
 #[path = "pipeline/outages.rs"]

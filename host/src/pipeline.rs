@@ -5,6 +5,7 @@
 //! [`crate::partition`] for each of them, delivers what is owed, and reports.
 
 mod error;
+mod indexes;
 
 use std::{
     sync::{
@@ -17,7 +18,7 @@ use std::{
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-pub use self::error::PipelineError;
+pub use self::{error::PipelineError, indexes::Now};
 
 use crate::{
     config::{self, Config},
@@ -26,7 +27,7 @@ use crate::{
     partition::{Partition, Tally},
     plugin::{Chain, PluginStats},
     prepare::Preparer,
-    report::{Code, PluginReport, Report, Stages, Usage},
+    report::{Code, IndexReport, PluginReport, Report, Stages, Usage},
     retry::Patience,
     rollout::{self, Living, Rollout},
     row::PluginId,
@@ -49,6 +50,8 @@ pub struct Progress {
     pub rows: AtomicU64,
     /// Of them, dead letters of this start.
     pub dead_letters: AtomicU64,
+    /// The index that is built, while one is.
+    pub building: Now,
 }
 
 impl Progress {
@@ -114,8 +117,9 @@ impl Pipeline {
             rename: &config.rename,
             transforms,
         });
+        let indexes = retrying(host, || indexes::misfits(host, config, &tables)).await?;
         match (rollout, targets) {
-            (Ok(rollout), Ok(targets)) => {
+            (Ok(rollout), Ok(targets)) if indexes.is_empty() => {
                 let (host, config, targets) = (host.clone(), config.clone(), Arc::new(targets));
                 Ok(Self {
                     host,
@@ -131,7 +135,8 @@ impl Pipeline {
                     .err()
                     .into_iter()
                     .flatten()
-                    .chain(targets.err().into_iter().flatten());
+                    .chain(targets.err().into_iter().flatten())
+                    .chain(indexes);
                 Err(PipelineError::Unfit(misfits.collect()))
             }
         }
@@ -193,9 +198,10 @@ impl Pipeline {
         tracing::info!(pipeline, run = %run.id, starts = run.starts, from_row = before, "run started");
 
         let workers = Arc::new(self.start_workers()?);
-        let (tally, ended) = self.run_partitions(&run, &workers, progress, stop).await;
+        let (tally, indexes, ended) = self.run_with_indexes(&run, &workers, progress, stop).await;
         let did = Did {
             tally,
+            indexes,
             seconds: started.elapsed().as_secs_f64(),
             cpu: Usage::now().cpu.saturating_sub(usage.cpu),
             stats: Arc::into_inner(workers)
@@ -327,7 +333,7 @@ impl Pipeline {
     ) -> Result<Report, StoreError> {
         let store = &self.host.store;
         let status = match ended {
-            Ok(()) if stop.is_cancelled() && !self.all_complete(run).await? => Status::Interrupted,
+            Ok(()) if stop.is_cancelled() && self.is_owing(run, did).await? => Status::Interrupted,
             Ok(()) => Status::Succeeded,
             Err(PipelineError::Halted(_)) => Status::Halted,
             Err(_) => Status::Failed,
@@ -371,6 +377,7 @@ impl Pipeline {
             rows_per_second: rows as f64 / did.seconds,
             stages_seconds: stages(&did.tally),
             plugins: plugin_reports(&self.rollout.chain(), &did.stats),
+            indexes: did.indexes.clone(),
             checkpoint: store.checkpoints(&self.config.name).await?,
             notify,
             cpu_microseconds_per_row: did.cpu.as_secs_f64() * 1e6 / rows.max(1) as f64,
@@ -382,6 +389,7 @@ impl Pipeline {
 /// What a start did, and what it took.
 struct Did {
     tally: Tally,
+    indexes: Vec<IndexReport>,
     seconds: f64,
     cpu: Duration,
     stats: Vec<Vec<PluginStats>>,

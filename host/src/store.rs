@@ -11,6 +11,7 @@ mod copy;
 pub mod dead_letter;
 mod digest;
 mod encode;
+pub mod index;
 pub mod ledger;
 pub mod outbox;
 mod statements;

@@ -7,9 +7,9 @@ use serde_json::Value;
 use toml::de::DeTable;
 
 use super::{
-    Canary, Config, ConfigError, DatabaseUrl, Limits, Notify, Pipeline, Plugins, Serve, Shadow,
-    Source,
-    file::File,
+    Canary, Config, ConfigError, DatabaseUrl, IndexMode, Limits, Notify, Pipeline, Plugins, Serve,
+    Shadow, Source,
+    file::{self, File},
     plugins,
     problems::{Problem, Problems, line_of},
     schema,
@@ -18,6 +18,9 @@ use crate::serve::schedule::Schedule;
 
 /// The default of `source.chunk_rows`, and the width of everything else that is per chunk.
 const CHUNK_ROWS: u32 = 300;
+
+/// The default of `index_memory`. An HNSW graph of 140,000 rows with 1,536 dimensions fits.
+const INDEX_MEMORY: usize = 1 << 30;
 
 pub(super) fn check(
     path: &Path,
@@ -426,6 +429,13 @@ fn pipeline(name: String, raw: super::file::Pipeline) -> Pipeline {
             grpc: raw.grpc,
             target: raw.target,
         }),
+        index: match raw.index {
+            None | Some(file::Index::Keep) => IndexMode::Keep,
+            Some(file::Index::Defer) => IndexMode::Defer,
+            Some(file::Index::DeferAlways) => IndexMode::DeferAlways,
+            Some(file::Index::Rebuild) => IndexMode::Rebuild,
+        },
+        index_memory: size(raw.index_memory, INDEX_MEMORY),
         schedule: parsed(raw.schedule),
         settings: raw
             .settings
