@@ -466,6 +466,6 @@ async fn a_check_says_what_the_index_will_cost() {
     keep: index public."Items vector" (hnsw): kept; estimate for 89,600 more rows: 2 min to insert them into it one by one, 23 s to build it of all 90,000
     defer: index public."Items vector" (hnsw): kept, since its table has rows (index = "defer-always" drops it all the same, "rebuild" keeps it for searches); estimate for 89,600 more rows: 2 min to insert them into it one by one, 23 s to build it of all 90,000
     defer-always: index public."Items vector" (hnsw): dropped, built at the end; estimate for 89,600 more rows: 2 min to insert them into it one by one, 23 s to build it of all 90,000
-    rebuild: index public."Items vector" (hnsw): left as it is, built anew at the end; estimate for 89,600 more rows: 2 min to insert them into it one by one, 23 s to build it of all 90,000
+    rebuild: index public."Items vector" (hnsw): left to searches as it is, built anew at the end (new and changed rows enter it then); estimate for 89,600 more rows: 2 min to insert them into it one by one, 23 s to build it of all 90,000
     "#);
 }

@@ -96,6 +96,14 @@ fn check_shape(document: &Value, problems: &mut Problems<'_>) {
             ValidationErrorKind::MinItems { .. } => {
                 problems.add(&path, "empty", Some("name at least one".into()))
             }
+            ValidationErrorKind::Enum { options } => {
+                let instance = error.instance();
+                problems.add(
+                    &path,
+                    format!("{instance} is not one of {}", listed(options)),
+                    None,
+                );
+            }
             ValidationErrorKind::Type {
                 kind: TypeKind::Single(expected),
             } => {
@@ -117,6 +125,16 @@ fn check_shape(document: &Value, problems: &mut Problems<'_>) {
             }
             _ => problems.add(&path, error.to_string(), None),
         }
+    }
+}
+
+/// All of them, however many.
+fn listed(options: &Value) -> String {
+    let options = options.as_array().into_iter().flatten();
+    let options: Vec<String> = options.map(Value::to_string).collect();
+    match options.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => options.concat(),
     }
 }
 

@@ -444,7 +444,10 @@ fn indexes_are_kept_unless_it_says_otherwise() {
         assert_eq!(index(&format!("index = \"{mode}\"")).0, mode);
     }
     assert_eq!(index("index_memory = \"64MiB\"").1, 64 << 20);
-    check("index = \"later\"", "");
+    check(
+        "index = \"later\"",
+        ":5: pipelines.p.index: \"later\" is not one of \"keep\", \"defer\", \"defer-always\" or \"rebuild\"",
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::HumanCount;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{Did, Host, Pipeline, PipelineError, Progress, Tally, retrying};
 use crate::{
@@ -62,6 +63,10 @@ impl Pipeline {
         }
         if result.is_ok() {
             result = self.indexes_back(run, progress, stop, &mut reports).await;
+        } else if let Ok(away) = self.work(run).await {
+            for work in away.iter().filter(|work| work.mine) {
+                self.still_away(work, &mut reports);
+            }
         }
         (tally, reports, result)
     }
@@ -72,8 +77,20 @@ impl Pipeline {
     /// If the database cannot be asked.
     pub async fn index_outlook(&self) -> Result<Vec<String>, PipelineError> {
         let mut lines = Vec::new();
-        for table in self.tables() {
-            for index in self.host.store.vector_indexes(&table).await? {
+        let (store, tables) = (&self.host.store, self.tables());
+        for work in store.index_work(Uuid::nil(), &tables).await? {
+            let (name, manner) = (&work.quoted, work.manner.as_str());
+            let mut line = format!("index {name}: away ({manner}), built by the next run");
+            if !work.others.is_empty() {
+                line += &format!(
+                    " that completes what is unfinished of {}",
+                    work.others.join(", ")
+                );
+            }
+            lines.push(line);
+        }
+        for table in tables {
+            for index in store.vector_indexes(&table).await? {
                 lines.push(outlook(&index, self.config.index, self.dataset.row_count));
             }
         }
@@ -166,7 +183,7 @@ impl Pipeline {
     }
 
     async fn work(&self, run: &Run) -> Result<Vec<Work>, PipelineError> {
-        Ok(self.host.store.index_work(run, &self.tables()).await?)
+        Ok(self.host.store.index_work(run.id, &self.tables()).await?)
     }
 
     fn still_away(&self, work: &Work, reports: &mut Vec<IndexReport>) {
@@ -175,7 +192,7 @@ impl Pipeline {
         tracing::warn!(
             pipeline,
             index,
-            "is away still; the start that comes to the end of the run builds it"
+            "is still to be built, by the start that comes to the end of the run"
         );
         reports.push(report(work, IndexState::Away, None));
     }
@@ -262,7 +279,9 @@ fn manner(index: &VectorIndex, mode: IndexMode) -> Option<Manner> {
 fn outlook(index: &VectorIndex, mode: IndexMode, expected: Option<u64>) -> String {
     let does = match (manner(index, mode), mode) {
         (Some(Manner::Defer), _) => "dropped, built at the end",
-        (Some(Manner::Rebuild), _) => "left as it is, built anew at the end",
+        (Some(Manner::Rebuild), _) => {
+            "left to searches as it is, built anew at the end (new and changed rows enter it then)"
+        }
         (None, IndexMode::Keep) => "kept",
         (None, _) if !index.plain => "kept, since it is partitioned",
         (None, _) => {

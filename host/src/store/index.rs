@@ -27,7 +27,7 @@ pub mod take;
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{Store, StoreError, checkpoint::Run};
+use super::{Store, StoreError};
 
 /// Rows of a table are counted up to here, which takes some ten milliseconds; beyond, the server
 /// is asked for its estimate.
@@ -180,11 +180,11 @@ impl Store {
         Ok((rows > 0, rows.unsigned_abs()))
     }
 
-    /// The indexes of these tables that are away, as a run sees them.
+    /// The indexes of these tables that are away, as a run sees them; nil for none.
     ///
     /// # Errors
     /// If the database cannot be asked.
-    pub async fn index_work(&self, run: &Run, tables: &[String]) -> Result<Vec<Work>, StoreError> {
+    pub async fn index_work(&self, run: Uuid, tables: &[String]) -> Result<Vec<Work>, StoreError> {
         // Of a table that is gone there is nothing to put back.
         sqlx::query(
             "delete from forebay.index_work w where not exists (select from pg_class c where c.oid = w.relation)",
@@ -222,7 +222,7 @@ impl Store {
                 index_cleanup: row.try_get(8)?,
             };
             let mut connection = self.pool.acquire().await?;
-            (found.mine, found.others) = waiting(&mut connection, &found, run.id).await?;
+            (found.mine, found.others) = waiting(&mut connection, &found, run).await?;
             work.push(found);
         }
         Ok(work)

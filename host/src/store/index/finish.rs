@@ -63,24 +63,30 @@ impl Store {
         watch: &Watch<'_>,
     ) -> Result<Finished, StoreError> {
         fault::point!("index.before");
-        // Less and less that can run out: shared memory for workers, then memory for the graph.
-        for (fewer, room) in [Room::Parallel, Room::Alone, Room::Least]
-            .into_iter()
-            .enumerate()
-        {
+        let mut room = Room::Parallel;
+        loop {
             let finished = match work.manner {
                 Manner::Defer => self.create(run, work, watch, room).await,
                 Manner::Rebuild => self.rebuild(run, work, watch, room).await,
             };
-            match finished {
-                Err(error) if fewer < 2 && is_out_of_room(&error) => {
-                    tracing::warn!(index = work.quoted, %error, "the server has not the room to build it like this: trying with less");
-                }
+            let error = match finished {
+                Ok(finished) => return Ok(finished),
                 Err(_) if watch.stop.is_cancelled() => return Ok(Finished::Stopped),
-                finished => return Ok(finished?),
-            }
+                Err(error) => error,
+            };
+            let code = error.as_database_error().and_then(|error| error.code());
+            room = match (code.as_deref(), room) {
+                (Some(LOCK_NOT_AVAILABLE), room) => {
+                    let index = &work.quoted;
+                    tracing::info!(index, "waiting for who holds its table or its note");
+                    room
+                }
+                // A small `/dev/shm` is a full disk to the server.
+                (Some(DISK_FULL | OUT_OF_MEMORY), Room::Parallel) => less(&error, Room::Alone),
+                (Some(DISK_FULL | OUT_OF_MEMORY), Room::Alone) => less(&error, Room::Least),
+                _ => return Err(error.into()),
+            };
         }
-        Ok(Finished::Stopped)
     }
 
     async fn create(
@@ -156,7 +162,7 @@ impl Store {
         // Settings of the session are not for others.
         let mut connection = self.pool.acquire().await?;
         connection.close_on_drop();
-        self.drop_leftovers(&mut connection, work).await?;
+        self.drop_leftovers(&mut connection, work, watch).await?;
         let state: Option<bool> = sqlx::query_scalar(
             "select i.indisready and i.indisvalid from pg_index i
              where i.indexrelid = to_regclass($1) and i.indrelid = $2::oid",
@@ -191,6 +197,10 @@ impl Store {
         run: &Run,
         work: &Work,
     ) -> Result<Option<Finished>, sqlx::Error> {
+        // Waiting for another host's build can be stopped in between.
+        sqlx::query("set local lock_timeout = '5s'")
+            .execute(&mut *connection)
+            .await?;
         let noted = sqlx::query(
             "select from forebay.index_work where relation = $1::oid and name = $2 for no key update",
         )
@@ -245,7 +255,8 @@ impl Store {
             ("maintenance_work_mem", format!("{}kB", bytes >> 10)),
             // The rows of a table whose vectors are stored out of line are few pages.
             ("min_parallel_table_scan_size", "0".to_owned()),
-            // The server notices that nobody waits for it any more. Since PostgreSQL 14.
+            // The server notices that nobody waits for it any more: since PostgreSQL 14, and not
+            // on Windows.
             ("client_connection_check_interval", "2s".to_owned()),
             ("lock_timeout", "0".to_owned()),
             ("statement_timeout", "0".to_owned()),
@@ -254,7 +265,10 @@ impl Store {
             settings.push(("max_parallel_maintenance_workers", "0".to_owned()));
         }
         for (name, value) in settings {
-            sqlx::query("select set_config(name, $2, $3) from pg_settings where name = $1")
+            sqlx::query(
+                "select set_config(name, $2, $3) from pg_settings
+                 where name = $1 and (name not like 'client_conn%' or current_setting('dynamic_shared_memory_type') <> 'windows')",
+            )
                 .bind(name)
                 .bind(value)
                 .bind(local)
@@ -264,7 +278,7 @@ impl Store {
         Ok(())
     }
 
-    /// Runs a statement that builds an index, and tells how far it is.
+    /// Runs a statement that takes its time, tells how far it is, and can be stopped.
     async fn watched(
         &self,
         connection: &mut PgConnection,
@@ -322,6 +336,7 @@ impl Store {
         &self,
         connection: &mut PgConnection,
         work: &Work,
+        watch: &Watch<'_>,
     ) -> Result<(), sqlx::Error> {
         // A name that is too long is cut before the suffix.
         let leftovers: Vec<String> = sqlx::query_scalar(
@@ -337,9 +352,7 @@ impl Store {
         .await?;
         for leftover in leftovers {
             let drop = format!("drop index concurrently if exists {leftover}");
-            sqlx::raw_sql(AssertSqlSafe(drop))
-                .execute(&mut *connection)
-                .await?;
+            self.watched(connection, &drop, watch).await?;
         }
         Ok(())
     }
@@ -385,10 +398,13 @@ enum Room {
     Least,
 }
 
-/// Insufficient resources: a small `/dev/shm` is a full disk to the server.
-fn is_out_of_room(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| code == "53100" || code == "53200")
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+const DISK_FULL: &str = "53100";
+const OUT_OF_MEMORY: &str = "53200";
+
+fn less(error: &sqlx::Error, room: Room) -> Room {
+    tracing::warn!(%error, "the server has not the room to build it like this: trying with less");
+    room
 }
 
 async fn remove(connection: &mut PgConnection, work: &Work) -> Result<(), sqlx::Error> {
