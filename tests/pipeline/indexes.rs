@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use forebay::proto::value::Kind;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use crate::support::{Database, Home, Host, RowBuilder, Script, Scripted, State, row};
 
@@ -163,10 +164,14 @@ fn treated(report: &Value) -> String {
 }
 
 /// What an undisturbed run with the index kept comes to.
-async fn undisturbed() -> State {
-    let stage = Stage::loaded(ITEMS).await;
-    stage.home.run().done();
-    stage.state().await
+async fn undisturbed() -> &'static State {
+    static UNDISTURBED: OnceCell<State> = OnceCell::const_new();
+    let run = || async {
+        let stage = Stage::loaded(ITEMS).await;
+        stage.home.run().done();
+        stage.state().await
+    };
+    UNDISTURBED.get_or_init(run).await
 }
 
 #[tokio::test]
@@ -363,6 +368,25 @@ async fn what_a_build_leaves_that_was_cut_off_is_removed() {
     stage.home.run().done();
     assert_eq!(stage.index().await, SLOW_INDEX);
     assert_eq!(stage.database().number(invalid).await, 0);
+}
+
+#[tokio::test]
+async fn a_server_without_the_memory_builds_it_with_less() {
+    for mode in ["defer-always", "rebuild"] {
+        let stage = Stage::loaded(ITEMS).await;
+        let index = format!("index = \"{mode}\"\nindex_memory = \"1900GiB\"");
+        let pipeline = stage.source.pipeline(&["items"], &index);
+        stage.home.configure(&pipeline);
+        killed(&stage, "index.before=return");
+        // No server has that much for its workers to share.
+        let wide = "update forebay.index_work set vector_bytes = 10000000000";
+        stage.database().execute(wide).await;
+        let ended = stage.home.run();
+        ended.said("could not resize shared memory segment");
+        ended.said("trying with less");
+        ended.done();
+        stage.assert_whole(mode).await;
+    }
 }
 
 #[tokio::test]

@@ -251,8 +251,10 @@ impl Store {
                 "building it would need about {needed} MiB and may take {may}: slower; raise index_memory"
             );
         }
+        // What the server can be set to at most.
+        let kilobytes = (bytes >> 10).min(u64::from(i32::MAX.unsigned_abs()));
         let mut settings = vec![
-            ("maintenance_work_mem", format!("{}kB", bytes >> 10)),
+            ("maintenance_work_mem", format!("{kilobytes}kB")),
             // The rows of a table whose vectors are stored out of line are few pages.
             ("min_parallel_table_scan_size", "0".to_owned()),
             // The server notices that nobody waits for it any more: since PostgreSQL 14, and not
