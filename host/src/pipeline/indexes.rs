@@ -5,7 +5,10 @@
 //! otherwise with this run's end. A run that ends early leaves its indexes away, since the next
 //! start goes on loading, and says so.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use indicatif::HumanCount;
 use tokio_util::sync::CancellationToken;
@@ -21,13 +24,17 @@ use crate::{
         checkpoint::Run,
         index::{
             Manner, VectorIndex, Work,
+            build::{Building, Watch},
             estimate::roughly,
-            finish::{Building, Finished, Watch},
+            finish::Finished,
         },
         target::Misfit,
     },
     workers::Workers,
 };
+
+/// The server is asked about once a second; the log is told this often.
+const LOOKS_PER_LINE: u64 = 5;
 
 /// What is done besides moving rows, for a progress bar.
 #[derive(Debug, Default)]
@@ -208,7 +215,15 @@ impl Pipeline {
         let pipeline = &self.config.name;
         let index = work.quoted.as_str();
         tracing::info!(pipeline, index, "building");
-        let said = |building: &Building| say(pipeline, index, building, progress);
+        let looks = AtomicU64::new(0);
+        let said = |building: &Building| {
+            let look = looks.fetch_add(1, Ordering::Relaxed);
+            progress.building.set(Some(far(index, building)));
+            if look.is_multiple_of(LOOKS_PER_LINE) {
+                let far = far(index, building);
+                tracing::info!(target: "progress", pipeline, "{far}");
+            }
+        };
         let watch = Watch {
             memory: self.config.index_memory,
             progress: &said,
@@ -251,14 +266,13 @@ fn report(work: &Work, state: IndexState, build_seconds: Option<f64>) -> IndexRe
     }
 }
 
-fn say(pipeline: &str, index: &str, building: &Building, progress: &Progress) {
+/// How far a build is, in words.
+fn far(index: &str, building: &Building) -> String {
     let phase = &building.phase;
-    let percent = building.percent.map(|percent| format!("{percent:.0} %"));
-    let percent = percent.unwrap_or_default();
-    tracing::info!(target: "progress", pipeline, index, phase, percent, "building");
-    progress
-        .building
-        .set(Some(format!("{index}: {phase} {percent}")));
+    match building.percent {
+        Some(percent) => format!("{index}: {phase}, {percent:.0} %"),
+        None => format!("{index}: {phase}"),
+    }
 }
 
 /// How a configured mode applies to an index; `None` to keep it.

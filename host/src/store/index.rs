@@ -20,6 +20,7 @@
 //! server's own `maintenance_work_mem` where that is more, and as many workers as the server's
 //! `max_parallel_maintenance_workers` says.
 
+pub mod build;
 pub mod estimate;
 pub mod finish;
 pub mod take;

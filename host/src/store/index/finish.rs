@@ -1,4 +1,4 @@
-//! Putting an index back: built, watched while it is built, and its note removed.
+//! Putting an index back: built, and its note removed.
 //!
 //! A deferred index is created in one transaction with the removal of its note. An index that is
 //! rebuilt is so by `REINDEX CONCURRENTLY`, which cannot be in a transaction; cut off, it leaves
@@ -7,17 +7,17 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::{AssertSqlSafe, PgConnection, Row, pool::PoolConnection, postgres::Postgres};
-use tokio_util::sync::CancellationToken;
+use sqlx::{AssertSqlSafe, PgConnection, pool::PoolConnection, postgres::Postgres};
 
-use super::{Manner, Work, waiting};
+use super::{
+    Manner, Work,
+    build::{DISK_FULL, LOCK_NOT_AVAILABLE, OUT_OF_MEMORY, Room, Watch, less},
+    waiting,
+};
 use crate::{
     fault,
     store::{Store, StoreError, checkpoint::Run},
 };
-
-/// How often the server is asked how far it is.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// What became of an index that was away.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,25 +30,6 @@ pub enum Finished {
     LeftTo(Vec<String>),
     /// Asked to stop; it is away still.
     Stopped,
-}
-
-/// How far the server is with an index.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Building {
-    /// As PostgreSQL and pgvector name it.
-    pub phase: String,
-    /// Of this phase; `None` where it does not say.
-    pub percent: Option<f64>,
-}
-
-/// What a build may take, and who listens.
-pub struct Watch<'a> {
-    /// In bytes, where it needs more than the server's own setting.
-    pub memory: usize,
-    /// Called about once a second.
-    pub progress: &'a (dyn Fn(&Building) + Send + Sync),
-    /// Cancels the build.
-    pub stop: &'a CancellationToken,
 }
 
 impl Store {
@@ -108,7 +89,7 @@ impl Store {
             .await?;
         let started = Instant::now();
         if !exists {
-            self.configure(connection, work, watch, room, true).await?;
+            self.configure(connection, work, watch, room).await?;
             sqlx::query("select set_config('default_tablespace', $1, true)")
                 .bind(&work.tablespace)
                 .execute(&mut *connection)
@@ -173,8 +154,7 @@ impl Store {
         .await?;
         let started = Instant::now();
         if state == Some(false) {
-            self.configure(&mut connection, work, watch, room, false)
-                .await?;
+            self.configure(&mut connection, work, watch, room).await?;
             let reindex = format!("reindex index concurrently {}", work.quoted);
             self.watched(&mut connection, &reindex, watch).await?;
         }
@@ -224,113 +204,6 @@ impl Store {
         .execute(connection)
         .await?;
         Ok(Some(Finished::LeftTo(others)))
-    }
-
-    /// Settings under which the index is built, of the transaction or of the session.
-    async fn configure(
-        &self,
-        connection: &mut PgConnection,
-        work: &Work,
-        watch: &Watch<'_>,
-        room: Room,
-        local: bool,
-    ) -> Result<(), sqlx::Error> {
-        let own: i64 =
-            sqlx::query_scalar("select pg_size_bytes(current_setting('maintenance_work_mem'))")
-                .fetch_one(&mut *connection)
-                .await?;
-        let needed = work_memory(connection, work).await?;
-        let bytes = match room {
-            Room::Parallel | Room::Alone => needed.min(watch.memory as u64).max(own.unsigned_abs()),
-            Room::Least => own.unsigned_abs(),
-        };
-        if needed > bytes && room == Room::Parallel {
-            let (needed, may) = (needed >> 20, bytes >> 20);
-            tracing::warn!(
-                index = work.quoted,
-                "building it would need about {needed} MiB and may take {may}: slower; raise index_memory"
-            );
-        }
-        // What the server can be set to at most.
-        let kilobytes = (bytes >> 10).min(u64::from(i32::MAX.unsigned_abs()));
-        let mut settings = vec![
-            ("maintenance_work_mem", format!("{kilobytes}kB")),
-            // The rows of a table whose vectors are stored out of line are few pages.
-            ("min_parallel_table_scan_size", "0".to_owned()),
-            // The server notices that nobody waits for it any more: since PostgreSQL 14, and not
-            // on Windows.
-            ("client_connection_check_interval", "2s".to_owned()),
-            ("lock_timeout", "0".to_owned()),
-            ("statement_timeout", "0".to_owned()),
-        ];
-        if room != Room::Parallel {
-            settings.push(("max_parallel_maintenance_workers", "0".to_owned()));
-        }
-        for (name, value) in settings {
-            sqlx::query(
-                "select set_config(name, $2, $3) from pg_settings
-                 where name = $1 and (name not like 'client_conn%' or current_setting('dynamic_shared_memory_type') <> 'windows')",
-            )
-                .bind(name)
-                .bind(value)
-                .bind(local)
-                .execute(&mut *connection)
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// Runs a statement that takes its time, tells how far it is, and can be stopped.
-    async fn watched(
-        &self,
-        connection: &mut PgConnection,
-        statement: &str,
-        watch: &Watch<'_>,
-    ) -> Result<(), sqlx::Error> {
-        let process: i32 = sqlx::query_scalar("select pg_backend_pid()")
-            .fetch_one(&mut *connection)
-            .await?;
-        // Without preparing it: a transaction block would be one too many for REINDEX.
-        let building = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(connection);
-        let mut building = std::pin::pin!(building);
-        let mut looks = tokio::time::interval(LOOK);
-        let mut asked_to_stop = false;
-        loop {
-            tokio::select! {
-                built = &mut building => return built.map(drop),
-                _ = looks.tick() => {
-                    // Not knowing how far it is does no harm.
-                    if let Ok(Some(far)) = self.look(process).await {
-                        (watch.progress)(&far);
-                    }
-                }
-                () = watch.stop.cancelled(), if !asked_to_stop => {
-                    asked_to_stop = true;
-                    sqlx::query("select pg_cancel_backend($1)")
-                        .bind(process)
-                        .execute(&self.pool)
-                        .await?;
-                }
-            }
-        }
-    }
-
-    async fn look(&self, process: i32) -> Result<Option<Building>, sqlx::Error> {
-        let row = sqlx::query(
-            "select phase, (100.0 * case when tuples_total > 0 then tuples_done::float8 / tuples_total
-                                  else blocks_done::float8 / nullif(blocks_total, 0) end)::float8
-             from pg_stat_progress_create_index where pid = $1",
-        )
-        .bind(process)
-        .fetch_optional(&self.pool)
-        .await?;
-        let building = |row: sqlx::postgres::PgRow| {
-            Ok(Building {
-                phase: row.try_get(0)?,
-                percent: row.try_get(1)?,
-            })
-        };
-        row.map(building).transpose()
     }
 
     /// Drops what `REINDEX CONCURRENTLY` has left of this index when it was cut off.
@@ -389,26 +262,6 @@ impl Store {
     }
 }
 
-/// What a build may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Room {
-    /// Workers, whose memory is shared.
-    Parallel,
-    /// As much memory, of one process.
-    Alone,
-    /// The server's own setting.
-    Least,
-}
-
-const LOCK_NOT_AVAILABLE: &str = "55P03";
-const DISK_FULL: &str = "53100";
-const OUT_OF_MEMORY: &str = "53200";
-
-fn less(error: &sqlx::Error, room: Room) -> Room {
-    tracing::warn!(%error, "the server has not the room to build it like this: trying with less");
-    room
-}
-
 async fn remove(connection: &mut PgConnection, work: &Work) -> Result<(), sqlx::Error> {
     sqlx::query("delete from forebay.index_work where relation = $1::oid and name = $2")
         .bind(work.oid())
@@ -416,13 +269,4 @@ async fn remove(connection: &mut PgConnection, work: &Work) -> Result<(), sqlx::
         .execute(connection)
         .await?;
     Ok(())
-}
-
-/// What the index needs, by the rows that are there now.
-async fn work_memory(connection: &mut PgConnection, work: &Work) -> Result<u64, sqlx::Error> {
-    let count = format!("select count(*) from {}", work.table);
-    let rows: i64 = sqlx::query_scalar(AssertSqlSafe(count))
-        .fetch_one(&mut *connection)
-        .await?;
-    Ok(work.shape.memory(rows.unsigned_abs()))
 }
