@@ -14,6 +14,8 @@ mod support;
 mod deletes;
 #[path = "pipeline/fencing.rs"]
 mod fencing;
+#[path = "pipeline/indexes.rs"]
+mod indexes;
 #[path = "pipeline/lists.rs"]
 mod lists;
 #[path = "pipeline/notify.rs"]

@@ -205,6 +205,10 @@ pub struct Pipeline {
     pub notify: Option<Notify>,
     /// What becomes of rows that the source no longer has.
     pub missing: Missing,
+    /// What becomes of vector indexes while a run loads.
+    pub index: IndexMode,
+    /// Memory of the server that building an index may take, in bytes.
+    pub index_memory: usize,
     /// When `forebay serve` runs it; `None` for once when it starts.
     pub schedule: Option<Schedule>,
     /// By plugin.
@@ -230,6 +234,33 @@ pub enum MissingPolicy {
     Remove,
     /// It is marked in the column of this name.
     Flag(String),
+}
+
+/// What becomes of the vector indexes of a pipeline's tables while a run loads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IndexMode {
+    /// They are maintained row by row.
+    #[default]
+    Keep,
+    /// On an empty table they are dropped, and built at the end.
+    Defer,
+    /// The same also where there are rows; searches are without them meanwhile.
+    DeferAlways,
+    /// Searches keep them as they are; they are built anew at the end, and swapped.
+    Rebuild,
+}
+
+impl IndexMode {
+    /// As in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Defer => "defer",
+            Self::DeferAlways => "defer-always",
+            Self::Rebuild => "rebuild",
+        }
+    }
 }
 
 /// Where the rows come from.

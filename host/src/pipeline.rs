@@ -6,6 +6,7 @@
 
 mod error;
 mod figures;
+mod indexes;
 mod preflight;
 mod refresh;
 
@@ -20,8 +21,8 @@ use std::{
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-pub use self::error::PipelineError;
 use self::figures::{plugin_reports, stages};
+pub use self::{error::PipelineError, indexes::Now};
 
 use crate::{
     config::{self, Config},
@@ -30,7 +31,7 @@ use crate::{
     partition::{Bounds, Partition, Tally},
     plugin::{Chain, PluginStats},
     prepare::Preparer,
-    report::{ChunkSeconds, ChunkTimes, Code, Report, Usage},
+    report::{ChunkSeconds, ChunkTimes, Code, IndexReport, Report, Usage},
     retry::Patience,
     rollout::{self, Living, Rollout},
     source::{Dataset, Source},
@@ -56,6 +57,8 @@ pub struct Progress {
     pub dead_letters: AtomicU64,
     /// Of this start's chunks.
     pub chunk_times: ChunkTimes,
+    /// The index that is built, while one is.
+    pub building: Now,
 }
 
 impl Progress {
@@ -129,6 +132,7 @@ impl Pipeline {
         let (refusing, findings) = preflight::refusing(findings);
         unfit.extend(refusing);
         unfit.extend(fed.and_then(Targets::unfound));
+        unfit.extend(retrying(host, || indexes::misfits(host, config, &tables)).await?);
         match (rollout, targets) {
             (Ok(rollout), Ok(targets)) if unfit.is_empty() => {
                 let (host, config, targets) = (host.clone(), config.clone(), Arc::new(targets));
@@ -211,10 +215,11 @@ impl Pipeline {
         self.warn();
 
         let workers = Arc::new(self.start_workers()?);
-        let (tally, ended) = self.run_partitions(&run, &workers, progress, stop).await;
+        let (tally, indexes, ended) = self.run_with_indexes(&run, &workers, progress, stop).await;
         let ended = self.refresh(&run, ended, stop).await;
         let did = Did {
             tally,
+            indexes,
             seconds: started.elapsed().as_secs_f64(),
             cpu: Usage::now().cpu.saturating_sub(usage.cpu),
             chunks: progress.chunk_times.quantiles(),
@@ -346,7 +351,7 @@ impl Pipeline {
         let store = &self.host.store;
         let missing = self.missing(run, ended, stop).await?;
         let status = match ended {
-            Ok(()) if stop.is_cancelled() && !self.all_complete(run).await? => Status::Interrupted,
+            Ok(()) if stop.is_cancelled() && self.is_owing(run, did).await? => Status::Interrupted,
             Ok(()) => missing.as_ref().map_or(Status::Succeeded, |it| it.ends()),
             Err(PipelineError::Halted(_)) => Status::Halted,
             Err(_) => Status::Failed,
@@ -392,6 +397,7 @@ impl Pipeline {
             stages_seconds: stages(&did.tally),
             chunk_seconds: did.chunks,
             plugins: plugin_reports(&self.rollout.chain(), &did.stats),
+            indexes: did.indexes.clone(),
             checkpoint: store.checkpoints(&self.config.name).await?,
             notify,
             cpu_microseconds_per_row: did.cpu.as_secs_f64() * 1e6 / rows.max(1) as f64,
@@ -403,6 +409,7 @@ impl Pipeline {
 /// What a start did, and what it took.
 struct Did {
     tally: Tally,
+    indexes: Vec<IndexReport>,
     seconds: f64,
     cpu: Duration,
     chunks: Option<ChunkSeconds>,

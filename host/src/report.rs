@@ -52,6 +52,8 @@ pub struct Report {
     pub chunk_seconds: Option<ChunkSeconds>,
     /// The chain, in its order; figures of this start.
     pub plugins: Vec<PluginReport>,
+    /// Vector indexes of the tables, as this start has left them.
+    pub indexes: Vec<IndexReport>,
     /// As committed.
     pub checkpoint: Vec<Checkpoint>,
     /// Whether the API server was told.
@@ -189,6 +191,31 @@ pub struct PluginReport {
     pub rows: u64,
     /// Time in calls by rows; 0 without rows.
     pub nanoseconds_per_row: u64,
+}
+
+/// What became of a vector index.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct IndexReport {
+    /// Schema and name, quoted for use in SQL.
+    pub name: String,
+    /// How it was treated: `keep`, `defer`, `rebuild`.
+    pub mode: &'static str,
+    /// How it is now.
+    pub state: IndexState,
+    /// How long it took this start to build it, in seconds.
+    pub build_seconds: Option<f64>,
+}
+
+/// How a run has left an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IndexState {
+    /// It was maintained row by row.
+    Kept,
+    /// Built of all rows.
+    Built,
+    /// To be built by the start that comes to the end.
+    Away,
 }
 
 /// CPU time and memory of this process.

@@ -12,6 +12,7 @@ mod copy;
 pub mod dead_letter;
 mod digest;
 mod encode;
+pub mod index;
 mod keyed;
 pub mod ledger;
 mod migrate;

@@ -68,6 +68,12 @@ impl Script {
         self
     }
 
+    /// Says how many rows it has.
+    pub fn counting(mut self, rows: u64) -> Self {
+        self.dataset.row_count = Some(rows);
+        self
+    }
+
     /// One more chunk of the only partition.
     pub fn chunk(self, rows: impl IntoIterator<Item = RowBuilder>) -> Self {
         self.raw_chunk("", rows.into_iter().map(RowBuilder::encode).collect())

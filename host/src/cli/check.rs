@@ -149,8 +149,10 @@ async fn check_pipeline(
     let rows = dataset
         .row_count
         .map_or_else(|| Value::from("unknown"), Value::from);
+    let indexes = pipeline.index_outlook().await?;
+    let indexes: String = indexes.iter().map(|line| format!("\n{line}")).collect();
     Ok(format!(
-        "dataset {} ({} fields, {} embeddings, {rows} rows) into {}",
+        "dataset {} ({} fields, {} embeddings, {rows} rows) into {}{indexes}",
         config.source.dataset,
         dataset.schema.columns.len(),
         dataset.schema.embeddings.len(),

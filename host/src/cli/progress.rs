@@ -76,7 +76,8 @@ async fn update(name: String, progress: Arc<Progress>, bar: ProgressBar, termina
                 bar.reset_eta();
             }
             bar.set_position(rows);
-            bar.set_message(format!("{} dead letters", thousands(dead_letters)));
+            let letters = || format!("{} dead letters", thousands(dead_letters));
+            bar.set_message(progress.building.get().unwrap_or_else(letters));
         } else if rows > last.1 {
             let rate = (rows - last.1) as f64 / last.0.elapsed().as_secs_f64().max(0.001);
             let rate = rate as u64;

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use super::output::{table, thousands};
 use crate::{
     notify::NotifyStatus,
-    report::{Code, Missing, MissingStatus, Report},
+    report::{Code, IndexReport, IndexState, Missing, MissingStatus, Report},
     store::checkpoint::Status,
 };
 
@@ -61,6 +61,7 @@ fn write_text(out: &mut String, report: &Report) -> std::fmt::Result {
     write_codes(out, &report.codes)?;
     write_plugins(out, report)?;
     writeln!(out)?;
+    write_indexes(out, &report.indexes)?;
     for checkpoint in &report.checkpoint {
         let partition = if checkpoint.partition.is_empty() {
             String::new()
@@ -76,6 +77,22 @@ fn write_text(out: &mut String, report: &Report) -> std::fmt::Result {
         )?;
     }
     writeln!(out, "  notification: {}", notification(report))
+}
+
+fn write_indexes(out: &mut String, indexes: &[IndexReport]) -> std::fmt::Result {
+    for index in indexes {
+        let (name, mode) = (&index.name, index.mode);
+        let seconds = index.build_seconds.unwrap_or_default();
+        match index.state {
+            IndexState::Kept => {}
+            IndexState::Built => writeln!(out, "  index {name}: built in {seconds:.1} s ({mode})")?,
+            IndexState::Away => writeln!(
+                out,
+                "  index {name}: to be built by the start that comes to the end ({mode})"
+            )?,
+        }
+    }
+    Ok(())
 }
 
 fn headline(report: &Report) -> String {
@@ -234,6 +251,15 @@ mod tests {
         }
     }
 
+    fn index(state: IndexState, mode: &'static str, build_seconds: Option<f64>) -> IndexReport {
+        IndexReport {
+            name: format!("public.{mode}_hnsw"),
+            mode,
+            state,
+            build_seconds,
+        }
+    }
+
     fn report() -> Report {
         let rows = Counts {
             received: 12_000,
@@ -266,6 +292,10 @@ mod tests {
             plugins: vec![
                 plugin("tidy", &["transform"]),
                 plugin("judge", &["validate", "dead-letter-policy"]),
+            ],
+            indexes: vec![
+                index(IndexState::Kept, "keep", None),
+                index(IndexState::Built, "rebuild", Some(12.04)),
             ],
             checkpoint: vec![Checkpoint {
                 partition: String::new(),
@@ -308,6 +338,7 @@ mod tests {
          judge    1.2.0     0123456789ab   validate, dead-letter-policy   40      11,840   1,240  
         ──────────────────────────────────────────────────────────────────────────────────────────
 
+          index public.rebuild_hnsw: built in 12.0 s (rebuild)
           checkpoint: row:12000 after 1,040 chunks, the end
           notification: delivered
         "#);
@@ -321,6 +352,7 @@ mod tests {
             starts: 3,
             codes: Vec::new(),
             plugins: Vec::new(),
+            indexes: vec![index(IndexState::Away, "defer", None)],
             checkpoint: [("eu", 4, false), ("us", 3, true)]
                 .map(|(partition, sequence, complete)| Checkpoint {
                     partition: partition.into(),
@@ -345,6 +377,7 @@ mod tests {
           received 12,000 = inserted 11,000 + updated 25 + unchanged 800 + dropped 22 + dead-lettered 153
           1.2 s, 9,600 rows/s, 8.0 µs of CPU a row
 
+          index public.defer_hnsw: to be built by the start that comes to the end (defer)
           checkpoint eu: eu:9 after 4 chunks
           checkpoint us: us:9 after 3 chunks, the end
           notification: owed still after 5 attempts (refused); the next run tries again

@@ -7,9 +7,9 @@ use serde_json::Value;
 use toml::de::DeTable;
 
 use super::{
-    Canary, Config, ConfigError, DatabaseUrl, Limits, Notify, Pipeline, Plugins, Serve, Shadow,
-    Source, database,
-    file::File,
+    Canary, Config, ConfigError, DatabaseUrl, IndexMode, Limits, Notify, Pipeline, Plugins, Serve,
+    Shadow, Source, database,
+    file::{self, File},
     missing, plugins,
     problems::{Problem, Problems, line_of},
     schema,
@@ -18,6 +18,9 @@ use crate::serve::schedule::Schedule;
 
 /// The default of `source.chunk_rows`, and the width of everything else that is per chunk.
 const CHUNK_ROWS: u32 = 300;
+
+/// The default of `index_memory`. An HNSW graph of 140,000 rows with 1,536 dimensions fits.
+const INDEX_MEMORY: usize = 1 << 30;
 
 pub(super) fn check(
     path: &Path,
@@ -93,6 +96,14 @@ fn check_shape(document: &Value, problems: &mut Problems<'_>) {
             ValidationErrorKind::MinItems { .. } => {
                 problems.add(&path, "empty", Some("name at least one".into()))
             }
+            ValidationErrorKind::Enum { options } => {
+                let instance = error.instance();
+                problems.add(
+                    &path,
+                    format!("{instance} is not one of {}", listed(options)),
+                    None,
+                );
+            }
             ValidationErrorKind::Type {
                 kind: TypeKind::Single(expected),
             } => {
@@ -117,6 +128,16 @@ fn check_shape(document: &Value, problems: &mut Problems<'_>) {
             }
             _ => problems.add(&path, error.to_string(), None),
         }
+    }
+}
+
+/// All of them, however many.
+fn listed(options: &Value) -> String {
+    let options = options.as_array().into_iter().flatten();
+    let options: Vec<String> = options.map(Value::to_string).collect();
+    match options.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => options.concat(),
     }
 }
 
@@ -463,6 +484,13 @@ fn pipeline(name: String, raw: super::file::Pipeline) -> Pipeline {
             target: raw.target,
         }),
         missing: missing::missing(raw.missing, raw.missing_limit.as_deref()),
+        index: match raw.index {
+            None | Some(file::Index::Keep) => IndexMode::Keep,
+            Some(file::Index::Defer) => IndexMode::Defer,
+            Some(file::Index::DeferAlways) => IndexMode::DeferAlways,
+            Some(file::Index::Rebuild) => IndexMode::Rebuild,
+        },
+        index_memory: size(raw.index_memory, INDEX_MEMORY),
         schedule: parsed(raw.schedule),
         settings: raw
             .settings

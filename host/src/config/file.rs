@@ -194,12 +194,26 @@ pub(super) struct Pipeline {
     /// The most that may go in one run, as a share of the rows that the pipeline has written, such as `"10%"` (the default); if there are more, all stay. `"100%"`: no limit.
     #[schemars(extend("format" = "share"))]
     pub missing_limit: Option<String>,
+    /// Vector indexes (hnsw, ivfflat) of the tables while a run loads. `"keep"`: maintained row by row (the default). `"defer"`: dropped while an empty table is filled, built afterwards; kept where there are rows. `"defer-always"`: also where there are rows, and searches are without it meanwhile. `"rebuild"`: searches keep it as it is, new rows enter it when it is built anew at the end; needs a superuser.
+    pub index: Option<Index>,
+    /// Memory of the database server that building an index may take, where it needs more than `maintenance_work_mem`. Default: `"1GiB"`.
+    #[schemars(extend("format" = "byte-size"))]
+    pub index_memory: Option<String>,
     /// When `forebay serve` runs it, in local time, such as `"0 0 2 * * ?"`: second, minute, hour, day, month, day of the week by name. Left out: once, when it starts.
     #[schemars(extend("format" = "schedule"))]
     pub schedule: Option<String>,
     /// Settings of each plugin, as texts.
     #[serde(default)]
     pub settings: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Index {
+    Keep,
+    Defer,
+    DeferAlways,
+    Rebuild,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

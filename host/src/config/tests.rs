@@ -480,6 +480,24 @@ fn keys(schema: &Value, node: &Value, path: &str, found: &mut Vec<String>) {
 }
 
 #[test]
+fn indexes_are_kept_unless_it_says_otherwise() {
+    let index = |text: &str| {
+        let config = parse(&format!("{LEAST}{text}")).unwrap();
+        let pipeline = config.pipelines.first().unwrap();
+        (pipeline.index.as_str(), pipeline.index_memory)
+    };
+    assert_eq!(index(""), ("keep", 1 << 30));
+    for mode in ["keep", "defer", "defer-always", "rebuild"] {
+        assert_eq!(index(&format!("index = \"{mode}\"")).0, mode);
+    }
+    assert_eq!(index("index_memory = \"64MiB\"").1, 64 << 20);
+    check(
+        "index = \"later\"",
+        ":5: pipelines.p.index: \"later\" is not one of \"keep\", \"defer\", \"defer-always\" or \"rebuild\"",
+    );
+}
+
+#[test]
 fn the_schema_names_every_key_and_accepts_the_example() {
     let schema = schema();
     let mut found = Vec::new();
@@ -498,6 +516,8 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     limits.row
     pipelines
     pipelines.*
+    pipelines.*.index
+    pipelines.*.index_memory
     pipelines.*.max_writers
     pipelines.*.missing
     pipelines.*.missing_limit
