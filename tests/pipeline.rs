@@ -20,6 +20,8 @@ mod notify;
 mod outages;
 #[path = "pipeline/plugins.rs"]
 mod plugins;
+#[path = "pipeline/preflight.rs"]
+mod preflight;
 #[path = "pipeline/recruit.rs"]
 mod recruit;
 #[path = "pipeline/refused.rs"]
@@ -32,3 +34,5 @@ mod tables;
 mod types;
 #[path = "pipeline/wire.rs"]
 mod wire;
+#[path = "pipeline/writers.rs"]
+mod writers;

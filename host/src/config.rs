@@ -6,6 +6,7 @@
 //! made too ([`schema`]); what leaves this module needs no further checks.
 
 mod check;
+mod database;
 mod file;
 mod plugins;
 mod problems;
@@ -14,6 +15,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::SocketAddr,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -38,6 +40,8 @@ pub struct Config {
     pub directory: PathBuf,
     /// `None` for the embedded server.
     pub database: Option<DatabaseUrl>,
+    /// How the database is used, whichever it is.
+    pub sessions: Sessions,
     /// Where plugins are and what they may use.
     pub plugins: Plugins,
     /// What bounds memory.
@@ -76,6 +80,33 @@ impl fmt::Display for DatabaseUrl {
                 write!(f, "{scheme}://{user}@{host}")
             }
             None => write!(f, "{scheme}://{rest}"),
+        }
+    }
+}
+
+/// How the host uses the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sessions {
+    /// At most; 2 or more.
+    pub connections: u32,
+    /// Of one statement; whole milliseconds.
+    pub statement_timeout: Duration,
+    /// Of waiting for one lock; whole milliseconds, less than `statement_timeout`.
+    pub lock_timeout: Duration,
+    /// `None` for what the URL says, or else `forebay`.
+    pub application_name: Option<String>,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        // A chunk's statement takes milliseconds; with an HNSW index on a slow disk, minutes. A
+        // lock that is held for half a minute is held by somebody who has forgotten it, or by a
+        // change of the schema: the chunk gives up its own locks, and comes back.
+        Self {
+            connections: 32,
+            statement_timeout: Duration::from_secs(300),
+            lock_timeout: Duration::from_secs(30),
+            application_name: None,
         }
     }
 }
@@ -167,6 +198,8 @@ pub struct Pipeline {
     pub tables: Vec<String>,
     /// From the name of a field or embedding to the name of a column.
     pub rename: BTreeMap<String, String>,
+    /// Chunks of a partition that are written at once.
+    pub writers: RangeInclusive<usize>,
     /// Whom to tell when a run has changed rows.
     pub notify: Option<Notify>,
     /// When `forebay serve` runs it; `None` for once when it starts.
@@ -182,8 +215,10 @@ pub struct Source {
     pub grpc: String,
     /// As the server lists it.
     pub dataset: String,
-    /// Rows in a chunk at most.
+    /// Rows that the server sends in a chunk at most.
     pub chunk_rows: u32,
+    /// Rows of a chunk at most, when chunks are joined.
+    pub max_chunk_rows: u32,
 }
 
 /// Whom to tell when a run has changed rows.

@@ -1,41 +1,48 @@
 //! The loop: one partition's chunks, from the stream to the commit, in the source's order.
 //!
 //! ```text
-//! receive ─▶ worker: decode ▶ plugins ▶ route ▶ policy ─▶ commit
-//!    └──────────── at most LOOK_AHEAD chunks ───────────┘
+//! receive ─▶ worker: decode ▶ plugins ▶ route ▶ policy ─┬▶ writer ─┬▶ commit, in order
+//!    └──────────── at most LOOK_AHEAD chunks ───────────┴▶ writer ─┘
 //! ```
 //!
-//! Receiving goes on while a chunk is written; everything else waits its turn. Whatever fails
-//! for a while ends the attempt: the stream is opened again from the checkpoint, which is the
-//! only truth about how far the partition has come.
+//! Receiving goes on while chunks are written (`intake`). Several are written side by side and
+//! committed in their order (`lanes`); how many is found out (`pace`). Whatever fails for a while
+//! ends the attempt: the stream is opened again from the checkpoint, which is the only truth
+//! about how far the partition has come.
+
+mod intake;
+mod lanes;
+mod pace;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::pace::Bounds;
+use self::{
+    intake::{End, Intake},
+    lanes::Lanes,
+    pace::Pace,
+};
 use crate::{
     config, fault, metrics,
     pipeline::{PipelineError, Progress},
-    policy::{Halted, Settler},
-    prepare::{Prepared, Received, Times},
+    policy::Settler,
+    prepare::{Prepared, Times},
     retry::Patience,
     rollout::Rollout,
-    source::{Chunks, Source},
+    source::Source,
     store::{
-        Committed, Store, Writer,
+        Committed, Store, StoreError, Writer,
         checkpoint::{Checkpoint, Counts, Run},
         target::Targets,
     },
-    workers::{WorkerGone, Workers},
+    workers::Workers,
 };
-
-/// Chunks received and not yet committed, besides the one being written. Enough to keep every
-/// worker busy; the bytes in flight are bounded as well.
-const LOOK_AHEAD: usize = 4;
 
 /// What the loop needs.
 #[derive(Debug)]
@@ -50,6 +57,7 @@ pub(crate) struct Partition {
     pub checkpoint: Checkpoint,
     pub room: Arc<Semaphore>,
     pub in_flight: usize,
+    pub bounds: Bounds,
     pub give_up_after: Duration,
     pub progress: Arc<Progress>,
     pub stop: CancellationToken,
@@ -82,17 +90,6 @@ impl Tally {
         self.committing += other.committing;
     }
 }
-
-/// How a stream ended.
-enum End {
-    /// There is nothing more for now.
-    Complete,
-    /// Asked to stop; everything received is committed.
-    Stopped,
-}
-
-/// A chunk that a worker is at.
-type InPreparation = oneshot::Receiver<Result<Prepared, Halted>>;
 
 impl Partition {
     /// Runs until the end of the partition, a stop, or an error that stays.
@@ -131,13 +128,7 @@ impl Partition {
         self.checkpoint = store
             .checkpoint(&self.run, &self.checkpoint.partition, self.checkpoint.epoch)
             .await?;
-        let notify = self
-            .config
-            .notify
-            .as_ref()
-            .map(|notify| notify.target.clone());
-        let mut writer =
-            Writer::open(store, &self.targets, &self.run, &self.checkpoint, notify).await?;
+        let writer = self.open_writer().await?;
         let source = &self.config.source;
         let Checkpoint {
             partition,
@@ -150,35 +141,75 @@ impl Partition {
             .await?;
         fault::point!("stream.open");
 
-        let settler = Settler::new(Arc::clone(&self.workers));
-        let (intake, mut chunks) = self.spawn_intake(chunks);
-        let mut end = None;
-        while let Some(in_preparation) = chunks.recv().await {
-            let in_preparation = match in_preparation? {
-                Intake::Chunk(in_preparation, receiving) => {
-                    tally.receiving += receiving;
-                    metrics::stage(&self.config.name, "receive", receiving);
-                    in_preparation
-                }
-                Intake::Ended(how) => {
-                    end = Some(how);
-                    continue;
-                }
-            };
-            let mut prepared = in_preparation
-                .await
-                .map_err(|_| PipelineError::Broken(WorkerGone.to_string()))??;
-            fault::point!("chunk.prepared");
-            let committed = writer.commit(&mut prepared, &settler).await?;
-            self.rollout.tried(&prepared.trials);
-            self.account(&committed, &prepared, tally);
-            patience.progress();
-        }
-        drop(intake);
+        let pace = Pace::new(self.bounds.clone(), Instant::now());
+        let mut intake = Intake::start(self, chunks, pace.rows());
+        let lanes = Lanes::new(Settler::new(Arc::clone(&self.workers)), writer);
+        let written = self
+            .write_all(&mut intake, lanes, pace, tally, patience)
+            .await;
+        tally.receiving += intake.receiving();
+        written?;
         // Without a word it has not come to the end of the partition.
-        end.ok_or_else(|| {
+        intake.end().ok_or_else(|| {
             PipelineError::Broken("receiving ended early; its panic is on stderr".into())
         })
+    }
+
+    /// Writes the chunks of a stream until there are no more. What goes wrong with receiving or
+    /// preparing a chunk concerns none before it: those are still committed.
+    async fn write_all(
+        &self,
+        intake: &mut Intake,
+        mut lanes: Lanes,
+        mut pace: Pace,
+        tally: &mut Tally,
+        patience: &mut Patience,
+    ) -> Result<(), PipelineError> {
+        let mut result = Ok(());
+        loop {
+            if lanes.is_busy() && lanes.len() < pace.writers() {
+                match self.open_writer().await {
+                    Ok(writer) => lanes.add(writer),
+                    Err(error) => {
+                        tracing::warn!(%error, writers = lanes.len(), "no more writers");
+                        pace.hold(lanes.len());
+                    }
+                }
+            }
+            let may_write = !lanes.is_busy() && lanes.len() < pace.writers();
+            tokio::select! {
+                biased;
+                Some(committed) = lanes.committed() => {
+                    let (prepared, committed) = committed?;
+                    self.rollout.tried(&prepared.trials);
+                    self.account(&committed, &prepared, tally);
+                    pace.committed(&committed.totals(), prepared.times.plugins, Instant::now());
+                    patience.progress();
+                }
+                prepared = intake.next(), if may_write && !intake.is_over() => match prepared {
+                    Ok(Some(prepared)) => {
+                        fault::point!("chunk.prepared");
+                        pace.starved(lanes.write(prepared));
+                    }
+                    Ok(None) => {}
+                    Err(error) => result = Err(error),
+                },
+                else => return result,
+            }
+        }
+    }
+
+    async fn open_writer(&self) -> Result<Writer, StoreError> {
+        let notify = self.config.notify.as_ref();
+        let notify = notify.map(|notify| notify.target.clone());
+        Writer::open(
+            &self.store,
+            &self.targets,
+            &self.run,
+            &self.checkpoint,
+            notify,
+        )
+        .await
     }
 
     fn account(&self, committed: &Committed, prepared: &Prepared, tally: &mut Tally) {
@@ -203,93 +234,5 @@ impl Partition {
             writing = ?totals.writing,
             "chunk committed"
         );
-    }
-
-    /// Receives on a task of its own, so that the next chunks come while one is written. The
-    /// task ends with the stream, with a stop, or when nobody takes its chunks any more.
-    fn spawn_intake(
-        &self,
-        chunks: Chunks,
-    ) -> (AbortOnDrop, mpsc::Receiver<Result<Intake, PipelineError>>) {
-        let (sender, receiver) = mpsc::channel(LOOK_AHEAD);
-        let intake = intake(
-            chunks,
-            Arc::clone(&self.workers),
-            Arc::clone(&self.rollout),
-            Arc::clone(&self.room),
-            self.in_flight,
-            self.stop.clone(),
-            sender,
-        );
-        (AbortOnDrop(tokio::spawn(intake)), receiver)
-    }
-}
-
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl std::ops::Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// What the intake hands over.
-enum Intake {
-    /// A chunk, and how long it was waited for.
-    Chunk(InPreparation, Duration),
-    /// Nothing more, and why.
-    Ended(End),
-}
-
-async fn intake(
-    mut chunks: Chunks,
-    workers: Arc<Workers>,
-    rollout: Arc<Rollout>,
-    room: Arc<Semaphore>,
-    in_flight: usize,
-    stop: CancellationToken,
-    sender: mpsc::Sender<Result<Intake, PipelineError>>,
-) {
-    loop {
-        let started = Instant::now();
-        let received = tokio::select! {
-            biased;
-            () = stop.cancelled() => {
-                // Nobody listening means that the attempt has ended: fine as well.
-                drop(sender.send(Ok(Intake::Ended(End::Stopped))).await);
-                return;
-            }
-            received = chunks.next() => received,
-        };
-        let receiving = started.elapsed();
-        let item = match received {
-            Ok(Some(chunk)) => {
-                fault::point!("chunk.received");
-                let bytes = chunk.rows.iter().map(bytes::Bytes::len).sum::<usize>();
-                // A chunk larger than the whole room takes all of it: then it is alone.
-                let permits = u32::try_from(bytes.min(in_flight)).unwrap_or(u32::MAX);
-                let Ok(permit) = Arc::clone(&room).acquire_many_owned(permits).await else {
-                    return;
-                };
-                workers
-                    .prepare(Received {
-                        chunk,
-                        bytes,
-                        permit,
-                        chain: rollout.chain(),
-                    })
-                    .map(|in_preparation| Intake::Chunk(in_preparation, receiving))
-                    .map_err(|gone| PipelineError::Broken(gone.to_string()))
-            }
-            Ok(None) => {
-                drop(sender.send(Ok(Intake::Ended(End::Complete))).await);
-                return;
-            }
-            Err(error) => Err(error.into()),
-        };
-        let failed = item.is_err();
-        if sender.send(item).await.is_err() || failed {
-            return;
-        }
     }
 }

@@ -5,6 +5,7 @@
 //! [`crate::partition`] for each of them, delivers what is owed, and reports.
 
 mod error;
+mod preflight;
 
 use std::{
     sync::{
@@ -23,7 +24,7 @@ use crate::{
     config::{self, Config},
     decode::Decoder,
     fault, notify,
-    partition::{Partition, Tally},
+    partition::{Bounds, Partition, Tally},
     plugin::{Chain, PluginStats},
     prepare::Preparer,
     report::{Code, PluginReport, Report, Stages, Usage},
@@ -35,6 +36,7 @@ use crate::{
         Store, StoreError, catalog,
         checkpoint::{Counts, Run, Status},
         ledger::Known,
+        preflight::Finding,
         target::{self, Binding, Misfit, Targets},
     },
     workers::{self, Workers},
@@ -84,6 +86,7 @@ pub struct Pipeline {
     dataset: Dataset,
     targets: Arc<Targets>,
     rollout: Arc<Rollout>,
+    findings: Vec<Finding>,
 }
 
 impl Pipeline {
@@ -114,8 +117,11 @@ impl Pipeline {
             rename: &config.rename,
             transforms,
         });
+        let fed = targets.as_ref().ok();
+        let findings = preflight::look(host, config, &dataset, &tables, fed).await?;
+        let (refusing, findings) = preflight::refusing(findings);
         match (rollout, targets) {
-            (Ok(rollout), Ok(targets)) => {
+            (Ok(rollout), Ok(targets)) if refusing.is_empty() => {
                 let (host, config, targets) = (host.clone(), config.clone(), Arc::new(targets));
                 Ok(Self {
                     host,
@@ -124,6 +130,7 @@ impl Pipeline {
                     dataset,
                     targets,
                     rollout,
+                    findings,
                 })
             }
             (rollout, targets) => {
@@ -131,7 +138,8 @@ impl Pipeline {
                     .err()
                     .into_iter()
                     .flatten()
-                    .chain(targets.err().into_iter().flatten());
+                    .chain(targets.err().into_iter().flatten())
+                    .chain(refusing);
                 Err(PipelineError::Unfit(misfits.collect()))
             }
         }
@@ -191,6 +199,7 @@ impl Pipeline {
             .store(self.dataset.row_count.unwrap_or(0), Ordering::Relaxed);
         let pipeline = &self.config.name;
         tracing::info!(pipeline, run = %run.id, starts = run.starts, from_row = before, "run started");
+        self.warn();
 
         let workers = Arc::new(self.start_workers()?);
         let (tally, ended) = self.run_partitions(&run, &workers, progress, stop).await;
@@ -244,11 +253,9 @@ impl Pipeline {
         let stop = stop.child_token();
         let room = Arc::new(Semaphore::new(self.host.config.limits.in_flight));
         let mut partitions = JoinSet::new();
-        for checkpoint in run
-            .partitions
-            .iter()
-            .filter(|checkpoint| !checkpoint.complete)
-        {
+        let open = run.partitions.iter().filter(|it| !it.complete);
+        let bounds = self.bounds(open.clone().count());
+        for checkpoint in open {
             let partition = Partition {
                 store: self.host.store.clone(),
                 source: self.source.clone(),
@@ -260,6 +267,7 @@ impl Pipeline {
                 checkpoint: checkpoint.clone(),
                 room: Arc::clone(&room),
                 in_flight: self.host.config.limits.in_flight,
+                bounds: bounds.clone(),
                 give_up_after: self.host.config.give_up_after,
                 progress: Arc::clone(progress),
                 stop: stop.clone(),
@@ -283,6 +291,20 @@ impl Pipeline {
             }
         }
         (total, result)
+    }
+
+    /// What each of so many partitions may choose: their writers share the connections.
+    fn bounds(&self, partitions: usize) -> Bounds {
+        let share = self.host.store.writers() / partitions.max(1);
+        let (least, most) = (*self.config.writers.start(), *self.config.writers.end());
+        let most = most.min(share.max(1));
+        let source = &self.config.source;
+        Bounds {
+            writers: least.min(most)..=most,
+            rows: source.chunk_rows as usize..=source.max_chunk_rows as usize,
+            // A chunk has to stay far from the deadline of its calls.
+            plugins: self.host.config.plugins.limits.deadline / 4,
+        }
     }
 
     async fn all_complete(&self, run: &Run) -> Result<bool, StoreError> {

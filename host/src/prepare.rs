@@ -16,7 +16,7 @@ use crate::{
     plugin::{Broken, Chain, Decision, PluginStats, Runner, Trial},
     policy::{Budget, Halted, Retry, Settled, carry_out},
     rollout::{Rollout, Verdict},
-    row::{Batch, Failure, Value},
+    row::{Batch, Failure, KeySet, Value},
     source::wire,
     store::target::Targets,
 };
@@ -41,6 +41,8 @@ pub struct Prepared {
     pub batch: Batch,
     /// By row: of what would be written.
     pub digests: Vec<Uuid>,
+    /// Of its rows.
+    pub keys: Arc<KeySet>,
     /// Rows that failed before they could be written.
     pub settled: Settled,
     /// The position after this chunk.
@@ -174,6 +176,7 @@ impl Preparer {
             }
         };
         Ok(Prepared {
+            keys: Arc::new(KeySet::of(&sorted.batch)),
             batch: sorted.batch,
             digests: sorted.digests,
             settled: sorted.settled,

@@ -5,10 +5,14 @@
 //! keeps its index from decode to commit; what changes is whether it is still in
 //! [`Batch::live`], and each row that is not has a [`Failure`] or a [`Drop`].
 
+mod keys;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
+
+pub use self::keys::KeySet;
 
 /// The type of a field, as the source declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,6 +24,10 @@ use crate::{
 /// ten rows of 1536 dimensions.
 const STREAM_WINDOW: u32 = 4 << 20;
 
+/// How much of it may come in one piece. In pieces of the usual 16 KiB, framing and reading cost
+/// more than the rows.
+const FRAME: u32 = 256 << 10;
+
 /// pgvector stores vectors of up to 16,000 elements.
 const MAX_DIMENSIONS: u32 = 16_000;
 
@@ -102,6 +106,7 @@ fn tuned(endpoint: Endpoint) -> Endpoint {
         // A peer that vanished without a word is noticed within half a minute.
         .http2_keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10))
+        .max_frame_size(FRAME)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(2 * STREAM_WINDOW)
 }

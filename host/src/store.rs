@@ -7,32 +7,27 @@
 
 pub mod catalog;
 pub mod checkpoint;
+mod connect;
 mod copy;
 pub mod dead_letter;
 mod digest;
 mod encode;
 pub mod ledger;
+mod migrate;
 pub mod outbox;
+pub mod preflight;
 mod statements;
 pub mod target;
 mod writer;
 
-use std::{str::FromStr, time::Duration};
+use sqlx::{PgPool, SqlStr, postgres::PgDatabaseError};
 
-use sqlx::{
-    ConnectOptions, PgPool,
-    migrate::Migrator,
-    postgres::{PgConnectOptions, PgDatabaseError, PgPoolOptions},
-};
+use self::connect::{Connected, Sharing};
+use crate::config::{DatabaseUrl, Sessions};
+pub use writer::{Behind, CommitError, Committed, DeadLetter, Totals, Turn, Writer};
 
-use crate::config::DatabaseUrl;
-pub use writer::{CommitError, Committed, DeadLetter, Totals, Writer};
-
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
-
-/// Connections of one host: a writer for each partition of each running pipeline, and one for
-/// everything else. They are opened when they are needed.
-const MAX_CONNECTIONS: u32 = 32;
+/// Connections of a host that are not for writers.
+const OTHERS: u32 = 2;
 
 /// What went wrong with the database, by what is to be done about it.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +35,9 @@ pub enum StoreError {
     /// The server is away or in trouble: worth trying again, nothing is lost.
     #[error("database: {0}")]
     Away(String),
+    /// Somebody else's transaction was in the way: worth trying again at once.
+    #[error("database: {0}")]
+    Conflict(String),
     /// Another host owns the partition now.
     #[error("another host has taken over partition `{0}`")]
     Fenced(String),
@@ -91,9 +89,14 @@ pub(crate) fn blame(error: &sqlx::Error) -> Blame {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
+        let message = connect::explained(&error).unwrap_or_else(|| error.to_string());
+        // Class 40, "transaction rollback": deadlocks, and transactions that cannot be put in
+        // an order.
+        let code = error.as_database_error().and_then(|error| error.code());
         match blame(&error) {
-            Blame::Server => Self::Away(error.to_string()),
-            Blame::Row | Blame::Statement => Self::Failed(error.to_string()),
+            _ if code.is_some_and(|code| code.starts_with("40")) => Self::Conflict(message),
+            Blame::Server => Self::Away(message),
+            Blame::Row | Blame::Statement => Self::Failed(message),
         }
     }
 }
@@ -105,52 +108,42 @@ pub struct Store {
     /// Whether `COPY` is as fast as it should be. Over TCP it waits 40 ms for each chunk, since
     /// sqlx 0.9.0 does not set TCP_NODELAY (its issue 4335); a Unix socket knows no such wait.
     copies: bool,
+    sharing: Sharing,
+    begin: SqlStr,
 }
 
 impl Store {
     /// Connects.
     ///
     /// # Errors
-    /// If the URL is none, or the server does not answer within ten seconds.
-    pub async fn connect(url: &DatabaseUrl) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(&url.0)
-            .map_err(|error| StoreError::Failed(format!("{url} is not a connection URL: {error}")))?
-            .application_name("forebay")
-            // The writer only ever looks rows up by key. Without this the planner reads a
-            // table that has grown since it was last analysed from end to end for each chunk.
-            .options([
-                ("enable_seqscan", "off"),
-                ("enable_hashjoin", "off"),
-                ("enable_mergejoin", "off"),
-            ])
-            .log_statements(tracing::log::LevelFilter::Trace)
-            .log_slow_statements(tracing::log::LevelFilter::Debug, Duration::from_secs(5));
-        let copies = options.get_socket().is_some() || options.get_host().starts_with('/');
-        let pool = PgPoolOptions::new()
-            .max_connections(MAX_CONNECTIONS)
-            .acquire_timeout(Duration::from_secs(10))
-            .connect_with(options)
-            .await
-            .map_err(|error| match blame(&error) {
-                Blame::Server => StoreError::Away(format!("{url}: {error}")),
-                Blame::Row | Blame::Statement => StoreError::Failed(format!("{url}: {error}")),
-            })?;
-        Ok(Self { pool, copies })
+    /// If the URL is none, the server does not answer within ten seconds, or a pooler stands
+    /// before it that cannot be worked with.
+    pub async fn connect(url: &DatabaseUrl, sessions: &Sessions) -> Result<Self, StoreError> {
+        let Connected {
+            pool,
+            sharing,
+            local,
+            begin,
+        } = connect::connect(url, sessions).await?;
+        Ok(Self {
+            pool,
+            copies: local,
+            sharing,
+            begin,
+        })
     }
 
-    /// Brings the schema `forebay` up to date. Can be run at any time, by several hosts.
-    ///
-    /// # Errors
-    /// If a migration fails, or the database was migrated by a newer host.
-    pub async fn migrate(&self) -> Result<usize, StoreError> {
-        let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
-        migrator.create_schema("forebay");
-        migrator.dangerous_set_table_name("forebay.migration");
-        migrator
-            .run(&self.pool)
-            .await
-            .map_err(|error| StoreError::Failed(error.to_string()))?;
-        Ok(migrator.iter().count())
+    /// What begins a transaction, for `begin_with`: on connections that are shared with others,
+    /// it makes the settings that end with the transaction.
+    pub(crate) fn begin_statement(&self) -> SqlStr {
+        self.begin.clone()
+    }
+
+    /// Connections that writers may take, all together.
+    #[must_use]
+    pub fn writers(&self) -> usize {
+        let all = self.pool.options().get_max_connections();
+        all.saturating_sub(OTHERS).max(1) as usize
     }
 
     /// The pool, for queries of the command line and of tests.

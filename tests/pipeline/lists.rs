@@ -192,3 +192,30 @@ async fn an_item_that_is_refused_costs_its_row() {
     source.change(|_| script((1..=300).map(spoilt)));
     assert_eq!(check(home.run().done(), "updated").await, 3 * 300);
 }
+
+#[tokio::test]
+async fn a_role_that_may_not_delete_items_is_told_so() {
+    let (home, _source) = started(&script([full(1)])).await;
+    let name = home.database.url.split(['/', '?']).nth(3).unwrap();
+    let role = format!("role_{name}");
+    home.start_command(&["migrate"], "").wait().exit(0);
+    home.database
+        .execute(&format!(
+            "create role {role} login;
+             grant usage on schema forebay to {role};
+             grant select, insert, update, delete on all tables in schema forebay to {role};
+             grant select, insert, update on all tables in schema public to {role};
+             grant delete on line, number, languages to {role}"
+        ))
+        .await;
+    let file = home.path().join("forebay.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("user=forebay", &format!("user={role}"))).unwrap();
+    let refused = home.run();
+    home.database
+        .execute(&format!("drop owned by {role}; drop role {role}"))
+        .await;
+    refused.said(&format!("skill: {role} lacks delete"));
+    assert_eq!(refused.log.matches(" lacks ").count(), 1, "{}", refused.log);
+    drop(refused.exit(2));
+}

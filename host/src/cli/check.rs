@@ -9,6 +9,7 @@ use super::{Exit, Global, print_json, session};
 use crate::{
     config::{Config, schema},
     pipeline::{Host, Pipeline, PipelineError},
+    store::preflight::Severity,
 };
 
 /// A check answers soon, and yet allows for a server that is just starting.
@@ -22,10 +23,13 @@ pub(super) struct Check {
 }
 
 /// What was looked at, and what is wrong with it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 struct Finding {
     what: String,
     ok: bool,
+    /// Of something that is no failure, and worth knowing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    severity: Option<Severity>,
     detail: String,
 }
 
@@ -55,7 +59,12 @@ impl Check {
             print_json(&json!({ "ok": ok, "findings": findings }))?;
         } else {
             for finding in &findings {
-                let mark = if finding.ok { "ok  " } else { "FAIL" };
+                let mark = match finding.severity {
+                    _ if !finding.ok => "FAIL",
+                    Some(Severity::Advice) => "note",
+                    Some(Severity::Warning | Severity::Error) => "warn",
+                    None => "ok  ",
+                };
                 println!(
                     "{mark} {}: {}",
                     finding.what,
@@ -72,6 +81,7 @@ fn finding(what: impl ToString, result: Result<String, String>) -> Finding {
     Finding {
         what: what.to_string(),
         ok,
+        severity: None,
         detail: result.unwrap_or_else(|error| error),
     }
 }
@@ -98,12 +108,14 @@ async fn check_host(
                 }
                 findings.push(finding(format!("plugin {}", id.name), Ok(detail)));
             }
+            let mut found = Vec::new();
             for pipeline in &config.pipelines {
-                let result = check_pipeline(&host, pipeline)
+                let result = check_pipeline(&host, pipeline, &mut found)
                     .await
                     .map_err(|error| error.to_string());
                 findings.push(finding(format!("pipeline {}", pipeline.name), result));
             }
+            findings.extend(found);
         }
         Err(error) => findings.push(finding("plugins", Err(format!("{error:#}")))),
     }
@@ -112,8 +124,21 @@ async fn check_host(
 async fn check_pipeline(
     host: &Host,
     config: &crate::config::Pipeline,
+    found: &mut Vec<Finding>,
 ) -> Result<String, PipelineError> {
     let pipeline = Pipeline::prepare(host, config).await?;
+    for it in pipeline.findings() {
+        let of_database = Finding {
+            what: it.place.clone(),
+            ok: true,
+            severity: Some(it.severity),
+            detail: format!("{}\n  hint: {}", it.message, it.hint),
+        };
+        // Pipelines have a database, and may have tables, in common.
+        if !found.contains(&of_database) {
+            found.push(of_database);
+        }
+    }
     let dataset = pipeline.dataset();
     let tables: Vec<String> = pipeline
         .targets()

@@ -22,7 +22,7 @@ use super::{
     stop, summary,
 };
 use crate::{
-    config::{Config, database_url_from_environment},
+    config::{Config, Sessions, database_url_from_environment},
     demo::{api_server, dataset::Dataset, embedding_server},
     pipeline::Pipeline,
     report::Report,
@@ -73,6 +73,7 @@ impl Demo {
         });
         let database = Database::open_url(
             url,
+            &Sessions::default(),
             session::embedded_settings(global, Some(Path::new("."))),
             None,
         )

@@ -44,14 +44,13 @@ pub(super) struct List {
 impl Dlq {
     pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
         let config = session::config_if_any(global)?;
-        let database = session::Database::open(global, config.as_ref()).await?;
-        let result = self.with(global, &database).await;
-        database.close().await?;
-        result
+        session::with_database(global, config.as_ref(), async |database| {
+            self.with(global, database).await
+        })
+        .await
     }
 
     async fn with(&self, global: &Global, database: &session::Database) -> anyhow::Result<Exit> {
-        database.store.migrate().await?;
         match self {
             Self::List(list) => {
                 let (entries, total) = database.store.dead_letters(&list.filter()).await?;

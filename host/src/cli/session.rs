@@ -10,7 +10,7 @@ use anyhow::Context;
 use super::{Global, UsageError};
 use crate::{
     cases,
-    config::{Config, DatabaseUrl, database_url_from_environment},
+    config::{Config, DatabaseUrl, Sessions, database_url_from_environment},
     embedded::{self, Embedded},
     pipeline::{Host, PipelineError},
     plugin::{Directory, Engine},
@@ -31,7 +31,8 @@ impl Database {
     pub(super) async fn open(global: &Global, config: Option<&Config>) -> anyhow::Result<Self> {
         let configured = config.map_or_else(database_url_from_environment, Config::database_url);
         let settings = embedded_settings(global, config.map(|config| config.directory.as_path()));
-        Self::open_url(configured, settings, None).await
+        let sessions = config.map(|config| config.sessions.clone());
+        Self::open_url(configured, &sessions.unwrap_or_default(), settings, None).await
     }
 
     /// The same, waiting for a server that is away as long as the configuration says.
@@ -39,6 +40,7 @@ impl Database {
         let settings = embedded_settings(global, Some(&config.directory));
         Self::open_url(
             config.database_url(),
+            &config.sessions,
             settings,
             Some(Patience::new(config.give_up_after)),
         )
@@ -47,6 +49,7 @@ impl Database {
 
     pub(super) async fn open_url(
         url: Option<DatabaseUrl>,
+        sessions: &Sessions,
         settings: embedded::Settings,
         patience: Option<Patience>,
     ) -> anyhow::Result<Self> {
@@ -57,7 +60,7 @@ impl Database {
                 (DatabaseUrl(embedded.url().to_owned()), Some(embedded))
             }
         };
-        let store = match connect(&url, patience).await {
+        let store = match connect(&url, sessions, patience).await {
             Ok(store) => store,
             Err(error) => {
                 if let Some(embedded) = embedded {
@@ -88,12 +91,29 @@ impl Database {
     }
 }
 
+/// Does something with the database, which is migrated first, and closed however that ends.
+pub(super) async fn with_database<T>(
+    global: &Global,
+    config: Option<&Config>,
+    work: impl AsyncFnOnce(&Database) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let database = Database::open(global, config).await?;
+    let result = async {
+        database.store.migrate().await?;
+        work(&database).await
+    }
+    .await;
+    database.close().await?;
+    result
+}
+
 async fn connect(
     url: &DatabaseUrl,
+    sessions: &Sessions,
     mut patience: Option<Patience>,
 ) -> Result<Store, PipelineError> {
     loop {
-        match (Store::connect(url).await, &mut patience) {
+        match (Store::connect(url, sessions).await, &mut patience) {
             (Ok(store), _) => return Ok(store),
             (Err(error), Some(patience)) => patience.wait(error.into()).await?,
             (Err(error), None) => return Err(error.into()),

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::{
     Canary, Config, ConfigError, DatabaseUrl, Limits, Notify, Pipeline, Plugins, Serve, Shadow,
-    Source,
+    Source, database,
     file::File,
     plugins,
     problems::{Problem, Problems, line_of},
@@ -194,7 +194,7 @@ pub(super) fn parse_size(text: &str) -> Option<usize> {
         .filter(|bytes| *bytes > 0)
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     humantime::parse_duration(text)
         .ok()
         .filter(|duration| !duration.is_zero())
@@ -226,12 +226,14 @@ fn check_relations(document: &Value, problems: &mut Problems<'_>) {
         );
     }
     plugins::check_stack(document, problems);
+    database::check_timeouts(document, problems);
     for (name, pipeline) in document
         .get("pipelines")
         .and_then(Value::as_object)
         .into_iter()
         .flatten()
     {
+        check_bounds(name, pipeline, problems);
         let settings = pipeline.get("settings").and_then(Value::as_object);
         let (Some(plugins), Some(settings)) =
             (pipeline.get("plugins").and_then(Value::as_array), settings)
@@ -250,6 +252,27 @@ fn check_relations(document: &Value, problems: &mut Problems<'_>) {
                 Some(hint),
             );
         }
+    }
+}
+
+/// A least number that is above the most.
+fn check_bounds(name: &str, pipeline: &Value, problems: &mut Problems<'_>) {
+    let bounds = [
+        ("/source/chunk_rows", "/source/max_chunk_rows", CHUNK_ROWS),
+        ("/writers", "/max_writers", 1),
+    ];
+    for (least_key, most_key, default) in bounds {
+        let number = |key| pipeline.pointer(key).and_then(Value::as_u64);
+        let least = number(least_key).unwrap_or(u64::from(default));
+        let Some(most) = number(most_key).filter(|most| *most < least) else {
+            continue;
+        };
+        let keys = most_key.split('/').skip(1);
+        let path: Vec<&str> = ["pipelines", name].into_iter().chain(keys).collect();
+        let least_key = least_key.rsplit('/').next().unwrap_or_default();
+        let message = format!("{most} is less than `{least_key}`, {least}");
+        let hint = format!("leave it out to pin `{least_key}`");
+        problems.add(&path, message, Some(hint));
     }
 }
 
@@ -367,7 +390,8 @@ fn build(path: &Path, file: File) -> Config {
     let default = Limits::default();
     Config {
         directory: directory.into(),
-        database: file.database.url.map(DatabaseUrl),
+        database: file.database.url.clone().map(DatabaseUrl),
+        sessions: database::sessions(file.database),
         plugins: Plugins {
             directory: directory.join(file.plugins.directory.as_deref().unwrap_or("plugins")),
             limits: plugins::limits(file.plugins.limits),
@@ -412,16 +436,23 @@ pub(super) fn duration(text: Option<String>, default: Duration) -> Duration {
 }
 
 fn pipeline(name: String, raw: super::file::Pipeline) -> Pipeline {
+    // One number alone pins.
+    let chunk_rows = raw.source.chunk_rows.unwrap_or(CHUNK_ROWS);
+    let joined = raw.source.chunk_rows.unwrap_or(4 * CHUNK_ROWS);
+    let writers = raw.writers.unwrap_or(1);
+    let max_writers = raw.max_writers.or(raw.writers).unwrap_or(4);
     Pipeline {
         name,
         source: Source {
             grpc: raw.source.grpc,
             dataset: raw.source.dataset,
-            chunk_rows: raw.source.chunk_rows.unwrap_or(CHUNK_ROWS),
+            chunk_rows,
+            max_chunk_rows: raw.source.max_chunk_rows.unwrap_or(joined),
         },
         plugins: raw.plugins,
         tables: raw.tables,
         rename: raw.rename,
+        writers: writers as usize..=max_writers as usize,
         notify: raw.notify.map(|raw| Notify {
             grpc: raw.grpc,
             target: raw.target,

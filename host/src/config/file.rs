@@ -35,6 +35,18 @@ pub(super) struct Database {
     /// `postgres://user:password@host:port/database`. Write `"${DATABASE_URL}"` to keep it out of the file.
     #[schemars(extend("format" = "postgres-url"))]
     pub url: Option<String>,
+    /// Connections of this host at most, 2 to 1,000; opened when they are needed. Default: 32.
+    #[schemars(range(min = 2, max = 1_000))]
+    pub connections: Option<u32>,
+    /// A statement that takes longer is cancelled, and its chunk tried again. Default: `"5m"`.
+    #[schemars(extend("format" = "time-span"))]
+    pub statement_timeout: Option<String>,
+    /// How long a statement waits for a lock of somebody else before its chunk is tried again. Default: `"30s"`.
+    #[schemars(extend("format" = "time-span"))]
+    pub lock_timeout: Option<String>,
+    /// What the server's `pg_stat_activity` shows, 1 to 63 characters. Default: as in `url`, or `"forebay"`.
+    #[schemars(length(min = 1, max = 63))]
+    pub application_name: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -169,6 +181,12 @@ pub(super) struct Pipeline {
     /// From the name of a field or embedding to the name of its column, where they differ; or to `table.column`. Of a list, also to the name of its table.
     #[serde(default)]
     pub rename: BTreeMap<String, String>,
+    /// Chunks of a partition that are written at once, at least; each takes a connection. Default: 1.
+    #[schemars(range(min = 1, max = 64))]
+    pub writers: Option<u32>,
+    /// Chunks of a partition that are written at once, at most, where that is found to be faster. Default: as `writers` where that is given, or else 4.
+    #[schemars(range(min = 1, max = 64))]
+    pub max_writers: Option<u32>,
     /// Whom to tell when a run has changed rows.
     pub notify: Option<Notify>,
     /// When `forebay serve` runs it, in local time, such as `"0 0 2 * * ?"`: second, minute, hour, day, month, day of the week by name. Left out: once, when it starts.
@@ -187,9 +205,12 @@ pub(super) struct Source {
     pub grpc: String,
     /// Name of the dataset on that server.
     pub dataset: String,
-    /// Rows in a chunk, 1 to 10,000. Default: 300.
+    /// Rows that the server is asked to send in a chunk, 1 to 10,000. Default: 300.
     #[schemars(range(min = 1, max = 10_000))]
     pub chunk_rows: Option<u32>,
+    /// Rows up to which chunks are joined where the way to the database is long. Default: as `chunk_rows` where that is given, or else 1,200.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_chunk_rows: Option<u32>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

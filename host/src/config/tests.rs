@@ -41,6 +41,7 @@ fn the_least_gets_defaults() {
     let config = parse(LEAST).unwrap();
     assert_eq!(config.directory, Path::new("conf"));
     assert_eq!(config.database, None);
+    assert_eq!(config.sessions, Sessions::default());
     assert_eq!(config.plugins.directory, Path::new("conf/plugins"));
     assert_eq!(config.plugins.limits, plugin::Limits::default());
     assert_eq!(config.plugins.permissions, plugin::Permissions::default());
@@ -58,6 +59,8 @@ fn the_least_gets_defaults() {
         (pipeline.name.as_str(), pipeline.source.chunk_rows),
         ("p", 300)
     );
+    assert_eq!(pipeline.source.max_chunk_rows, 1_200);
+    assert_eq!(pipeline.writers, 1..=4);
     assert!(pipeline.plugins.is_none() && pipeline.notify.is_none() && pipeline.rename.is_empty());
 }
 
@@ -66,6 +69,10 @@ fn every_key_arrives() {
     let text = r#"
 [database]
 url = "postgres://me:${PASSWORD}@db.example/jobs"
+connections = 7
+statement_timeout = "2m"
+lock_timeout = "1500ms"
+application_name = "nightly"
 [plugins]
 directory = "/opt/plugins"
 canary = { chunks = 5, faults = 0.5 }
@@ -93,6 +100,7 @@ give_up_after = "1h 30m"
 listen = "[::1]:9464"
 [pipelines.b]
 source = { grpc = "unix:/run/embed.sock", dataset = "d", chunk_rows = 50 }
+writers = 3
 plugins = ["two", "one"]
 tables = ["a", "s.b"]
 rename = { text = "body" }
@@ -108,6 +116,15 @@ tables = ["t"]
     assert_eq!(
         config.database,
         Some(DatabaseUrl("postgres://me:s3cret@db.example/jobs".into()))
+    );
+    assert_eq!(
+        config.sessions,
+        Sessions {
+            connections: 7,
+            statement_timeout: Duration::from_secs(120),
+            lock_timeout: Duration::from_millis(1_500),
+            application_name: Some("nightly".into()),
+        }
     );
     assert_eq!(config.plugins.directory, Path::new("/opt/plugins"));
     assert_eq!(
@@ -164,6 +181,7 @@ tables = ["t"]
         (b.source.grpc.as_str(), b.source.chunk_rows),
         ("unix:/run/embed.sock", 50)
     );
+    assert_eq!((b.source.max_chunk_rows, &b.writers), (50, &(3..=3)));
     assert_eq!(b.plugins.as_deref().unwrap(), ["two", "one"]);
     assert_eq!(b.tables, ["a", "s.b"]);
     assert_eq!(b.rename["text"], "body");
@@ -256,6 +274,14 @@ source = "http://localhost:50051"
 fn one_problem_each() {
     for (text, expected) in [
         (
+            "writers = 4\nmax_writers = 3",
+            ":6: pipelines.p.max_writers: 3 is less than `writers`, 4\n  hint: leave it out to pin `writers`",
+        ),
+        (
+            "[pipelines.q]\nsource = { grpc = \"http://h:1\", dataset = \"d\", max_chunk_rows = 200 }\ntables = [\"t\"]",
+            ":6: pipelines.q.source.max_chunk_rows: 200 is less than `chunk_rows`, 300\n  hint: leave it out to pin `chunk_rows`",
+        ),
+        (
             "[limits]\nrow = \"0\"",
             ":6: limits.row: `0` is not a size\n  hint: such as \"64MiB\"",
         ),
@@ -291,6 +317,27 @@ fn one_problem_each() {
         (
             "[database]\nurl = \"${PASSWORD}\"",
             ":6: database.url: is not a PostgreSQL URL\n  hint: such as postgres://user@host/database; leave `url` out for an embedded server",
+        ),
+        (
+            "[database]\nconnections = 1",
+            ":6: database.connections: 1 is less than the minimum of 2",
+        ),
+        (
+            "[database]\nlock_timeout = \"500us\"",
+            ":6: database.lock_timeout: cannot be had\n  hint: from \"1ms\" to \"24days\"",
+        ),
+        (
+            "[database]\nstatement_timeout = \"30s\"",
+            // What is left out counts with its default.
+            ":5: database.lock_timeout: not shorter than database.statement_timeout\n  hint: a statement that waits for a lock would end by the other",
+        ),
+        (
+            "[database]\nstatement_timeout = 30",
+            ":6: database.statement_timeout: is not a text\n  hint: write the value in quotes",
+        ),
+        (
+            "[database]\napplication_name = \"\"",
+            ":6: database.application_name: \"\" is shorter than 1 character",
         ),
         (
             "[plugins]\ndirectory = \"${\"",
@@ -440,6 +487,10 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     found.sort_unstable();
     assert_snapshot!(found.join("\n"), @r#"
     database
+    database.application_name
+    database.connections
+    database.lock_timeout
+    database.statement_timeout
     database.url
     limits
     limits.chunk
@@ -447,6 +498,7 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     limits.row
     pipelines
     pipelines.*
+    pipelines.*.max_writers
     pipelines.*.notify
     pipelines.*.notify.grpc
     pipelines.*.notify.target
@@ -461,7 +513,9 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     pipelines.*.source.chunk_rows
     pipelines.*.source.dataset
     pipelines.*.source.grpc
+    pipelines.*.source.max_chunk_rows
     pipelines.*.tables
+    pipelines.*.writers
     plugins
     plugins.canary
     plugins.canary.chunks

@@ -66,7 +66,8 @@ impl Retry for PipelineError {
     fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Source(SourceError::Away { .. }) | Self::Store(StoreError::Away(_))
+            Self::Source(SourceError::Away { .. })
+                | Self::Store(StoreError::Away(_) | StoreError::Conflict(_))
         )
     }
 }

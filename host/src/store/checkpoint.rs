@@ -114,7 +114,7 @@ impl Store {
         partitions: &[String],
         continues: bool,
     ) -> Result<Run, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         let connection = &mut *transaction;
         let number = pipeline_number(connection, pipeline).await?;
         let unfinished = sqlx::query(
@@ -309,7 +309,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be asked.
     pub async fn reset(&self, pipeline: &str) -> Result<u64, StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         let number = pipeline_number(&mut transaction, pipeline).await?;
         sqlx::query(
             "update forebay.run set status = 'abandoned', finished_at = now()
@@ -337,7 +337,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be asked.
     pub async fn forget(&self, pipeline: &str) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         let number = pipeline_number(&mut transaction, pipeline).await?;
         for statement in [
             "delete from forebay.outbox where pipeline = $1",

@@ -1,12 +1,13 @@
 //! New rows by binary `COPY`: half the server's work of an `INSERT`, and no second look at keys.
 //!
 //! Rows are encoded and sent in portions that fit into a processor's cache; the server takes in
-//! one while the next is made. A list makes a tuple for each of its items. Format: PostgreSQL documentation, "COPY", "Binary Format".
+//! one while the next is made. A list makes a tuple for each of its items. Format: PostgreSQL
+//! documentation, "COPY", "Binary Format".
 
 use std::collections::HashSet;
 
 use bytestring::ByteString;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, error::BoxDynError};
 
 use super::{encode::Column, target::ColumnKind};
 use crate::row::{Batch, Value};
@@ -60,7 +61,7 @@ impl<'b> Distinct<'b> {
     }
 }
 
-/// Copies rows into a table. `buffer` is scratch space.
+/// Copies rows into a target table. `buffer` is scratch space.
 pub(super) async fn copy(
     connection: &mut PgConnection,
     way: &Copy,
@@ -68,35 +69,46 @@ pub(super) async fn copy(
     rows: &[u32],
     buffer: &mut Vec<u8>,
 ) -> Result<(), sqlx::Error> {
+    let fields = header(way.columns.len())?;
+    copy_with(connection, &way.statement, rows, buffer, |buffer, row| {
+        let Some(list) = way.list else {
+            buffer.extend_from_slice(&fields);
+            let mut columns = way.columns.iter();
+            return columns.try_for_each(|column| column.put(buffer, batch, row));
+        };
+        for (position, item) in items(batch, row, list) {
+            buffer.extend_from_slice(&fields);
+            for column in &way.columns {
+                column.put_item(buffer, batch, row, position, item)?;
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// What each tuple of so many fields begins with.
+pub(super) fn header(fields: usize) -> Result<[u8; 2], sqlx::Error> {
+    let fields = i16::try_from(fields).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    Ok(fields.to_be_bytes())
+}
+
+/// Copies the tuples that `put` appends for each row.
+pub(super) async fn copy_with(
+    connection: &mut PgConnection,
+    statement: &str,
+    rows: &[u32],
+    buffer: &mut Vec<u8>,
+    put: impl Fn(&mut Vec<u8>, u32) -> Result<(), BoxDynError>,
+) -> Result<(), sqlx::Error> {
     if rows.is_empty() {
         return Ok(());
     }
-    let fields =
-        i16::try_from(way.columns.len()).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let mut copy = connection.copy_in_raw(&way.statement).await?;
+    let mut copy = connection.copy_in_raw(statement).await?;
     buffer.clear();
     buffer.extend_from_slice(HEADER);
     for row in rows {
-        match way.list {
-            None => {
-                buffer.extend_from_slice(&fields.to_be_bytes());
-                for column in &way.columns {
-                    column
-                        .put(buffer, batch, *row)
-                        .map_err(sqlx::Error::Encode)?;
-                }
-            }
-            Some(list) => {
-                for (position, item) in items(batch, *row, list) {
-                    buffer.extend_from_slice(&fields.to_be_bytes());
-                    for column in &way.columns {
-                        column
-                            .put_item(buffer, batch, *row, position, item)
-                            .map_err(sqlx::Error::Encode)?;
-                    }
-                }
-            }
-        }
+        put(buffer, *row).map_err(sqlx::Error::Encode)?;
         if buffer.len() >= PORTION {
             copy.send(buffer.as_slice()).await?;
             buffer.clear();

@@ -128,7 +128,7 @@ impl Store {
     /// # Errors
     /// If the database cannot be asked.
     pub async fn note_plugins(&self, pipeline: &str, notes: &[Note]) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         for Note { id, state, message } in notes {
             // There is one version in use, and one beside it.
             let replaces: &[&str] = match state {

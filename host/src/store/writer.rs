@@ -1,22 +1,34 @@
 //! A chunk and everything that belongs to it, in one transaction.
 //!
 //! 1. Look the keys up: digest, and whether the tables have the row. Unchanged rows end here.
-//! 2. Write the others, table by table (`rows`). If a value is to blame for an error, go back and
-//!    halve the rows in savepoints until only the guilty ones are left out (`isolate`).
-//! 3. Digests and dead letters.
-//! 4. Move the checkpoint, with the fence: no row of that epoch, no commit (`progress`). Counts and
+//! 2. Write the others, table by table, and their digests (`rows`).
+//! 3. Wait for the chunk's turn (`turn`): other writers have the chunks before it.
+//! 4. If a value is to blame for an error, go back and halve the rows in savepoints until only
+//!    the guilty ones are left out (`isolate`).
+//! 5. Dead letters.
+//! 6. Move the checkpoint, with the fence: no row of that epoch, no commit (`progress`). Counts and
 //!    what the API server is owed go with it.
+//!
+//! Before its turn a chunk sees the tables without the chunks before it. So what goes wrong then
+//! is not believed, but tried again in turn; a chunk that has a key of theirs is not even begun
+//! before its turn; and one that holds something that anybody waits for gives way.
 
+mod digests;
 mod isolate;
 mod progress;
 mod rows;
+mod turn;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use sqlx::{Postgres, pool::PoolConnection};
+use sqlx::{Connection, Postgres, SqlStr, pool::PoolConnection};
 
+pub use self::turn::{Behind, Turn};
 use self::{
-    progress::{codes, move_checkpoint},
+    progress::{Fates, move_checkpoint},
     rows::ChunkWriter,
 };
 use super::{
@@ -32,8 +44,15 @@ use crate::{
     plugin::Chain,
     policy::{Halted, Settler},
     prepare::Prepared,
-    row::{Drop, Failure},
+    row::Failure,
 };
+
+/// How often a chunk that waits for its turn looks whether it is in somebody's way. As long as
+/// the server itself takes to look for a deadlock would be far too long for each.
+const LOOK_ROUND: Duration = Duration::from_millis(100);
+
+/// How often a chunk is written anew at once after a conflict with somebody else's transaction.
+const CONFLICTS: u32 = 3;
 
 /// A failed row that is to be kept, with the queue the policy chose.
 #[derive(Debug, Clone)]
@@ -56,10 +75,14 @@ pub struct Committed {
 pub struct Totals {
     /// Rows by fate.
     pub rows: Counts,
-    /// Time in statements before the commit.
+    /// Time in statements before the commit, without waiting for the turn.
     pub writing: Duration,
+    /// Of that, in the one that only begins the transaction: a round trip.
+    pub beginning: Duration,
     /// Time in the commit itself.
     pub committing: Duration,
+    /// It was in the way of another transaction before its turn, and was written again.
+    pub gave_way: bool,
 }
 
 impl Committed {
@@ -91,6 +114,7 @@ impl From<sqlx::Error> for CommitError {
 #[derive(Debug)]
 pub struct Writer {
     connection: PoolConnection<Postgres>,
+    begin: SqlStr,
     copies: bool,
     buffer: Vec<u8>,
     statements: Statements,
@@ -115,6 +139,7 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         Ok(Self {
             connection: store.pool.acquire().await?,
+            begin: store.begin_statement(),
             copies: store.copies,
             buffer: Vec::new(),
             statements: Statements::new(targets),
@@ -126,29 +151,55 @@ impl Writer {
         })
     }
 
-    /// Writes a chunk. `settler` asks the policy about rows that the database refuses.
+    /// Writes a chunk and commits it in its turn. `settler` asks the policy about rows that the
+    /// database refuses.
     ///
     /// # Errors
     /// If nothing of the chunk was written.
     pub async fn commit(
         &mut self,
-        prepared: &mut Prepared,
+        prepared: &Prepared,
         settler: &Settler,
+        mut turn: Turn,
     ) -> Result<Committed, CommitError> {
-        let mut care = Care::Trusting;
+        if turn.waits() {
+            turn.come().await?;
+        }
+        let (mut care, mut conflicts, mut gave_way) = (Care::Trusting, 0, false);
         loop {
-            let undone = match self.attempt(prepared, settler, care).await {
-                Ok(committed) => return Ok(committed),
+            let in_turn = turn.has_come();
+            let undone = match self.attempt(prepared, settler, &mut turn, care).await {
+                Ok(totals) => {
+                    turn.pass();
+                    let totals = Totals { gave_way, ..totals };
+                    return Ok(Committed { totals });
+                }
                 Err(undone) => undone,
             };
             care = match (undone, care) {
+                (undone, _) if !in_turn => {
+                    tracing::debug!(position = prepared.position, %undone, "written again in turn");
+                    gave_way = matches!(undone, Undone::InTheWay);
+                    // Has the server undo it now, and not with the next statement. If it is
+                    // away, that will say so.
+                    drop(self.connection.ping().await);
+                    turn.come().await?;
+                    Care::Trusting
+                }
                 (Undone::Row, Care::Trusting) => Care::Isolating,
                 // A deferred constraint speaks up only now.
                 (Undone::RowAtCommit, Care::Trusting | Care::Isolating) => Care::Immediate,
+                (Undone::Error(CommitError::Store(StoreError::Conflict(_))), care)
+                    if conflicts < CONFLICTS =>
+                {
+                    conflicts += 1;
+                    care
+                }
                 (Undone::Row | Undone::RowAtCommit, _) => {
                     let message = "a row is refused at commit, and by no statement before it";
                     return Err(StoreError::Failed(message.into()).into());
                 }
+                (Undone::InTheWay, care) => care,
                 (Undone::Error(error), _) => return Err(error),
             };
         }
@@ -156,111 +207,93 @@ impl Writer {
 
     async fn attempt(
         &mut self,
-        prepared: &mut Prepared,
+        prepared: &Prepared,
         settler: &Settler,
+        turn: &mut Turn,
         care: Care,
-    ) -> Result<Committed, Undone> {
-        let started = std::time::Instant::now();
-        let Self {
-            connection,
-            copies,
-            buffer,
-            statements,
-            run,
-            partition,
-            epoch,
-            notify,
-            met,
-        } = self;
+    ) -> Result<Totals, Undone> {
+        let started = Instant::now();
+        let transaction = self.connection.begin_with(self.begin.clone()).await?;
+        let beginning = started.elapsed();
         let mut chunk = ChunkWriter {
-            transaction: sqlx::Connection::begin(&mut **connection).await?,
-            copies: *copies,
-            buffer,
-            statements,
-            pipeline: run.pipeline,
+            transaction,
+            copies: self.copies,
+            buffer: &mut self.buffer,
+            statements: &self.statements,
+            pipeline: self.run.pipeline,
         };
         fault::point!("write.begin");
         let mut written = chunk.write_rows(prepared, care).await?;
-        let mut settled = chunk.settle(prepared, &mut written, settler).await?;
+        let mut writing = started.elapsed();
+        chunk.wait_for(turn).await?;
+        let resumed = Instant::now();
+        let settled = chunk.settle(prepared, &mut written, settler).await?;
         fault::point!("write.rows");
 
-        let letters: Vec<DeadLetter> = prepared
-            .settled
-            .dead_letters
-            .iter()
-            .cloned()
-            .chain(settled.dead_letters.drain(..))
-            .collect();
-        let drops: Vec<Drop> = prepared
-            .batch
-            .drops
-            .iter()
-            .chain(&prepared.settled.drops)
-            .chain(&settled.drops)
-            .cloned()
-            .collect();
-        let mut rows = written.rows;
-        rows.received = prepared.batch.wire.len() as u64;
-        rows.dropped = drops.len() as u64;
-        rows.dead_lettered = letters.len() as u64;
-        if !rows.balanced() {
-            let message = format!(
-                "the rows of chunk {} are not all accounted for: {rows:?}",
-                prepared.position
-            );
-            return Err(StoreError::Failed(message).into());
-        }
+        let fates = Fates::of(prepared, written.rows, settled)?;
         let place = Place {
-            pipeline: run.pipeline,
-            partition,
-            run: run.id,
+            pipeline: self.run.pipeline,
+            partition: &self.partition,
+            run: self.run.id,
         };
         let connection = &mut *chunk.transaction;
-        if !letters.is_empty() {
-            dead_letter::write(connection, place, &prepared.batch, &letters).await?;
+        if !fates.letters.is_empty() {
+            dead_letter::write(connection, place, &prepared.batch, &fates.letters).await?;
             fault::point!("write.dead_letters");
         }
-        let is_known = met
+        let is_known = self
+            .met
             .as_ref()
             .is_some_and(|met| Arc::ptr_eq(met, &prepared.chain));
         if !is_known {
-            ledger::meet(connection, run.pipeline, &prepared.chain).await?;
+            ledger::meet(connection, place.pipeline, &prepared.chain).await?;
         }
-        ledger::compare(connection, run.pipeline, &prepared.trials).await?;
-        let codes = codes(&letters, &drops);
-        move_checkpoint(
-            connection,
-            place,
-            *epoch,
-            prepared,
-            &rows,
-            &codes,
-            notify.as_deref(),
-        )
-        .await?;
+        ledger::compare(connection, place.pipeline, &prepared.trials).await?;
+        let notify = self.notify.as_deref();
+        move_checkpoint(connection, place, self.epoch, prepared, &fates, notify).await?;
         fault::point!("write.checkpoint");
         fault::point!("commit.before");
-        let writing = started.elapsed();
-        let committing = std::time::Instant::now();
-        chunk
-            .transaction
-            .commit()
-            .await
-            .map_err(|error| match blame(&error) {
-                Blame::Row => Undone::RowAtCommit,
-                Blame::Server | Blame::Statement => error.into(),
-            })?;
+        writing += resumed.elapsed();
+        let committing = Instant::now();
+        let committed = chunk.transaction.commit().await;
+        committed.map_err(|error| match blame(&error) {
+            Blame::Row => Undone::RowAtCommit,
+            Blame::Server | Blame::Statement => error.into(),
+        })?;
         fault::point!("commit.after");
-        *met = Some(Arc::clone(&prepared.chain));
-        Ok(Committed {
-            totals: Totals {
-                rows,
-                writing,
-                committing: committing.elapsed(),
-            },
+        self.met = Some(Arc::clone(&prepared.chain));
+        Ok(Totals {
+            rows: fates.rows,
+            writing,
+            beginning,
+            committing: committing.elapsed(),
+            gave_way: false,
         })
     }
 }
+
+impl ChunkWriter<'_> {
+    /// Waits until every chunk before this one is committed; gives up when somebody waits for
+    /// this one meanwhile. That may be a chunk before it: then each would wait for the other, and
+    /// the server sees only half of that.
+    async fn wait_for(&mut self, turn: &mut Turn) -> Result<(), Undone> {
+        loop {
+            if let Ok(come) = tokio::time::timeout(LOOK_ROUND, turn.come()).await {
+                return Ok(come?);
+            }
+            let in_the_way: bool = sqlx::query_scalar(
+                "select exists (select from pg_locks where not granted
+                     and pg_backend_pid() = any(pg_blocking_pids(pid)))",
+            )
+            .fetch_one(&mut *self.transaction)
+            .await?;
+            if in_the_way {
+                return Err(Undone::InTheWay);
+            }
+        }
+    }
+}
+
 /// How a chunk's rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Care {
@@ -273,11 +306,18 @@ enum Care {
     Immediate,
 }
 /// Why an attempt was rolled back.
+#[derive(Debug, thiserror::Error)]
 enum Undone {
     /// Some row's value is to blame, as a statement found.
+    #[error("a row is refused")]
     Row,
     /// The same, found by the commit.
+    #[error("a row is refused at commit")]
     RowAtCommit,
+    /// Before its turn, and somebody waited for it.
+    #[error("it was in the way of another transaction")]
+    InTheWay,
+    #[error("{0}")]
     Error(CommitError),
 }
 

@@ -30,10 +30,10 @@ struct Difference {
 impl Diff {
     pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
         let config = session::config(global)?;
-        let database = session::Database::open(global, Some(&config)).await?;
-        let result = self.found(&config, &database).await;
-        database.close().await?;
-        let found = result?;
+        let found = session::with_database(global, Some(&config), async |database| {
+            self.found(&config, database).await
+        })
+        .await?;
         if global.json {
             print_json(&found)?;
         } else {
@@ -50,7 +50,6 @@ impl Diff {
         database: &session::Database,
     ) -> anyhow::Result<Vec<Difference>> {
         let store = &database.store;
-        store.migrate().await?;
         let mut found = Vec::new();
         for (pipeline, _) in self
             .which

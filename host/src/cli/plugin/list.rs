@@ -27,10 +27,10 @@ struct Version {
 impl List {
     pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
         let config = session::config(global)?;
-        let database = session::Database::open(global, Some(&config)).await?;
-        let result = self.versions(&config, &database).await;
-        database.close().await?;
-        let versions = result?;
+        let versions = session::with_database(global, Some(&config), async |database| {
+            self.versions(&config, database).await
+        })
+        .await?;
         if global.json {
             print_json(&versions)?;
         } else if versions.is_empty() {
@@ -49,7 +49,6 @@ impl List {
         config: &crate::config::Config,
         database: &session::Database,
     ) -> anyhow::Result<Vec<Version>> {
-        database.store.migrate().await?;
         let mut versions = Vec::new();
         for pipeline in &config.pipelines {
             let known = database.store.plugin_versions(&pipeline.name).await?;

@@ -18,11 +18,9 @@ pub(in crate::cli) struct Promote {
 impl Promote {
     pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
         let config = session::config(global)?;
-        let database = session::Database::open(global, Some(&config)).await?;
-        let result = async {
-            database.store.migrate().await?;
+        session::with_database(global, Some(&config), async |database| {
             let states = [State::Shadow, State::Barred];
-            let versions = self.which.versions(&config, &database, &states).await?;
+            let versions = self.which.versions(&config, database, &states).await?;
             for (pipeline, known) in &versions {
                 let (name, digest) = (&known.name, &known.digest);
                 database.store.ask_promotion(pipeline, name, digest).await?;
@@ -42,9 +40,7 @@ impl Promote {
                 print_json(&promoted)?;
             }
             Ok(Exit::Done)
-        }
-        .await;
-        database.close().await?;
-        result
+        })
+        .await
     }
 }

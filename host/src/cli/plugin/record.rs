@@ -56,14 +56,11 @@ impl Record {
     pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
         let config = session::config(global)?;
         let pipeline = self.choose(&config)?;
-        let database = session::Database::open(global, Some(&config)).await?;
-        let result = async {
-            let host = session::host(&config, &database).await?;
+        session::with_database(global, Some(&config), async |database| {
+            let host = session::host(&config, database).await?;
             self.record(global, &host, pipeline).await
-        };
-        let result = result.await;
-        database.close().await?;
-        result
+        })
+        .await
     }
 
     /// The pipeline's configuration.

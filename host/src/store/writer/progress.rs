@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{DeadLetter, Undone};
 use crate::{
+    policy::Settled,
     prepare::Prepared,
     row::Drop,
     store::{StoreError, checkpoint::Counts, dead_letter::Place},
@@ -20,11 +21,11 @@ pub(super) async fn move_checkpoint(
     place: Place<'_>,
     epoch: i64,
     prepared: &Prepared,
-    rows: &Counts,
-    codes: &Codes<'_>,
+    fates: &Fates,
     notify: Option<&str>,
 ) -> Result<(), Undone> {
     let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let (rows, codes) = (&fates.rows, fates.codes());
     let moved: i64 = sqlx::query_scalar(
         "with moved as (
              update forebay.checkpoint
@@ -74,20 +75,58 @@ pub(super) async fn move_checkpoint(
     Ok(())
 }
 
-/// Fate, stage and code, with the number of rows.
-pub(super) type Codes<'c> = BTreeMap<(&'static str, &'static str, &'c str), i64>;
+/// What became of a chunk's rows.
+pub(super) struct Fates {
+    pub rows: Counts,
+    pub letters: Vec<DeadLetter>,
+    drops: Vec<Drop>,
+}
 
-pub(super) fn codes<'c>(letters: &'c [DeadLetter], drops: &'c [Drop]) -> Codes<'c> {
-    let mut codes = Codes::new();
-    for DeadLetter { failure, .. } in letters {
-        *codes
-            .entry(("dead_lettered", failure.stage.as_str(), &failure.code))
-            .or_default() += 1;
+impl Fates {
+    /// Of rows that were `written`, of which some were refused and `settled`.
+    ///
+    /// # Errors
+    /// If a row is missing: a bug in the host.
+    pub(super) fn of(
+        prepared: &Prepared,
+        written: Counts,
+        settled: Settled,
+    ) -> Result<Self, StoreError> {
+        let earlier = &prepared.settled;
+        let letters = earlier.dead_letters.iter().cloned();
+        let letters: Vec<_> = letters.chain(settled.dead_letters).collect();
+        let drops = prepared.batch.drops.iter().chain(&earlier.drops).cloned();
+        let drops: Vec<_> = drops.chain(settled.drops).collect();
+        let rows = Counts {
+            received: prepared.batch.wire.len() as u64,
+            dropped: drops.len() as u64,
+            dead_lettered: letters.len() as u64,
+            ..written
+        };
+        if !rows.balanced() {
+            let position = &prepared.position;
+            let message =
+                format!("the rows of chunk {position} are not all accounted for: {rows:?}");
+            return Err(StoreError::Failed(message));
+        }
+        Ok(Self {
+            rows,
+            letters,
+            drops,
+        })
     }
-    for drop in drops {
-        *codes
-            .entry(("dropped", drop.stage.as_str(), &drop.reason))
-            .or_default() += 1;
+
+    /// Fate, stage and code, with the number of rows.
+    fn codes(&self) -> BTreeMap<(&'static str, &'static str, &str), i64> {
+        let mut codes = BTreeMap::new();
+        for DeadLetter { failure, .. } in &self.letters {
+            let code = ("dead_lettered", failure.stage.as_str(), &*failure.code);
+            *codes.entry(code).or_default() += 1;
+        }
+        for drop in &self.drops {
+            let code = ("dropped", drop.stage.as_str(), &*drop.reason);
+            *codes.entry(code).or_default() += 1;
+        }
+        codes
     }
-    codes
 }

@@ -37,7 +37,7 @@ pub(super) struct Changed {
     /// Those of `all` that can be copied.
     pub new: Vec<u32>,
     /// The others of `all`.
-    known: Vec<u32>,
+    pub known: Vec<u32>,
 }
 
 impl Changed {
@@ -79,7 +79,7 @@ impl ChunkWriter<'_> {
                 .execute(&mut *self.transaction)
                 .await?;
         }
-        for wave in waves(&prepared.batch) {
+        for wave in waves(prepared) {
             let known = self.look_up_with(care, prepared, &wave).await?;
             let (mut changed, mut known_changed) = (Changed::default(), Vec::new());
             for (row, known) in wave.into_iter().zip(known) {
@@ -194,7 +194,12 @@ impl ChunkWriter<'_> {
                     Blame::Server | Blame::Statement => error.into(),
                 })?;
         }
-        self.remember(prepared, &rows.all).await?;
+        if self.copies {
+            self.remember_new(prepared, &rows.new).await?;
+            self.remember(prepared, &rows.known).await?;
+        } else {
+            self.remember(prepared, &rows.all).await?;
+        }
         Ok(Vec::new())
     }
 
@@ -295,52 +300,14 @@ impl ChunkWriter<'_> {
         }
         Ok(settled)
     }
-
-    /// Stores the digests of rows that were written.
-    pub(super) async fn remember(
-        &mut self,
-        prepared: &Prepared,
-        rows: &[u32],
-    ) -> Result<(), sqlx::Error> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let keys: Vec<&str> = rows
-            .iter()
-            .map(|row| {
-                prepared
-                    .batch
-                    .keys
-                    .get(*row as usize)
-                    .map(AsRef::as_ref)
-                    .unwrap_or_default()
-            })
-            .collect();
-        let digests: Vec<Uuid> = rows
-            .iter()
-            .map(|row| {
-                prepared
-                    .digests
-                    .get(*row as usize)
-                    .copied()
-                    .unwrap_or_default()
-            })
-            .collect();
-        sqlx::query(
-            "insert into forebay.row_digest (pipeline, key, digest) select $1, * from unnest($2::text[], $3::uuid[])
-             on conflict (pipeline, key) do update set digest = excluded.digest",
-        )
-        .bind(self.pipeline)
-        .bind(keys)
-        .bind(digests)
-        .execute(&mut *self.transaction)
-        .await?;
-        Ok(())
-    }
 }
 /// The live rows, so that no key is twice in one part: a statement cannot change a row twice.
 /// Nearly always one part.
-fn waves(batch: &Batch) -> Vec<Vec<u32>> {
+fn waves(prepared: &Prepared) -> Vec<Vec<u32>> {
+    let batch = &prepared.batch;
+    if !prepared.keys.repeats() {
+        return vec![batch.live.clone()];
+    }
     let mut waves = Vec::new();
     let mut rest = batch.live.clone();
     while !rest.is_empty() {

@@ -1,0 +1,98 @@
+//! Chunks that are written side by side, each over a connection of its own, and committed in
+//! their order.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::{
+    StreamExt,
+    future::{BoxFuture, FutureExt},
+    stream::FuturesOrdered,
+};
+
+use crate::{
+    policy::Settler,
+    prepare::Prepared,
+    row::KeySet,
+    store::{Behind, CommitError, Committed, Turn, Writer},
+};
+
+/// The writers of a partition.
+pub(super) struct Lanes {
+    settler: Settler,
+    idle: Vec<Writer>,
+    writing: FuturesOrdered<BoxFuture<'static, Written>>,
+    /// Of the chunks being written, in their order.
+    keys: VecDeque<Arc<KeySet>>,
+    last: Option<Behind>,
+    /// When a writer last became idle, or the last idle one was given a chunk.
+    idle_since: Instant,
+}
+
+/// A writer that is done, and its chunk.
+type Written = (Writer, Prepared, Result<Committed, CommitError>);
+
+impl Lanes {
+    pub(super) fn new(settler: Settler, writer: Writer) -> Self {
+        Self {
+            settler,
+            idle: vec![writer],
+            writing: FuturesOrdered::new(),
+            keys: VecDeque::new(),
+            last: None,
+            idle_since: Instant::now(),
+        }
+    }
+
+    /// Chunks being written.
+    pub(super) fn len(&self) -> usize {
+        self.writing.len()
+    }
+
+    /// Whether every writer is at work.
+    pub(super) fn is_busy(&self) -> bool {
+        self.idle.is_empty()
+    }
+
+    /// One more writer.
+    pub(super) fn add(&mut self, writer: Writer) {
+        self.idle.push(writer);
+    }
+
+    /// Begins to write a chunk, and says for how long a writer was idle before. Does nothing
+    /// if every writer is at work.
+    pub(super) fn write(&mut self, prepared: Prepared) -> Duration {
+        let Some(mut writer) = self.idle.pop() else {
+            return Duration::ZERO;
+        };
+        // What it would find of a row depends on a chunk that is not committed yet.
+        let waits = self
+            .keys
+            .iter()
+            .any(|earlier| earlier.meets(&prepared.keys));
+        self.keys.push_back(Arc::clone(&prepared.keys));
+        let (turn, behind) = Turn::new(self.last.take(), waits);
+        self.last = Some(behind);
+        let settler = self.settler.clone();
+        let write = async move {
+            let committed = writer.commit(&prepared, &settler, turn).await;
+            (writer, prepared, committed)
+        };
+        self.writing.push_back(write.boxed());
+        let idle = self.idle_since.elapsed();
+        self.idle_since = Instant::now();
+        idle
+    }
+
+    /// The next chunk in order, when it is committed; `None` if none is being written.
+    pub(super) async fn committed(&mut self) -> Option<Result<(Prepared, Committed), CommitError>> {
+        let (writer, prepared, committed) = self.writing.next().await?;
+        self.keys.pop_front();
+        self.idle.push(writer);
+        self.idle_since = Instant::now();
+        Some(committed.map(|committed| (prepared, committed)))
+    }
+}

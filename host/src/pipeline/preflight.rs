@@ -1,0 +1,121 @@
+//! What a pipeline asks of its database, and what the database's answer means for it.
+
+use super::{Pipeline, PipelineError, retrying};
+use crate::{
+    config,
+    pipeline::Host,
+    source::Dataset,
+    store::{
+        StoreError,
+        catalog::Table,
+        preflight::{Demand, Finding, Severity, Wanted},
+        target::{ColumnKind, Misfit, Target, Targets},
+    },
+};
+
+/// What a row takes besides its vectors: key, digest, other values, headers, entries in indexes.
+const ROW_BYTES: u64 = 512;
+
+impl Pipeline {
+    /// What is known about its database; no errors among them.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Says what is to be feared, once for a run. Advice is for those who ask.
+    pub(super) fn warn(&self) {
+        let pipeline = &self.config.name;
+        for Finding {
+            severity,
+            place,
+            message,
+            hint,
+        } in &self.findings
+        {
+            if *severity == Severity::Warning {
+                tracing::warn!(pipeline, place, hint, "{message}");
+            }
+        }
+    }
+}
+
+/// Looks at the database. What cannot be looked at is no reason not to begin.
+pub(super) async fn look(
+    host: &Host,
+    config: &config::Pipeline,
+    dataset: &Dataset,
+    tables: &[Option<Table>],
+    targets: Option<&Targets>,
+) -> Result<Vec<Finding>, PipelineError> {
+    let wanted = config.tables.iter().zip(tables).map(|(name, table)| {
+        let targets = targets.into_iter().flat_map(|targets| &targets.tables);
+        let target = targets.into_iter().find(|it| it.table.name == *name);
+        Wanted {
+            name,
+            table: table.as_ref(),
+            columns: match (target, table) {
+                (Some(target), _) => written(target),
+                (None, Some(table)) => writable(table),
+                (None, None) => Vec::new(),
+            },
+            deletes: target.is_some_and(|target| target.items.is_some()),
+        }
+    });
+    let demand = Demand {
+        tables: wanted.collect(),
+        // A writer for each partition, and one for all that is asked beside them.
+        connections: u32::try_from(dataset.partitions.len() + 1).unwrap_or(u32::MAX),
+        bytes: dataset
+            .row_count
+            .unwrap_or(0)
+            .saturating_mul(targets.map_or(0, row_bytes)),
+    };
+    let looked = retrying(host, || async { Ok(host.store.preflight(&demand).await?) }).await;
+    match looked {
+        Err(PipelineError::Store(StoreError::Failed(error))) => {
+            let pipeline = &config.name;
+            tracing::warn!(
+                pipeline,
+                error,
+                "the database could not be looked at before the run"
+            );
+            Ok(Vec::new())
+        }
+        looked => looked,
+    }
+}
+
+/// The columns that are written, besides the key.
+fn written(target: &Target) -> Vec<String> {
+    let fed = target.columns.iter().map(|column| &column.column.name);
+    let items = target.items.iter().flat_map(|items| &items.columns);
+    let items = items.map(|column| &column.column.name);
+    fed.chain(items).chain(&target.touched).cloned().collect()
+}
+
+/// The columns that might be written, where it is not known which are.
+fn writable(table: &Table) -> Vec<String> {
+    let columns = table.columns.iter();
+    let columns = columns.filter(|it| !it.generated && !table.primary_key.contains(&it.name));
+    columns.map(|column| column.name.clone()).collect()
+}
+
+/// What a row takes on disk, about.
+fn row_bytes(targets: &Targets) -> u64 {
+    let columns = targets.tables.iter().flat_map(|target| &target.columns);
+    let vectors = columns.map(|column| match column.kind {
+        ColumnKind::Vector(dimensions) => 4 * dimensions.unwrap_or_default() as u64,
+        ColumnKind::HalfVec(dimensions) => 2 * dimensions.unwrap_or_default() as u64,
+        _ => 0,
+    });
+    ROW_BYTES + vectors.sum::<u64>()
+}
+
+/// What refuses a run, and the rest.
+pub(super) fn refusing(findings: Vec<Finding>) -> (Vec<Misfit>, Vec<Finding>) {
+    let (errors, others): (Vec<_>, Vec<_>) = findings
+        .into_iter()
+        .partition(|finding| finding.severity == Severity::Error);
+    (errors.into_iter().map(Misfit::from).collect(), others)
+}

@@ -1,0 +1,198 @@
+//! Room: connections, and the disk where it can be seen from here.
+
+use std::path::Path;
+
+use nix::sys::statvfs::statvfs;
+use sqlx::{PgConnection, prelude::FromRow};
+
+use super::{Demand, Finding, Severity};
+use crate::store::{Sharing, Store};
+
+/// Less than that is little for any server: its log alone takes as much.
+const LITTLE: u64 = 1 << 30;
+
+#[derive(Debug, FromRow)]
+struct Connections {
+    /// -1 for no limit, as of the others.
+    of_server: i32,
+    of_database: i32,
+    of_role: i32,
+    used: i32,
+    used_in_database: i32,
+    used_by_role: i32,
+}
+
+/// `numbackends` counts the sessions of all roles; whose they are is shown to everybody.
+const CONNECTIONS: &str = "select
+    current_setting('max_connections')::int - case when r.rolsuper then 0
+        else current_setting('superuser_reserved_connections')::int
+            + coalesce(nullif(current_setting('reserved_connections', true), '')::int, 0) end as of_server,
+    d.datconnlimit as of_database, case when r.rolsuper then -1 else r.rolconnlimit end as of_role,
+    (select coalesce(sum(numbackends), 0)::int from pg_stat_database) as used,
+    (select coalesce(sum(numbackends), 0)::int from pg_stat_database s where s.datid = d.oid) as used_in_database,
+    (select count(*)::int from pg_stat_activity a where a.usesysid = r.oid) as used_by_role
+    from pg_database d, pg_roles r where d.datname = current_database() and r.rolname = current_user";
+
+pub(super) async fn look(
+    store: &Store,
+    connection: &mut PgConnection,
+    demand: &Demand<'_>,
+    role: &str,
+    findings: &mut Vec<Finding>,
+) -> Result<(), sqlx::Error> {
+    let wanted = demand.connections;
+    // Behind a pooler it is the pooler's limits that count, and they cannot be seen.
+    let of_server = match store.sharing {
+        Sharing::Own => judge(&ask(connection).await?, wanted, store.pool.size(), role),
+        Sharing::Shared => None,
+    };
+    let allowed = store.pool.options().get_max_connections();
+    if of_server.is_none() && allowed < wanted {
+        findings.push(Finding::new(
+            Severity::Error,
+            "database.connections",
+            format!("{allowed} are allowed, and the pipeline needs {wanted}: one for each of its writers, and one"),
+            format!("allow {wanted} or more"),
+        ));
+    }
+    findings.extend(of_server);
+    if store.copies {
+        findings.extend(disk(connection, demand.bytes).await?);
+    }
+    Ok(())
+}
+
+async fn ask(connection: &mut PgConnection) -> Result<Connections, sqlx::Error> {
+    sqlx::query_as(CONNECTIONS).fetch_one(connection).await
+}
+
+/// How many connections the server lets this role have in this database, if nobody else had any.
+pub(in crate::store) async fn allowed(connection: &mut PgConnection) -> Result<u32, sqlx::Error> {
+    let Connections {
+        of_server,
+        of_database,
+        of_role,
+        ..
+    } = ask(connection).await?;
+    let limits = [of_server, of_database, of_role];
+    let limits = limits
+        .into_iter()
+        .filter_map(|limit| u32::try_from(limit).ok());
+    Ok(limits.min().unwrap_or(u32::MAX))
+}
+
+/// `ours` are among those that are used.
+fn judge(connections: &Connections, wanted: u32, ours: u32, role: &str) -> Option<Finding> {
+    let limits = [
+        (
+            "the server",
+            connections.of_server,
+            connections.used,
+            "raise max_connections".to_owned(),
+        ),
+        (
+            "the database",
+            connections.of_database,
+            connections.used_in_database,
+            "alter database … connection limit".to_owned(),
+        ),
+        (
+            "the role",
+            connections.of_role,
+            connections.used_by_role,
+            format!("alter role {role} connection limit"),
+        ),
+    ];
+    let (wanted, ours) = (i64::from(wanted), i64::from(ours));
+    for (whose, limit, used, hint) in limits {
+        let (limit, used) = (i64::from(limit), i64::from(used));
+        if limit < 0 {
+            continue;
+        }
+        let free = limit - used + ours;
+        let (severity, message) = if limit < wanted {
+            let message =
+                format!("{whose} allows {limit} connections, and the pipeline needs {wanted}");
+            (Severity::Error, message)
+        } else if free < wanted {
+            let free = free.max(0);
+            let message = format!(
+                "of the {limit} connections that {whose} allows, {free} are free, and the pipeline needs {wanted}"
+            );
+            (Severity::Warning, message)
+        } else {
+            continue;
+        };
+        return Some(Finding::new(severity, "database", message, hint));
+    }
+    None
+}
+
+/// Of the file system of the data directory, for a server on this machine that shows where it is.
+async fn disk(connection: &mut PgConnection, wanted: u64) -> Result<Option<Finding>, sqlx::Error> {
+    let directory: Option<String> =
+        sqlx::query_scalar("select setting from pg_settings where name = 'data_directory'")
+            .fetch_optional(connection)
+            .await?;
+    let room = directory.and_then(|directory| statvfs(Path::new(&directory)).ok());
+    let free = room.map(|room| room.blocks_available() * room.fragment_size());
+    Ok(free.and_then(|free| judge_disk(free, wanted)))
+}
+
+fn judge_disk(free: u64, wanted: u64) -> Option<Finding> {
+    let size = |bytes| bytesize::ByteSize::b(bytes).display().iec().to_string();
+    let message = if free < wanted {
+        let (free, wanted) = (size(free), size(wanted));
+        format!(
+            "{free} are free on its disk, and the dataset takes about {wanted} if all rows are new"
+        )
+    } else if free < LITTLE {
+        format!("{} are free on its disk", size(free))
+    } else {
+        return None;
+    };
+    let hint =
+        "make room: a run that fills the disk stops with nothing lost, and goes on when there is";
+    Some(Finding::new(Severity::Warning, "database", message, hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_are_too_low_are_worse_than_those_that_are_used_up() {
+        let free = Connections {
+            of_server: 97,
+            of_database: -1,
+            of_role: -1,
+            used: 90,
+            used_in_database: 40,
+            used_by_role: 3,
+        };
+        let judged = |connections: &Connections, wanted| {
+            let found = judge(connections, wanted, 2, "loader");
+            found.map(|it| format!("{:?}: {}; {}", it.severity, it.message, it.hint))
+        };
+        assert_eq!(judged(&free, 9), None);
+        insta::assert_snapshot!(judged(&free, 10).unwrap_or_default(), @"Warning: of the 97 connections that the server allows, 9 are free, and the pipeline needs 10; raise max_connections");
+        let role = Connections { of_role: 4, ..free };
+        assert_eq!(judged(&role, 3), None);
+        insta::assert_snapshot!(judged(&role, 4).unwrap_or_default(), @"Warning: of the 4 connections that the role allows, 3 are free, and the pipeline needs 4; alter role loader connection limit");
+        insta::assert_snapshot!(judged(&role, 5).unwrap_or_default(), @"Error: the role allows 4 connections, and the pipeline needs 5; alter role loader connection limit");
+        let closed = Connections {
+            of_database: 0,
+            ..role
+        };
+        insta::assert_snapshot!(judged(&closed, 2).unwrap_or_default(), @"Error: the database allows 0 connections, and the pipeline needs 2; alter database … connection limit");
+    }
+
+    #[test]
+    fn a_disk_is_judged_by_what_the_dataset_takes() {
+        let judged = |free, wanted| judge_disk(free, wanted).map(|it| it.message);
+        assert_eq!(judged(LITTLE, LITTLE), None);
+        assert_eq!(judged(50 << 30, 0), None);
+        insta::assert_snapshot!(judged(5 << 30, 6 << 30).unwrap_or_default(), @"5.0 GiB are free on its disk, and the dataset takes about 6.0 GiB if all rows are new");
+        insta::assert_snapshot!(judged(5 << 20, 0).unwrap_or_default(), @"5.0 MiB are free on its disk");
+    }
+}

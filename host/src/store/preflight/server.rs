@@ -1,0 +1,173 @@
+//! The server, and what the role may do in the schema `forebay`.
+
+use sqlx::{PgConnection, prelude::FromRow};
+
+use super::{Finding, Severity};
+
+/// `pg_attribute.attgenerated`, which the catalog is asked for, is as old as that.
+const OLDEST: i32 = 120_000;
+/// Older versions may do, and nobody looks after them any more.
+const MEANT: i32 = 140_000;
+
+#[derive(Debug, FromRow)]
+struct Server {
+    role: String,
+    version: i32,
+    standby: bool,
+    read_only: bool,
+    fsync: bool,
+    full_page_writes: bool,
+    synchronous_commit: String,
+}
+
+/// Returns the role's name, as it is written in SQL.
+pub(super) async fn look(
+    connection: &mut PgConnection,
+    findings: &mut Vec<Finding>,
+) -> Result<String, sqlx::Error> {
+    let server: Server = sqlx::query_as(
+        "select quote_ident(current_user) as role, current_setting('server_version_num')::int as version,
+             pg_is_in_recovery() as standby, current_setting('transaction_read_only')::bool as read_only,
+             current_setting('fsync')::bool as fsync,
+             current_setting('full_page_writes')::bool as full_page_writes,
+             current_setting('synchronous_commit') as synchronous_commit",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    findings.extend(judge(&server));
+    findings.extend(privileges(connection, &server.role).await?);
+    Ok(server.role)
+}
+
+fn judge(server: &Server) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut find = |severity, message: &str, hint: &str| {
+        findings.push(Finding::new(severity, "database", message, hint));
+    };
+    let major = server.version / 10_000;
+    if server.version < OLDEST {
+        find(
+            Severity::Error,
+            &format!("the server is PostgreSQL {major}"),
+            "use 14 or newer",
+        );
+    } else if server.version < MEANT {
+        find(
+            Severity::Warning,
+            &format!("the server is PostgreSQL {major}, older than what Forebay is made for"),
+            "use 14 or newer",
+        );
+    }
+    if server.standby {
+        find(
+            Severity::Error,
+            "the server is a standby, which takes no writes",
+            "connect to the primary server",
+        );
+    } else if server.read_only {
+        find(
+            Severity::Error,
+            "transactions are read-only",
+            "look for default_transaction_read_only: in the server's settings, of the database, of the role",
+        );
+    }
+    if !server.fsync {
+        find(
+            Severity::Warning,
+            "fsync is off: a power failure can destroy the whole database",
+            "set fsync = on",
+        );
+    }
+    if !server.full_page_writes {
+        find(
+            Severity::Warning,
+            "full_page_writes is off: a power failure can destroy pages of tables",
+            "set full_page_writes = on",
+        );
+    }
+    if server.synchronous_commit == "off" {
+        find(
+            Severity::Warning,
+            "synchronous_commit is off: a crash of the server can take back the last chunks, after the API server was told of them",
+            "set synchronous_commit = local, or on; a run that is started again writes them again",
+        );
+    }
+    findings
+}
+
+/// What is missing in the schema `forebay`, which exists by now.
+async fn privileges(
+    connection: &mut PgConnection,
+    role: &str,
+) -> Result<Option<Finding>, sqlx::Error> {
+    let missing: Vec<String> = sqlx::query_scalar(
+        "select distinct p.name from pg_class c, unnest(array['select', 'insert', 'update', 'delete']) p(name)
+         where c.relnamespace = to_regnamespace('forebay') and c.relkind in ('r', 'p') and c.relname <> 'migration'
+             and not has_table_privilege(c.oid, p.name) order by 1",
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok((!missing.is_empty()).then(|| {
+        Finding::new(
+            Severity::Error,
+            "schema forebay",
+            format!("{role} lacks {} on its tables", missing.join(", ")),
+            format!(
+                "grant {} on all tables in schema forebay to {role}",
+                missing.join(", ")
+            ),
+        )
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_judged_by_its_version_and_settings() {
+        let good = Server {
+            role: "forebay".into(),
+            version: 140_000,
+            standby: false,
+            read_only: false,
+            fsync: true,
+            full_page_writes: true,
+            synchronous_commit: "on".into(),
+        };
+        assert_eq!(judge(&good), []);
+        let bad = Server {
+            version: 110_022,
+            standby: true,
+            read_only: true,
+            fsync: false,
+            full_page_writes: false,
+            synchronous_commit: "off".into(),
+            ..good
+        };
+        let lines = |server: &Server| {
+            let lines = judge(server).into_iter();
+            let lines = lines.map(|it| format!("{:?}: {}; {}", it.severity, it.message, it.hint));
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        insta::assert_snapshot!(lines(&bad), @r#"
+        Error: the server is PostgreSQL 11; use 14 or newer
+        Error: the server is a standby, which takes no writes; connect to the primary server
+        Warning: fsync is off: a power failure can destroy the whole database; set fsync = on
+        Warning: full_page_writes is off: a power failure can destroy pages of tables; set full_page_writes = on
+        Warning: synchronous_commit is off: a crash of the server can take back the last chunks, after the API server was told of them; set synchronous_commit = local, or on; a run that is started again writes them again
+        "#);
+        let old = Server {
+            version: 130_016,
+            standby: false,
+            ..bad
+        };
+        insta::assert_snapshot!(lines(&old), @r#"
+        Warning: the server is PostgreSQL 13, older than what Forebay is made for; use 14 or newer
+        Error: transactions are read-only; look for default_transaction_read_only: in the server's settings, of the database, of the role
+        Warning: fsync is off: a power failure can destroy the whole database; set fsync = on
+        Warning: full_page_writes is off: a power failure can destroy pages of tables; set full_page_writes = on
+        Warning: synchronous_commit is off: a crash of the server can take back the last chunks, after the API server was told of them; set synchronous_commit = local, or on; a run that is started again writes them again
+        "#);
+    }
+}

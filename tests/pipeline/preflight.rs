@@ -1,0 +1,224 @@
+//! What is known about a database before the first row is moved.
+
+use serde_json::Value;
+
+use crate::support::{Ended, Home, Script, row};
+
+/// A home with tables, and a pipeline of two rows into one of them.
+async fn home(tables: &str, table: &str) -> (Home, crate::support::Scripted) {
+    let home = Home::new().await;
+    home.database.execute(tables).await;
+    let source = Script::new(600, &[]).chunk([row("1", &[0.5; 600]), row("2", &[0.25; 600])]);
+    let source = source.serve();
+    home.configure(&source.pipeline(&[table], ""));
+    (home, source)
+}
+
+fn check(home: &Home) -> Ended {
+    home.start_command(&["check"], "").wait()
+}
+
+/// The lines about the database and its tables, without those that say that the tests' server
+/// does not wait for the disk.
+fn shown(ended: &Ended) -> String {
+    let lines = ended.stdout.lines();
+    let lines =
+        lines.skip_while(|line| !line.starts_with("ok   pipeline") && !line.starts_with("FAIL"));
+    let mut shown = Vec::new();
+    let mut skips = false;
+    for line in lines {
+        if !line.starts_with("     ") {
+            skips = [
+                "fsync is off",
+                "full_page_writes is off",
+                "synchronous_commit is off",
+            ]
+            .iter()
+            .any(|setting| line.contains(setting));
+        }
+        if !skips {
+            shown.push(line);
+        }
+    }
+    shown.join("\n")
+}
+
+#[tokio::test]
+async fn what_could_be_better_is_said_and_does_not_stop_a_run() {
+    let (home, _source) = home(
+        "create unlogged table items (id int primary key, vector vector(600) not null, wide vector);
+         create unlogged table parts (id int primary key, item int references items on delete cascade);
+         create index near on items using hnsw (vector vector_l2_ops);
+         create index near_again on items using hnsw (vector vector_l2_ops);
+         create index around on items using ivfflat (vector vector_cosine_ops);
+         create function nothing() returns trigger language plpgsql as 'begin return new; end';
+         create trigger audit before insert on items for each row execute function nothing();",
+        "items",
+    )
+    .await;
+    let ended = check(&home);
+    insta::assert_snapshot!(shown(&ended), @r#"
+    ok   pipeline rows: dataset rows (0 fields, 1 embeddings, "unknown" rows) into public.items
+    warn items: is unlogged: a crash of the server empties it
+           hint: alter table public.items set logged; after a crash, the next run of a snapshot fills it again
+    warn items: the indexes near and near_again are the same: each row is put into both
+           hint: drop index near_again
+    note items: has triggers that run for what is written: audit
+           hint: what they change is not seen as a change of the row the next time
+    note parts (item): refers to items without an index: each row deleted there reads all of parts
+           hint: create index on parts (item)
+    note items: the ivfflat index around serves <=> on vector (vector_cosine_ops)
+           hint: queries that order by another operator read the whole table
+    note items: the hnsw index near serves <-> on vector (vector_l2_ops)
+           hint: queries that order by another operator read the whole table
+    note items.vector: fits into the page of its row, and is stored elsewhere: it is written about a quarter slower
+           hint: alter table public.items alter column "vector" set storage plain, which counts for rows written from then on
+    note items.wide: has no dimensions: no index can be made on it
+           hint: alter table public.items alter column "wide" type vector(N)
+    "#);
+    ended.exit(0);
+
+    let ended = home.run();
+    ended.said("is unlogged").said("fsync is off");
+    assert!(!ended.log.contains("storage plain"), "{}", ended.log);
+    assert_eq!(ended.done()["rows"]["inserted"], 2);
+}
+
+#[tokio::test]
+async fn long_vectors_and_partitions_are_told_apart() {
+    let (home, _source) = home(
+        "create table items (id int primary key, vector vector(600) not null, large vector(3072),
+             huge halfvec(4096)) partition by range (id);
+         create table items_low partition of items for values from (0) to (2);",
+        "items",
+    )
+    .await;
+    let ended = check(&home);
+    insta::assert_snapshot!(shown(&ended), @r#"
+    ok   pipeline rows: dataset rows (0 fields, 1 embeddings, "unknown" rows) into public.items
+    note items: is partitioned without a default: rows that belong to no partition are dead-lettered
+           hint: create partitions for all keys, or a default one
+    note items.large: has 3072 dimensions, an index on vector takes 2000
+           hint: index it in half precision: create index on public.items using hnsw (("large"::halfvec(3072)) halfvec_cosine_ops)
+    note items.huge: has 4096 dimensions, an index on halfvec takes 4000
+           hint: index its signs: create index on public.items using hnsw ((binary_quantize("huge")::bit(4096)) bit_hamming_ops)
+    "#);
+    ended.exit(0);
+    let report = home.run().done();
+    assert_eq!(report["rows"]["inserted"], 1);
+    assert_eq!(report["rows"]["dead_lettered"], 1);
+}
+
+#[tokio::test]
+async fn all_that_a_role_lacks_is_said_at_once() {
+    let (home, source) = home(
+        "create schema closed; create table closed.items (id int primary key, vector vector(600));
+         create table items (id int primary key, vector vector(600) not null);
+         alter table items enable row level security;",
+        "items",
+    )
+    .await;
+    home.configure(&source.pipeline(&["items", "closed.items"], ""));
+    home.start_command(&["migrate"], "").wait().exit(0);
+    let role = format!(
+        "role_{}",
+        home.database.url.split(['/', '?']).nth(3).unwrap()
+    );
+    let role = role.as_str();
+    home.database
+        .execute(&format!(
+            "create role {role} login connection limit 1; grant usage on schema forebay to {role};
+             grant select on all tables in schema forebay to {role}; grant select (id) on items to {role};"
+        ))
+        .await;
+    let file = home.path().join("forebay.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("user=forebay", &format!("user={role}"))).unwrap();
+    // The two connections that are opened to see whose they are.
+    let ended = check(&home);
+    assert!(
+        ended.stdout.contains("too many connections"),
+        "{}",
+        ended.stdout
+    );
+
+    home.database
+        .execute(&format!("alter role {role} connection limit 2"))
+        .await;
+    let ended = check(&home);
+    insta::assert_snapshot!(shown(&ended).replace(role, "ROLE"), @r#"
+    FAIL pipeline rows: closed.items: no such table
+           hint: create it, or name it with its schema
+         schema forebay: ROLE lacks delete, insert, update on its tables
+           hint: grant delete, insert, update on all tables in schema forebay to ROLE
+         items: ROLE lacks insert, select, update
+           hint: grant insert, select, update on public.items to ROLE
+         items: row-level security applies to ROLE: rows that it hides would look new
+           hint: alter role ROLE bypassrls, or use the role that owns the table
+         closed.items: ROLE may not use the schema closed
+           hint: grant usage on schema closed to ROLE
+    "#);
+    ended.exit(2);
+
+    // With what is asked for, the very same role can do it: it creates nothing.
+    home.database
+        .execute(&format!(
+            "grant select, insert, update, delete on all tables in schema forebay to {role};
+             grant select (id, vector), insert (id, vector), update (vector) on items to {role};
+             alter role {role} bypassrls;"
+        ))
+        .await;
+    std::fs::write(
+        &file,
+        std::fs::read_to_string(&file)
+            .unwrap()
+            .replace(", \"closed.items\"", ""),
+    )
+    .unwrap();
+    let report = home.run().done();
+    home.database
+        .execute(&format!("drop owned by {role}; drop role {role}"))
+        .await;
+    assert_eq!(report["rows"]["inserted"], 2);
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_writes_is_refused() {
+    let (home, _source) = home(
+        "create table items (id int primary key, vector vector(600) not null);",
+        "items",
+    )
+    .await;
+    home.start_command(&["migrate"], "").wait().exit(0);
+    let database = home.database.texts("select current_database()::text").await;
+    let read_only = format!(
+        "alter database {} set default_transaction_read_only = on",
+        database[0]
+    );
+    home.database.execute(&read_only).await;
+    let ended = home.run();
+    ended
+        .said("database: transactions are read-only")
+        .said("look for default_transaction_read_only");
+    assert_eq!(ended.exit(2), Value::Null);
+}
+
+#[tokio::test]
+async fn a_lock_that_is_held_for_too_long_is_waited_for_in_turns() {
+    let (home, source) = home(
+        "create table items (id int primary key, vector vector(600) not null);",
+        "items",
+    )
+    .await;
+    let plugins = crate::support::guests("plugins");
+    let timeouts = "database.lock_timeout = \"50ms\"";
+    home.configure_with(&plugins, timeouts, &source.pipeline(&["items"], ""));
+    let lock = home
+        .database
+        .hold("lock table items in exclusive mode")
+        .await;
+    let mut host = home.start("");
+    host.until("another session holds it for longer than database.lock_timeout");
+    lock.rollback().await.unwrap();
+    assert_eq!(host.wait().done()["rows"]["inserted"], 2);
+}
