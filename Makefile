@@ -40,7 +40,7 @@ examples: build ## Build the example plugins of every language into target/examp
 	examples/plugins/build.sh
 
 .PHONY: bench
-bench: examples plugins ## Measure what plugins cost, into target/bench (BENCH_FLAGS=--help)
+bench: build examples plugins ## Measure the way into the tables and plugins, into target/bench (BENCH_FLAGS=--help)
 	@echo '==> bench'
 	$(CARGO) build --release --locked -p forebay-bench
 	@target/release/forebay-bench $(BENCH_FLAGS)

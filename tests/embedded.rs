@@ -26,6 +26,7 @@ fn settings(directory: &Path) -> Settings {
         directory: directory.to_owned(),
         pg_dir: None,
         cache_directory: None,
+        listen: None,
     }
 }
 
@@ -242,6 +243,26 @@ async fn only_its_owner_gets_to_the_socket() {
     assert_eq!(mode(&format!("{socket}/.s.PGSQL.5432")), 0o700);
     let query = "SELECT count(*) FROM pg_settings WHERE name = 'listen_addresses' AND setting = ''";
     assert_eq!(integer(url, query).await, 1);
+    server.stop().await.unwrap();
+}
+
+/// All of 127.0.0.0/8 is this machine on Linux, so nobody else need be in the way.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn it_answers_over_tcp_where_it_is_told_to() {
+    let directory = directory();
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let address = std::net::Ipv4Addr::new(127, 77, high, low);
+    let settings = Settings {
+        listen: Some(address.into()),
+        ..settings(directory.path())
+    };
+    let server = embedded::start(&settings).await.unwrap();
+    let url = format!("postgres://forebay@{address}/forebay?sslmode=disable");
+    let query = "SELECT count(*) FROM pg_stat_activity
+        WHERE pid = pg_backend_pid() AND client_addr IS NOT NULL";
+    assert_eq!(integer(&url, query).await, 1);
+    assert_eq!(integer(server.url(), query).await, 0);
     server.stop().await.unwrap();
 }
 

@@ -28,7 +28,7 @@ use tempfile::TempDir;
 
 use support::{Home, Recruit};
 
-/// Connections to the server: fewer than clients, so that they change hands.
+/// Connections to the server for transactions: fewer than clients, so that they change hands.
 const SERVER_CONNECTIONS: u32 = 3;
 
 /// The first version that keeps prepared statements apart.
@@ -80,11 +80,17 @@ impl Pooler {
         } else {
             String::new()
         };
+        // Clients that keep their connections need one each.
+        let size = if mode == "session" {
+            32
+        } else {
+            SERVER_CONNECTIONS
+        };
         let sockets = directory.path().display();
         let settings = format!(
             "[databases]\n* = host={host} port={server_port} user={user}\n\
              [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir = {sockets}\n\
-             auth_type = any\npool_mode = {mode}\ndefault_pool_size = {SERVER_CONNECTIONS}\n{statements}\n"
+             auth_type = any\npool_mode = {mode}\ndefault_pool_size = {size}\n{statements}\n"
         );
         let file = directory.path().join("pgbouncer.ini");
         fs::write(&file, settings).unwrap();

@@ -23,6 +23,7 @@ mod server;
 mod wheel;
 
 use std::fs::File;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,6 +57,9 @@ pub struct Settings {
     /// Where a fetched installation is kept; `None` is the platform's cache directory, or
     /// `/var/cache` for root.
     pub cache_directory: Option<PathBuf>,
+    /// A loopback address on which a server that this starts answers as well, to everyone on the
+    /// machine: for measuring and testing. `None` is the Unix socket only.
+    pub listen: Option<IpAddr>,
 }
 
 /// A running server and the right to use it. Dropping it gives the right back but leaves the
@@ -246,7 +250,7 @@ async fn launch(settings: &Settings, place: &Place) -> Result<PathBuf, Error> {
     if !majors.contains(&installation.major) {
         server::initialise(place, &installation, &data).await?;
     }
-    server::start(place, &installation, &data).await?;
+    server::start(place, &installation, &data, settings.listen).await?;
     Ok(data)
 }
 

@@ -215,6 +215,9 @@ impl Partition {
     fn account(&self, committed: &Committed, prepared: &Prepared, tally: &mut Tally) {
         let totals = committed.totals();
         self.progress.add(&totals.rows);
+        self.progress
+            .chunk_times
+            .add(totals.writing + totals.committing);
         metrics::committed(&self.config.name, &totals, prepared, &self.progress);
         tally.add(&Tally {
             rows: totals.rows,

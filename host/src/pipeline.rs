@@ -27,7 +27,7 @@ use crate::{
     partition::{Bounds, Partition, Tally},
     plugin::{Chain, PluginStats},
     prepare::Preparer,
-    report::{Code, PluginReport, Report, Stages, Usage},
+    report::{ChunkSeconds, ChunkTimes, Code, PluginReport, Report, Stages, Usage},
     retry::Patience,
     rollout::{self, Living, Rollout},
     row::PluginId,
@@ -51,6 +51,8 @@ pub struct Progress {
     pub rows: AtomicU64,
     /// Of them, dead letters of this start.
     pub dead_letters: AtomicU64,
+    /// Of this start's chunks.
+    pub chunk_times: ChunkTimes,
 }
 
 impl Progress {
@@ -207,6 +209,7 @@ impl Pipeline {
             tally,
             seconds: started.elapsed().as_secs_f64(),
             cpu: Usage::now().cpu.saturating_sub(usage.cpu),
+            chunks: progress.chunk_times.quantiles(),
             stats: Arc::into_inner(workers)
                 .map(Workers::join)
                 .unwrap_or_default(),
@@ -392,6 +395,7 @@ impl Pipeline {
             seconds: did.seconds,
             rows_per_second: rows as f64 / did.seconds,
             stages_seconds: stages(&did.tally),
+            chunk_seconds: did.chunks,
             plugins: plugin_reports(&self.rollout.chain(), &did.stats),
             checkpoint: store.checkpoints(&self.config.name).await?,
             notify,
@@ -406,6 +410,7 @@ struct Did {
     tally: Tally,
     seconds: f64,
     cpu: Duration,
+    chunks: Option<ChunkSeconds>,
     stats: Vec<Vec<PluginStats>>,
 }
 

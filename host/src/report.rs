@@ -1,8 +1,12 @@
 //! What a run came to, for people and for machines.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use serde::Serialize;
+use sketches_ddsketch::DDSketch;
 
 use crate::{
     notify::Outcome,
@@ -40,6 +44,8 @@ pub struct Report {
     pub rows_per_second: f64,
     /// Where this start's time went. Steps run side by side: the sum may exceed `seconds`.
     pub stages_seconds: Stages,
+    /// Statements and commit of each chunk of this start; `None` when there was none.
+    pub chunk_seconds: Option<ChunkSeconds>,
     /// The chain, in its order; figures of this start.
     pub plugins: Vec<PluginReport>,
     /// As committed.
@@ -84,6 +90,41 @@ pub struct Stages {
     pub commit: f64,
 }
 
+/// How long chunks took, in seconds, within 1 %.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct ChunkSeconds {
+    /// Half of the chunks took no longer.
+    pub p50: f64,
+    /// 99 of 100 chunks took no longer.
+    pub p99: f64,
+}
+
+/// The times of all chunks of a start, in a histogram of at most 16 KiB.
+#[derive(Default)]
+pub struct ChunkTimes(Mutex<DDSketch>);
+
+impl ChunkTimes {
+    pub(crate) fn add(&self, time: Duration) {
+        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        times.add(time.as_secs_f64());
+    }
+
+    pub(crate) fn quantiles(&self) -> Option<ChunkSeconds> {
+        let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let quantile = |share| times.quantile(share).ok().flatten();
+        Some(ChunkSeconds {
+            p50: quantile(0.5)?,
+            p99: quantile(0.99)?,
+        })
+    }
+}
+
+impl std::fmt::Debug for ChunkTimes {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "ChunkTimes({:?})", self.quantiles())
+    }
+}
+
 /// What a plugin did.
 #[derive(Debug, Clone, Serialize)]
 pub struct PluginReport {
@@ -125,9 +166,46 @@ impl Usage {
         };
         // Linux counts in KiB, macOS in bytes.
         let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+        let rss = u64::try_from(usage.max_rss()).ok().map(|rss| rss * unit);
         Self {
             cpu: duration(usage.user_time()) + duration(usage.system_time()),
-            peak_memory: u64::try_from(usage.max_rss()).ok().map(|rss| rss * unit),
+            peak_memory: own_peak_memory().or(rss),
         }
+    }
+}
+
+/// `VmHWM`, where there is a `/proc`: the figure of `getrusage` has there what the process that
+/// started this one had.
+fn own_peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_the_chunks() {
+        let times = ChunkTimes::default();
+        assert!(times.quantiles().is_none());
+        for milliseconds in 1..=100 {
+            times.add(Duration::from_millis(milliseconds));
+        }
+        let ChunkSeconds { p50, p99 } = times.quantiles().unwrap();
+        assert!((p50 - 0.050).abs() < 0.001, "{p50}");
+        assert!((p99 - 0.099).abs() < 0.002, "{p99}");
+    }
+
+    #[test]
+    fn the_peak_is_of_this_process_alone() {
+        let before = Usage::now().peak_memory.unwrap();
+        let held = vec![1_u8; 64 << 20];
+        let with = Usage::now().peak_memory.unwrap();
+        assert!(with >= before.max(held.len() as u64));
     }
 }

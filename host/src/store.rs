@@ -116,8 +116,8 @@ impl Store {
     /// Connects.
     ///
     /// # Errors
-    /// If the URL is none, the server does not answer within ten seconds, or a pooler stands
-    /// before it that cannot be worked with.
+    /// If the URL is none, the server does not answer within twenty seconds, or a pooler
+    /// stands before it that cannot be worked with.
     pub async fn connect(url: &DatabaseUrl, sessions: &Sessions) -> Result<Self, StoreError> {
         let Connected {
             pool,

@@ -139,6 +139,7 @@ async fn start() -> Server {
         directory: home.join(".forebay"),
         pg_dir: None,
         cache_directory: None,
+        listen: None,
     };
     let lease = embedded::start(&settings).await.unwrap();
     for setting in ["fsync", "synchronous_commit", "full_page_writes"] {

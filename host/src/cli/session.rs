@@ -134,6 +134,7 @@ pub(super) fn embedded_settings(global: &Global, directory: Option<&Path>) -> em
         directory: directory.join(".forebay"),
         pg_dir: global.pg_dir.clone(),
         cache_directory: None,
+        listen: None,
     }
 }
 

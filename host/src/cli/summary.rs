@@ -205,6 +205,7 @@ mod tests {
             seconds: 1.25,
             rows_per_second: 9_600.0,
             stages_seconds: Stages::default(),
+            chunk_seconds: None,
             plugins: vec![
                 plugin("tidy", &["transform"]),
                 plugin("judge", &["validate", "dead-letter-policy"]),

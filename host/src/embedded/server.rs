@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -201,6 +202,7 @@ pub(super) async fn start(
     place: &Place,
     installation: &Installation,
     data: &Path,
+    listen: Option<IpAddr>,
 ) -> Result<(), Error> {
     place.prepare_socket()?;
     if state(place, data) == State::Reused {
@@ -208,7 +210,7 @@ pub(super) async fn start(
     }
     let begin = Instant::now();
     loop {
-        let Some(complaint) = attempt(place, installation, data).await? else {
+        let Some(complaint) = attempt(place, installation, data, listen).await? else {
             tracing::info!(
                 version = %installation.version,
                 data = %data.display(),
@@ -233,6 +235,7 @@ async fn attempt(
     place: &Place,
     installation: &Installation,
     data: &Path,
+    listen: Option<IpAddr>,
 ) -> Result<Option<String>, Error> {
     let (log, offset) = open_log(place)?;
     let second = log.try_clone().map_err(Error::at(&place.log()))?;
@@ -241,6 +244,10 @@ async fn attempt(
     command.arg("-D").arg(data).args(["-p", &PORT.to_string()]);
     for setting in CONFIGURATION {
         command.args(["-c", setting]);
+    }
+    if let Some(address) = listen {
+        // The last one counts.
+        command.arg("-c").arg(format!("listen_addresses={address}"));
     }
     command.arg("-c").arg(format!(
         "unix_socket_directories={}",

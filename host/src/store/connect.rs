@@ -65,10 +65,10 @@ pub(super) async fn connect(
 ) -> Result<Connected, StoreError> {
     let options = options(url, sessions)?;
     let local = options.get_socket().is_some() || options.get_host().starts_with('/');
-    let (sharing, allowed) = match timeout(ANSWER, look(&options)).await {
+    let (sharing, allowed) = match timeout(2 * ANSWER, look(&options)).await {
         Ok(looked) => looked.map_err(|error| failed(url, &error))?,
         Err(_) => {
-            let message = format!("{url}: no answer within {} s", ANSWER.as_secs());
+            let message = format!("{url}: no answer within {} s", 2 * ANSWER.as_secs());
             return Err(StoreError::Away(message));
         }
     };
@@ -152,6 +152,12 @@ pub(super) fn explained(error: &sqlx::Error) -> Option<String> {
     if let Some(pooler) = unusable(error) {
         return Some(format!("{pooler}\n  hint: {USABLE}"));
     }
+    if let sqlx::Error::PoolTimedOut = error {
+        let seconds = ANSWER.as_secs();
+        return Some(format!(
+            "no connection within {seconds} s: database.connections are all in use, or the server takes no more"
+        ));
+    }
     match error.as_database_error()?.code()?.as_ref() {
         "55P03" => Some(format!(
             "{error}: another session holds it for longer than database.lock_timeout"
@@ -185,7 +191,12 @@ fn unusable(error: &sqlx::Error) -> Option<&'static str> {
 /// Returns the number of connections that the server allows as well.
 async fn look(options: &PgConnectOptions) -> Result<(Sharing, u32), sqlx::Error> {
     let began = Instant::now();
-    let mut first = options.connect().await?;
+    // A pool waits for a server that is just starting.
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ANSWER);
+    let pool = pool.connect_with(options.clone()).await?;
+    let mut first = pool.acquire().await?;
     let (one, age) = backend(&mut first).await?;
     let is_older = age > began.elapsed();
 
@@ -207,6 +218,7 @@ async fn look(options: &PgConnectOptions) -> Result<(Sharing, u32), sqlx::Error>
     };
     first.execute("rollback").await?;
     first.close().await?;
+    pool.close().await;
     second.close().await?;
     let sharing = if is_shared {
         Sharing::Shared

@@ -69,31 +69,26 @@ pub(super) async fn copy(
     rows: &[u32],
     buffer: &mut Vec<u8>,
 ) -> Result<(), sqlx::Error> {
-    let fields = header(way.columns.len())?;
-    copy_with(connection, &way.statement, rows, buffer, |buffer, row| {
+    let fields = i16::try_from(way.columns.len())
+        .map_err(|error| sqlx::Error::Encode(error.into()))?
+        .to_be_bytes();
+    let put = |buffer: &mut Vec<u8>, row: u32| {
+        let mut columns = way.columns.iter();
         let Some(list) = way.list else {
             buffer.extend_from_slice(&fields);
-            let mut columns = way.columns.iter();
             return columns.try_for_each(|column| column.put(buffer, batch, row));
         };
         for (position, item) in items(batch, row, list) {
             buffer.extend_from_slice(&fields);
-            for column in &way.columns {
-                column.put_item(buffer, batch, row, position, item)?;
-            }
+            let mut columns = way.columns.iter();
+            columns.try_for_each(|column| column.put_item(buffer, batch, row, position, item))?;
         }
         Ok(())
-    })
-    .await
+    };
+    copy_with(connection, &way.statement, rows, buffer, put).await
 }
 
-/// What each tuple of so many fields begins with.
-pub(super) fn header(fields: usize) -> Result<[u8; 2], sqlx::Error> {
-    let fields = i16::try_from(fields).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    Ok(fields.to_be_bytes())
-}
-
-/// Copies the tuples that `put` appends for each row.
+/// Copies rows, of each of which `put` appends the tuples.
 pub(super) async fn copy_with(
     connection: &mut PgConnection,
     statement: &str,

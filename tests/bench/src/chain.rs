@@ -14,12 +14,12 @@ use forebay::config::Config;
 use forebay::decode::{Decoder, KeyType};
 use forebay::plugin::{Chain, Engine, Limits, Runner};
 use forebay::row::Schema;
-use forebay::source::Source;
 
-use crate::Arguments;
 use crate::figures::Spread;
+use crate::markdown::{line, spread};
 use crate::sets::Set;
-use crate::source::{self, Child};
+use crate::source::rows::Rows;
+use crate::source::{FIRST, Source};
 
 /// Chunks of a round: what interpreters take for them is seconds.
 const CHUNKS: usize = 20;
@@ -56,17 +56,18 @@ struct Subject {
 /// Measures each set.
 pub(crate) async fn measure(
     sets: &[&Set],
-    arguments: &Arguments,
-    url: &str,
+    source: &Source,
+    rounds: usize,
 ) -> anyhow::Result<Vec<Cost>> {
-    let (schema, chunk_rows) = schema(url).await?;
+    let (schema, chunk_rows) = schema(&source.url).await?;
     let schema = Arc::new(schema);
     let decoder = Decoder {
         schema: Arc::clone(&schema),
         key_type: KeyType::Uuid,
         max_row_bytes: 1 << 20,
     };
-    let rows = source::clean_rows(arguments.rows, arguments.dimensions)?;
+    let rows = Rows::first(source.shape)?;
+    let rows: Vec<Bytes> = (0..rows.len()).map(|place| rows.at(place)).collect();
     let chunks: Vec<&[Bytes]> = rows.chunks_exact(chunk_rows).take(CHUNKS).collect();
     let engine = Engine::new(limits(), None)?;
     let mut subjects = Vec::new();
@@ -75,8 +76,8 @@ pub(crate) async fn measure(
         subjects.push(Subject::new(set, &engine, &schema)?);
     }
     // One round warms up and is not counted.
-    for round in 0..=arguments.rounds {
-        eprintln!("the chain alone: round {round} of {}", arguments.rounds);
+    for round in 0..=rounds {
+        eprintln!("the chain alone: round {round} of {rounds}");
         for place in 0..subjects.len() {
             let at = (place + round) % subjects.len();
             let subject = subjects.get_mut(at).context("a set for each place")?;
@@ -91,11 +92,13 @@ pub(crate) async fn measure(
 
 /// The dataset as the host learns it, and the rows of a chunk.
 async fn schema(url: &str) -> anyhow::Result<(Schema, usize)> {
-    let config = Config::parse(Path::new("bench.toml"), &Child::pipeline(url, &[]), &|_| {
-        None
-    })?;
+    let config = format!(
+        "[pipelines.recruit]\nsource = {{ grpc = {url:?}, dataset = {FIRST:?} }}\n\
+         plugins = []\ntables = [\"recruit_metadata\"]\n"
+    );
+    let config = Config::parse(Path::new("bench.toml"), &config, &|_| None)?;
     let pipeline = config.pipelines.first().context("there is a pipeline")?;
-    let source = Source::new(&pipeline.source, config.limits)?;
+    let source = forebay::source::Source::new(&pipeline.source, config.limits)?;
     let dataset = source.dataset(&pipeline.source.dataset).await?;
     Ok((dataset.schema, pipeline.source.chunk_rows as usize))
 }
@@ -152,4 +155,27 @@ impl Subject {
             row: Spread::of(self.rounds),
         }
     }
+}
+
+/// The results.
+pub(crate) fn table(costs: &[Cost]) -> String {
+    let mut text = "\n## The chain alone\n\nOne thread, no database: decoded batches through the \
+                    sandbox and back.\n\n\
+                    | plugins | size, kB | compiled in, ms | µs a row |\n| --- | ---: | ---: | ---: |\n"
+        .to_owned();
+    for cost in costs {
+        let Cost {
+            label,
+            kilobytes,
+            compile,
+            row,
+        } = cost;
+        let compile = compile.as_millis();
+        let row = spread(*row, 2);
+        line(
+            &mut text,
+            format_args!("| {label} | {kilobytes} | {compile} | {row} |"),
+        );
+    }
+    text
 }

@@ -3,10 +3,7 @@
 use uuid::Uuid;
 
 use super::rows::ChunkWriter;
-use crate::{
-    prepare::Prepared,
-    store::copy::{copy_with, header},
-};
+use crate::{prepare::Prepared, store::copy::copy_with};
 
 const COPY: &str = "copy forebay.row_digest (pipeline, key, digest) from stdin (format binary)";
 
@@ -18,10 +15,9 @@ impl ChunkWriter<'_> {
         rows: &[u32],
     ) -> Result<(), sqlx::Error> {
         let pipeline = self.pipeline.to_be_bytes();
-        let fields = header(3)?;
         let put = |buffer: &mut Vec<u8>, row: u32| {
             let digest = digest(prepared, row);
-            buffer.extend_from_slice(&fields);
+            buffer.extend_from_slice(&3i16.to_be_bytes());
             for field in [
                 &pipeline[..],
                 key(prepared, row).as_bytes(),

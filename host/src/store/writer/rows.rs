@@ -125,11 +125,7 @@ impl ChunkWriter<'_> {
         if care != Care::Trusting {
             return self.look_up_isolated(prepared, rows).await;
         }
-        let found = self.look_up(prepared, rows).await;
-        found.map_err(|error| match blame(&error) {
-            Blame::Row => Undone::Row,
-            Blame::Server | Blame::Statement => error.into(),
-        })
+        self.look_up(prepared, rows).await.map_err(trusted)
     }
 
     pub(super) async fn look_up(
@@ -187,19 +183,12 @@ impl ChunkWriter<'_> {
         rows: &Changed,
     ) -> Result<Vec<Failure>, Undone> {
         for table in 0..self.statements.tables.len() {
-            self.write_table(table, &prepared.batch, rows)
-                .await
-                .map_err(|error| match blame(&error) {
-                    Blame::Row => Undone::Row,
-                    Blame::Server | Blame::Statement => error.into(),
-                })?;
+            let written = self.write_table(table, &prepared.batch, rows).await;
+            written.map_err(trusted)?;
         }
-        if self.copies {
-            self.remember_new(prepared, &rows.new).await?;
-            self.remember(prepared, &rows.known).await?;
-        } else {
-            self.remember(prepared, &rows.all).await?;
-        }
+        let copied = self.remember_new(prepared, &rows.new).await;
+        copied.map_err(trusted)?;
+        self.remember(prepared, &rows.known).await?;
         Ok(Vec::new())
     }
 
@@ -301,6 +290,14 @@ impl ChunkWriter<'_> {
         Ok(settled)
     }
 }
+/// What an error means while rows are written that nobody suspects.
+fn trusted(error: sqlx::Error) -> Undone {
+    match blame(&error) {
+        Blame::Row => Undone::Row,
+        Blame::Server | Blame::Statement => error.into(),
+    }
+}
+
 /// The live rows, so that no key is twice in one part: a statement cannot change a row twice.
 /// Nearly always one part.
 fn waves(prepared: &Prepared) -> Vec<Vec<u32>> {

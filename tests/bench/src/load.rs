@@ -1,0 +1,183 @@
+//! `forebay run`: the program that is shipped, with a source in another process.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use anyhow::{Context, bail, ensure};
+use serde::Deserialize;
+use tokio::process::{Child, Command};
+
+use crate::lab::{Lab, Urls};
+use crate::sets::{Set, described};
+use crate::source::{self, Source};
+
+/// A run of the host.
+#[derive(Clone, Copy)]
+pub(crate) struct Load<'a> {
+    pub(crate) plugins: &'a Set,
+    pub(crate) source: &'a Source,
+    pub(crate) source_over: Over,
+    pub(crate) database_over: Over,
+    pub(crate) expect: Expect,
+    /// `pipelines.recruit.index`, unless it is left out.
+    pub(crate) index: Option<&'static str>,
+}
+
+/// A kind of socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    Tcp,
+    Unix,
+}
+
+/// What becomes of the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expect {
+    /// None is there: all are inserted.
+    New,
+    /// The same are there: all are unchanged.
+    Unchanged,
+    /// The second generation where the first is there: some are updated.
+    Changed,
+}
+
+/// What the host reports of itself, as far as it matters here.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Report {
+    rows: Rows,
+    codes: serde_json::Value,
+    pub(crate) rows_per_second: f64,
+    pub(crate) cpu_microseconds_per_row: f64,
+    pub(crate) peak_memory_bytes: Option<f64>,
+    pub(crate) chunk_seconds: Option<ChunkSeconds>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Rows {
+    inserted: u64,
+    updated: u64,
+    unchanged: u64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct ChunkSeconds {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+}
+
+impl<'a> Load<'a> {
+    /// New rows in the usual way: gRPC over TCP, PostgreSQL over its Unix socket.
+    pub(crate) fn new(plugins: &'a Set, source: &'a Source) -> Self {
+        Self {
+            plugins,
+            source,
+            source_over: Over::Tcp,
+            database_over: Over::Unix,
+            expect: Expect::New,
+            index: None,
+        }
+    }
+
+    /// The configuration, in a directory of its own that is made anew.
+    fn config(&self, lab: &Lab, urls: &Urls) -> anyhow::Result<PathBuf> {
+        let home = lab.directory.join("host");
+        if home.exists() {
+            fs::remove_dir_all(&home)?;
+        }
+        let plugins = home.join("plugins");
+        fs::create_dir_all(&plugins)?;
+        let mut names = Vec::new();
+        for file in &self.plugins.files {
+            names.push(described(file));
+            fs::copy(file, plugins.join(file.file_name().unwrap_or_default()))?;
+        }
+        let database = match self.database_over {
+            Over::Tcp => &urls.tcp,
+            Over::Unix => &urls.unix,
+        };
+        let address = match self.source_over {
+            Over::Tcp => &self.source.url,
+            Over::Unix => &self.source.unix_url,
+        };
+        let dataset = match self.expect {
+            Expect::New | Expect::Unchanged => source::FIRST,
+            Expect::Changed => source::CHANGED,
+        };
+        let mut config = format!(
+            "database.url = {database:?}\nplugins.directory = {plugins:?}\n\
+             [pipelines.recruit]\nsource = {{ grpc = {address:?}, dataset = {dataset:?} }}\n\
+             plugins = {names:?}\ntables = [\"recruit_metadata\", \"recruit_embedding\"]\n"
+        );
+        if let Some(index) = self.index {
+            config.push_str(&format!("index = {index:?}\n"));
+        }
+        let path = home.join("forebay.toml");
+        fs::write(&path, config)?;
+        Ok(path)
+    }
+
+    /// Writes the configuration and makes the host's own tables, which is no part of a run.
+    pub(crate) async fn prepare(&self, lab: &Lab, urls: &Urls) -> anyhow::Result<PathBuf> {
+        let config = self.config(lab, urls)?;
+        let mut command = Command::new(&lab.program);
+        command.args(["migrate", "--config"]).arg(&config);
+        let output = command.stdin(Stdio::null()).output().await?;
+        self.ended_well(&output)?;
+        Ok(config)
+    }
+
+    /// Starts the run.
+    pub(crate) fn spawn(&self, lab: &Lab, config: &Path) -> anyhow::Result<Child> {
+        let mut command = Command::new(&lab.program);
+        command.args(["run", "--config"]).arg(config);
+        command.arg("--report").arg(config.with_extension("json"));
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null());
+        Ok(command.stderr(Stdio::piped()).kill_on_drop(true).spawn()?)
+    }
+
+    /// What the run came to, which has to be what was expected.
+    pub(crate) fn report(&self, config: &Path, output: &Output) -> anyhow::Result<Report> {
+        self.ended_well(output)?;
+        let report = fs::read(config.with_extension("json"))?;
+        let report: Report = serde_json::from_slice(&report)?;
+        let (all, changed) = (self.source.shape.rows, self.source.shape.changed().len());
+        let (inserted, updated, unchanged) = match self.expect {
+            Expect::New => (all, 0, 0),
+            Expect::Unchanged => (0, 0, all),
+            Expect::Changed => (0, changed, all - changed),
+        };
+        let Rows {
+            inserted: i,
+            updated: u,
+            unchanged: n,
+        } = report.rows;
+        ensure!(
+            [i, u, n] == [inserted, updated, unchanged].map(|rows| rows as u64),
+            "with {}, {inserted} inserted, {updated} updated and {unchanged} unchanged rows were \
+             expected: {:?}, {}",
+            self.plugins.label,
+            report.rows,
+            report.codes
+        );
+        Ok(report)
+    }
+
+    fn ended_well(&self, output: &Output) -> anyhow::Result<()> {
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!("the host with {} failed:\n{said}", self.plugins.label);
+        }
+        Ok(())
+    }
+}
+
+/// Whether the host's configuration has a key of a pipeline.
+pub(crate) async fn knows_key(lab: &Lab, key: &str) -> anyhow::Result<bool> {
+    let mut command = Command::new(&lab.program);
+    let output = command.args(["check", "--schema"]).output().await?;
+    let schema: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("`forebay check --schema` is no JSON")?;
+    let pointer = format!("/$defs/Pipeline/properties/{key}");
+    Ok(schema.pointer(&pointer).is_some())
+}
