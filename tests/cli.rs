@@ -133,6 +133,8 @@ fn help_says_what_there_is() {
     Options:
           --report <FILE>        Write the report as JSON to this file: an object, or an array for
                                  several pipelines
+          --allow-missing        This once, let rows go that the source no longer has, however many: no
+                                 missing_limit
     ---
     Run pipelines at the times of their schedules, until stopped
 
@@ -359,7 +361,7 @@ async fn a_run_and_what_can_be_asked_about_it() {
     place.make_tables(DIMENSIONS).await;
     place.write("forebay.toml", &recruit(&source.url()));
     let migrated = place.done(&["migrate"]);
-    assert_shown!(place, migrated, @"postgres:///forebay: schema forebay is up to date (2 migrations)");
+    assert_shown!(place, migrated, @"postgres:///forebay: schema forebay is up to date (3 migrations)");
     assert_eq!(place.done(&["migrate"]), migrated);
     assert_eq!(
         place.done(&["checkpoint", "show", "recruit"]),

@@ -10,6 +10,8 @@
 
 mod support;
 
+#[path = "pipeline/deletes.rs"]
+mod deletes;
 #[path = "pipeline/fencing.rs"]
 mod fencing;
 #[path = "pipeline/lists.rs"]
@@ -24,6 +26,8 @@ mod plugins;
 mod preflight;
 #[path = "pipeline/recruit.rs"]
 mod recruit;
+#[path = "pipeline/refresh.rs"]
+mod refresh;
 #[path = "pipeline/refused.rs"]
 mod refused;
 #[path = "pipeline/stop.rs"]

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 pub use database::Database;
 pub use host::{Ended, Home, Host};
 pub use recruit::Recruit;
-pub use source::{RowBuilder, Script, Scripted, row, rows};
+pub use source::{RowBuilder, Script, Scripted, row, rows, tombstone};
 pub use state::State;
 
 /// Any free port of this machine.

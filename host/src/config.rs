@@ -8,6 +8,7 @@
 mod check;
 mod database;
 mod file;
+mod missing;
 mod plugins;
 mod problems;
 
@@ -202,10 +203,33 @@ pub struct Pipeline {
     pub writers: RangeInclusive<usize>,
     /// Whom to tell when a run has changed rows.
     pub notify: Option<Notify>,
+    /// What becomes of rows that the source no longer has.
+    pub missing: Missing,
     /// When `forebay serve` runs it; `None` for once when it starts.
     pub schedule: Option<Schedule>,
     /// By plugin.
     pub settings: BTreeMap<String, Vec<(String, String)>>,
+}
+
+/// What becomes of rows that the source no longer has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Missing {
+    /// Of all of them, or of none.
+    pub policy: MissingPolicy,
+    /// The most that may go in one run, as a share of the rows that the pipeline has written;
+    /// 0 to 100.
+    pub limit_percent: f64,
+}
+
+/// What is done to a row that the source no longer has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MissingPolicy {
+    /// It stays as it is.
+    Keep,
+    /// It is removed from all tables.
+    Remove,
+    /// It is marked in the column of this name.
+    Flag(String),
 }
 
 /// Where the rows come from.

@@ -40,11 +40,20 @@ pub struct Decoder {
     pub max_row_bytes: usize,
 }
 
+/// What a row turned out to be.
+enum Sort {
+    /// To be written.
+    Live,
+    /// A tombstone.
+    Deleted,
+}
+
 /// A row's fault: code, message, field.
 type Fault = (&'static str, String, Option<String>);
 
 impl Decoder {
-    /// Decodes the rows of a chunk. Those that fail are in `failures`, the others in `live`.
+    /// Decodes the rows of a chunk. Those that fail are in `failures`, tombstones in `deleted`,
+    /// the others in `live`.
     #[must_use]
     pub fn decode(&self, wire: Vec<Bytes>) -> Batch {
         let rows = wire.len();
@@ -70,22 +79,36 @@ impl Decoder {
     pub fn decode_row(&self, batch: &mut Batch, row: usize) {
         let index = u32::try_from(row).unwrap_or(u32::MAX);
         match self.row(batch, row) {
-            Ok(()) => batch.live.push(index),
-            Err((code, message, field)) => batch.failures.push(Failure {
-                row: index,
-                stage: Stage::Decode,
-                code: code.into(),
-                message,
-                field,
-                plugin: None,
-                attempt: 1,
-            }),
+            Ok(Sort::Live) => batch.live.push(index),
+            Ok(Sort::Deleted) => batch.deleted.push(index),
+            Err((code, message, field)) => {
+                self.note_key(batch, row, index);
+                batch.failures.push(Failure {
+                    row: index,
+                    stage: Stage::Decode,
+                    code: code.into(),
+                    message,
+                    field,
+                    plugin: None,
+                    attempt: 1,
+                });
+            }
         }
     }
 
-    fn row(&self, batch: &mut Batch, row: usize) -> Result<(), Fault> {
+    /// A row that failed has a key as the database has it, or is known to have none.
+    fn note_key(&self, batch: &mut Batch, row: usize, index: u32) {
+        let key = batch.keys.get(row).cloned().unwrap_or_default();
+        match (self.check_key(&key), batch.keyless.binary_search(&index)) {
+            (Ok(Some(canonical)), _) => set(&mut batch.keys, row, canonical),
+            (Err(_), Err(place)) => batch.keyless.insert(place, index),
+            (Ok(None), _) | (Err(_), Ok(_)) => {}
+        }
+    }
+
+    fn row(&self, batch: &mut Batch, row: usize) -> Result<Sort, Fault> {
         let Some(mut bytes) = batch.wire.get(row).cloned() else {
-            return Ok(());
+            return Ok(Sort::Live);
         };
         if bytes.len() > self.max_row_bytes {
             let message = format!(
@@ -103,6 +126,7 @@ impl Decoder {
         let width = self.schema.embeddings.len();
         // The first fault is kept while the rest is read: the policy may want the fields.
         let mut fault = None;
+        let mut sort = Sort::Live;
         while bytes.has_remaining() {
             match self.part(&mut bytes) {
                 Ok(Part::Key(key)) => set(&mut batch.keys, row, key),
@@ -116,6 +140,7 @@ impl Decoder {
                         Some(vector),
                     );
                 }
+                Ok(Part::Sort(found)) => sort = found,
                 Ok(Part::Unknown) => {}
                 Err(error) if error.0 == "ROW_MALFORMED" => return Err(error),
                 Err(error) => fault = fault.or(Some(error)),
@@ -129,8 +154,12 @@ impl Decoder {
         if let Some(canonical) = self.check_key(key)? {
             set(&mut batch.keys, row, canonical);
         }
+        if let Sort::Deleted = sort {
+            return Ok(sort);
+        }
         fault.map_or(Ok(()), Err)?;
-        self.check_embeddings(&batch.embeddings, row)
+        self.check_embeddings(&batch.embeddings, row)?;
+        Ok(sort)
     }
 
     fn part(&self, bytes: &mut Bytes) -> Result<Part, Fault> {
@@ -139,7 +168,13 @@ impl Decoder {
             (1, WireType::LengthDelimited) => Ok(Part::Key(text(delimited(bytes)?)?)),
             (2, WireType::LengthDelimited) => self.field(delimited(bytes)?),
             (3, WireType::LengthDelimited) => self.embedding(delimited(bytes)?),
-            (1..=3, _) => Err((
+            (4, WireType::Varint) => Ok(Part::Sort(
+                match decode_varint(bytes).map_err(malformed)? {
+                    0 => Sort::Live,
+                    _ => Sort::Deleted,
+                },
+            )),
+            (1..=4, _) => Err((
                 "ROW_MALFORMED",
                 format!("member {tag} has the wrong wire type"),
                 None,
@@ -267,6 +302,7 @@ enum Part {
     Key(ByteString),
     Field(usize, Value),
     Embedding(usize, Vector),
+    Sort(Sort),
     Unknown,
 }
 

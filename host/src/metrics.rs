@@ -49,8 +49,9 @@ const CALL_BUCKETS: [f64; 11] = [
     0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0,
 ];
 
-const STATUSES: [Status; 4] = [
+const STATUSES: [Status; 5] = [
     Status::Succeeded,
+    Status::HeldBack,
     Status::Failed,
     Status::Halted,
     Status::Interrupted,

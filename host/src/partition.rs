@@ -82,6 +82,7 @@ impl Tally {
         rows.unchanged += more.unchanged;
         rows.dropped += more.dropped;
         rows.dead_lettered += more.dead_lettered;
+        rows.deleted += more.deleted;
         self.receiving += other.receiving;
         self.times.decode += other.times.decode;
         self.times.plugins += other.times.plugins;

@@ -6,6 +6,7 @@
 
 mod error;
 mod preflight;
+mod refresh;
 
 use std::{
     sync::{
@@ -36,6 +37,7 @@ use crate::{
         Store, StoreError, catalog,
         checkpoint::{Counts, Run, Status},
         ledger::Known,
+        missing,
         preflight::Finding,
         target::{self, Binding, Misfit, Targets},
     },
@@ -108,22 +110,26 @@ impl Pipeline {
             let chain = rollout.chain();
             chain.plugins().any(|plugin| plugin.roles().transform)
         });
-        let tables = retrying(host, || async {
+        let mut tables = retrying(host, || async {
             Ok(catalog::read(host.store.pool(), &config.tables).await?)
         })
         .await?;
+        let (missing, mut unfit) = missing::bind(config, &dataset, &mut tables);
         let targets = target::bind(Binding {
             schema: &dataset.schema,
             names: &config.tables,
             tables: &tables,
             rename: &config.rename,
             transforms,
-        });
+        })
+        .map(|targets| targets.seeking(missing));
         let fed = targets.as_ref().ok();
         let findings = preflight::look(host, config, &dataset, &tables, fed).await?;
         let (refusing, findings) = preflight::refusing(findings);
+        unfit.extend(refusing);
+        unfit.extend(fed.and_then(Targets::unfound));
         match (rollout, targets) {
-            (Ok(rollout), Ok(targets)) if refusing.is_empty() => {
+            (Ok(rollout), Ok(targets)) if unfit.is_empty() => {
                 let (host, config, targets) = (host.clone(), config.clone(), Arc::new(targets));
                 Ok(Self {
                     host,
@@ -141,7 +147,7 @@ impl Pipeline {
                     .into_iter()
                     .flatten()
                     .chain(targets.err().into_iter().flatten())
-                    .chain(refusing);
+                    .chain(unfit);
                 Err(PipelineError::Unfit(misfits.collect()))
             }
         }
@@ -205,6 +211,7 @@ impl Pipeline {
 
         let workers = Arc::new(self.start_workers()?);
         let (tally, ended) = self.run_partitions(&run, &workers, progress, stop).await;
+        let ended = self.refresh(&run, ended, stop).await;
         let did = Did {
             tally,
             seconds: started.elapsed().as_secs_f64(),
@@ -310,21 +317,6 @@ impl Pipeline {
         }
     }
 
-    async fn all_complete(&self, run: &Run) -> Result<bool, StoreError> {
-        for partition in &run.partitions {
-            if !self
-                .host
-                .store
-                .checkpoint(run, &partition.partition, partition.epoch)
-                .await?
-                .complete
-            {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// Delivers what is owed, then notes how the run ended: cut off between the two, the next
     /// start goes on with this run and finds nothing left but that.
     async fn deliver_and_finish(
@@ -351,14 +343,15 @@ impl Pipeline {
         stop: &CancellationToken,
     ) -> Result<Report, StoreError> {
         let store = &self.host.store;
+        let missing = self.missing(run, ended, stop).await?;
         let status = match ended {
             Ok(()) if stop.is_cancelled() && !self.all_complete(run).await? => Status::Interrupted,
-            Ok(()) => Status::Succeeded,
+            Ok(()) => missing.as_ref().map_or(Status::Succeeded, |it| it.ends()),
             Err(PipelineError::Halted(_)) => Status::Halted,
             Err(_) => Status::Failed,
         };
         let message = ended.as_ref().err().map(ToString::to_string);
-        if status == Status::Succeeded {
+        if matches!(status, Status::Succeeded | Status::HeldBack) {
             self.rollout.run_succeeded();
         }
         rollout::follow(&self.rollout, store).await?;
@@ -379,6 +372,7 @@ impl Pipeline {
             message,
             starts: run.starts,
             rows: totals.rows,
+            missing,
             codes: totals
                 .codes
                 .into_iter()

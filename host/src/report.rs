@@ -30,6 +30,10 @@ pub struct Report {
     pub starts: i32,
     /// Over all starts of the run.
     pub rows: Counts,
+    /// Over all starts: rows that the source no longer has. Not among `rows`, since they were not
+    /// received. `None` where they are kept and not looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Missing>,
     /// Over all starts: failed and dropped rows by stage and code.
     pub codes: Vec<Code>,
     /// Over all starts.
@@ -58,6 +62,52 @@ pub struct Report {
     /// The most memory this process has had (resident set), in bytes; `None` where the system
     /// does not tell.
     pub peak_memory_bytes: Option<u64>,
+}
+
+/// Rows that the pipeline had written, and that the run has not met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Missing {
+    /// How far it has come.
+    pub status: MissingStatus,
+    /// Rows that the pipeline had written when the run came to its end.
+    pub known: u64,
+    /// Of them, those that the run has not met.
+    pub rows: u64,
+    /// Of `rows`: removed from the tables.
+    pub removed: u64,
+    /// Of `rows`: marked.
+    pub flagged: u64,
+    /// Of `rows`: refused by the database; tried again after the next run.
+    pub kept: u64,
+    /// Why some or all of them stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// How far a run has come with missing rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingStatus {
+    /// All that could go are gone.
+    Done,
+    /// All stay: too many, or not known for certain.
+    HeldBack,
+    /// The run has not come so far; the next start goes on.
+    Unfinished,
+    /// Not looked for: this run had begun before it was configured. The next one does.
+    NextRun,
+}
+
+impl Missing {
+    /// How a run ends that has come to the end of its dataset.
+    #[must_use]
+    pub fn ends(&self) -> Status {
+        match self.status {
+            MissingStatus::Done | MissingStatus::NextRun => Status::Succeeded,
+            MissingStatus::HeldBack => Status::HeldBack,
+            MissingStatus::Unfinished => Status::Interrupted,
+        }
+    }
 }
 
 /// Rows with the same fate, stage and code.

@@ -163,6 +163,10 @@ pub struct Batch {
     pub embeddings: Embeddings,
     /// The rows still on their way, ascending.
     pub live: Vec<u32>,
+    /// Tombstones: rows to be removed from the tables, ascending. Plugins do not see them.
+    pub deleted: Vec<u32>,
+    /// Rows whose key is missing, unreadable or none that the tables could have, ascending.
+    pub keyless: Vec<u32>,
     /// Rows that failed, in the order in which they did.
     pub failures: Vec<Failure>,
     /// Rows that were dropped, in the order in which they were.
@@ -170,6 +174,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Whether a row is a tombstone.
+    #[must_use]
+    pub fn is_deleted(&self, row: u32) -> bool {
+        self.deleted.binary_search(&row).is_ok()
+    }
+
     /// The values of a row, in the order of the schema's columns.
     #[must_use]
     pub fn row(&self, row: u32) -> &[Value] {

@@ -215,6 +215,9 @@ impl Kept {
         }
         match ended.status {
             Status::Succeeded | Status::Interrupted => tracing::info!(status, next, "waiting"),
+            Status::HeldBack => {
+                tracing::warn!(status, next, "rows that the source no longer has stay");
+            }
             Status::Failed | Status::Halted => {
                 tracing::warn!(status, next, "it goes on from its checkpoint next time");
             }

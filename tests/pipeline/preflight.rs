@@ -224,3 +224,46 @@ async fn a_lock_that_is_held_for_too_long_is_waited_for_in_turns() {
     lock.rollback().await.unwrap();
     assert_eq!(host.wait().done()["rows"]["inserted"], 2);
 }
+
+#[tokio::test]
+async fn a_statement_that_takes_too_long_is_cancelled_and_tried_again() {
+    let (home, source) = home(
+        "create table items (id int primary key, vector vector(600) not null);
+         create table slow as select 60 as seconds;
+         create function wait() returns trigger language plpgsql as
+             'begin perform pg_sleep(seconds) from slow; return new; end';
+         create trigger wait before insert on items for each row execute function wait();",
+        "items",
+    )
+    .await;
+    let plugins = crate::support::guests("plugins");
+    let timeouts = "database.lock_timeout = \"1s\"\ndatabase.statement_timeout = \"2s\"";
+    home.configure_with(&plugins, timeouts, &source.pipeline(&["items"], ""));
+    let mut host = home.start("");
+    host.until("database.statement_timeout says how long one may take");
+    home.database.execute("delete from slow").await;
+    assert_eq!(host.wait().done()["rows"]["inserted"], 2);
+}
+
+#[tokio::test]
+async fn more_partitions_than_connections_are_refused() {
+    let home = Home::new().await;
+    home.database
+        .execute("create table items (id int primary key, vector vector(2) not null)")
+        .await;
+    let mut source = Script::new(2, &[]);
+    for key in ["1", "2", "3"] {
+        source = source.partition(key, [row(key, &[0.5, 0.5])]);
+    }
+    let source = source.serve();
+    let plugins = crate::support::guests("plugins");
+    let connections = |count: u32| {
+        let connections = format!("database.connections = {count}");
+        home.configure_with(&plugins, &connections, &source.pipeline(&["items"], ""));
+        home.run()
+    };
+    let refused = connections(3);
+    refused.said("database.connections: 3 are allowed, and the pipeline needs 4");
+    refused.exit(2);
+    assert_eq!(connections(4).done()["rows"]["inserted"], 3);
+}

@@ -62,6 +62,7 @@ fn check_report(report: &Value, expected: &Expected) {
         "unchanged": expected.unchanged,
         "dropped": expected.dropped,
         "dead_lettered": expected.dead_lettered,
+        "deleted": 0,
     });
     assert_eq!(report["rows"], rows);
     let fates = [

@@ -200,6 +200,15 @@ pub fn rows(keys: impl IntoIterator<Item = i64>) -> Vec<RowBuilder> {
     keys.into_iter().map(make).collect()
 }
 
+/// A row that says that the row with this key is gone.
+pub fn tombstone(key: &str) -> RowBuilder {
+    RowBuilder(Row {
+        key: key.to_owned(),
+        deleted: true,
+        ..Row::default()
+    })
+}
+
 impl RowBuilder {
     pub fn set(mut self, field: &str, kind: Kind) -> Self {
         let value = Value { kind: Some(kind) };

@@ -179,6 +179,9 @@ fn row_json(wire: &[u8]) -> Value {
         .map(|(name, vector)| (name, vector_json(&vector)))
         .collect();
     embeddings.sort_by(|a, b| a.0.cmp(&b.0));
+    if row.deleted {
+        return json!({ "key": row.key, "deleted": true });
+    }
     json!({
         "key": row.key,
         "fields": fields.into_iter().collect::<serde_json::Map<_, _>>(),

@@ -23,12 +23,20 @@ pub(super) struct Run {
     /// Write the report as JSON to this file: an object, or an array for several pipelines
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// This once, let rows go that the source no longer has, however many: no missing_limit
+    #[arg(long)]
+    allow_missing: bool,
 }
 
 impl Run {
     pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
         let config = session::config(global)?;
-        let chosen = choose(&config, &self.pipelines)?;
+        let mut chosen = choose(&config, &self.pipelines)?;
+        if self.allow_missing {
+            for pipeline in &mut chosen {
+                pipeline.missing.limit_percent = 100.0;
+            }
+        }
         let stop = stop::on_signal()?;
         let database = tokio::select! {
             database = session::Database::wait_for(global, &config) => database?,
@@ -129,7 +137,7 @@ pub(super) async fn run_one(
     let exit = match report.status {
         Status::Succeeded => Exit::Done,
         Status::Failed => Exit::Failed,
-        Status::Halted => Exit::Halted,
+        Status::Halted | Status::HeldBack => Exit::Halted,
         Status::Interrupted => Exit::Interrupted,
     };
     Ok((report, exit))

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use super::output::{table, thousands};
 use crate::{
     notify::NotifyStatus,
-    report::{Code, Report},
+    report::{Code, Missing, MissingStatus, Report},
     store::checkpoint::Status,
 };
 
@@ -30,9 +30,13 @@ fn write_text(out: &mut String, report: &Report) -> std::fmt::Result {
     if let Some(message) = &report.message {
         writeln!(out, "  {message}")?;
     }
+    let deleted = match rows.deleted {
+        0 => String::new(),
+        deleted => format!(" ({} of them deleted)", thousands(deleted)),
+    };
     writeln!(
         out,
-        "  received {} = inserted {} + updated {} + unchanged {} + dropped {} + dead-lettered {}",
+        "  received {} = inserted {} + updated {}{deleted} + unchanged {} + dropped {} + dead-lettered {}",
         thousands(rows.received),
         thousands(rows.inserted),
         thousands(rows.updated),
@@ -40,6 +44,9 @@ fn write_text(out: &mut String, report: &Report) -> std::fmt::Result {
         thousands(rows.dropped),
         thousands(rows.dead_lettered),
     )?;
+    if let Some(missing) = &report.missing {
+        write_missing(out, missing)?;
+    }
     let memory = report
         .peak_memory_bytes
         .map(|bytes| format!(", peak memory {}", ByteSize(bytes).display().iec()));
@@ -79,9 +86,57 @@ fn headline(report: &Report) -> String {
             "done, and nothing had changed".into()
         }
         Status::Succeeded => "done".into(),
+        Status::HeldBack => "done, but rows that the source no longer has stay".into(),
         Status::Failed => "failed; the next start goes on from the checkpoint".into(),
         Status::Halted => "halted; the next start goes on from the checkpoint".into(),
         Status::Interrupted => "interrupted; the next start goes on from the checkpoint".into(),
+    }
+}
+
+fn write_missing(out: &mut String, missing: &Missing) -> std::fmt::Result {
+    let counted = || {
+        let (rows, known) = (thousands(missing.rows), thousands(missing.known));
+        format!("{rows} of {known} rows")
+    };
+    let fates = [
+        ("removed", missing.removed),
+        ("flagged", missing.flagged),
+        ("kept", missing.kept),
+    ];
+    let fates = fates.iter().filter(|(_, rows)| *rows > 0);
+    let fates: String = fates
+        .map(|(fate, rows)| format!(", {fate} {}", thousands(*rows)))
+        .collect();
+    match missing.status {
+        MissingStatus::Done => {
+            writeln!(out, "  no longer in the source: {}{fates}", counted())?;
+        }
+        MissingStatus::HeldBack => {
+            writeln!(out, "  no longer in the source: {}, all kept", counted())?;
+        }
+        MissingStatus::Unfinished if missing.known > 0 => {
+            let counted = counted();
+            writeln!(
+                out,
+                "  no longer in the source: {counted}{fates}; the next start goes on"
+            )?;
+        }
+        MissingStatus::Unfinished => {
+            writeln!(
+                out,
+                "  no longer in the source: not known before the run's end"
+            )?;
+        }
+        MissingStatus::NextRun => {
+            writeln!(
+                out,
+                "  no longer in the source: looked for from the next run on"
+            )?;
+        }
+    }
+    match &missing.note {
+        Some(note) => writeln!(out, "  {note}"),
+        None => Ok(()),
     }
 }
 
@@ -187,6 +242,7 @@ mod tests {
             unchanged: 800,
             dropped: 22,
             dead_lettered: 153,
+            deleted: 0,
         };
         Report {
             pipeline: "recruit".into(),
@@ -195,6 +251,7 @@ mod tests {
             message: None,
             starts: 1,
             rows,
+            missing: None,
             codes: vec![
                 code("dead_lettered", "decode", "KEY_MISSING", 153),
                 code("dropped", "transform", "TEST_POSTING", 22),
@@ -292,6 +349,60 @@ mod tests {
           checkpoint us: us:9 after 3 chunks, the end
           notification: owed still after 5 attempts (refused); the next run tries again
         "#);
+    }
+
+    #[test]
+    fn rows_that_the_source_no_longer_has() {
+        let lines = |status, known, removed, kept, note: Option<&str>| {
+            let missing = Missing {
+                status,
+                known,
+                rows: known / 8,
+                removed,
+                flagged: 0,
+                kept,
+                note: note.map(str::to_owned),
+            };
+            let mut out = String::new();
+            write_missing(&mut out, &missing).unwrap_or_default();
+            out
+        };
+        assert_snapshot!(
+            [
+                lines(MissingStatus::Done, 12_000, 1_500, 0, None),
+                lines(MissingStatus::Done, 12_000, 1_499, 1, Some("the database refuses")),
+                lines(MissingStatus::HeldBack, 12_000, 0, 0, Some("too many")),
+                lines(MissingStatus::Unfinished, 0, 0, 0, None),
+                lines(MissingStatus::Unfinished, 12_000, 1_000, 0, None),
+                lines(MissingStatus::NextRun, 0, 0, 0, None),
+            ]
+            .concat(),
+            @"
+        no longer in the source: 1,500 of 12,000 rows, removed 1,500
+        no longer in the source: 1,500 of 12,000 rows, removed 1,499, kept 1
+        the database refuses
+        no longer in the source: 1,500 of 12,000 rows, all kept
+        too many
+        no longer in the source: not known before the run's end
+        no longer in the source: 1,500 of 12,000 rows, removed 1,000; the next start goes on
+        no longer in the source: looked for from the next run on
+        "
+        );
+        let deleted = Counts {
+            deleted: 5,
+            ..report().rows
+        };
+        let report = Report {
+            rows: deleted,
+            status: Status::HeldBack,
+            ..report()
+        };
+        let text = text(&report);
+        let lines: Vec<&str> = text.lines().take(2).collect();
+        assert_snapshot!(lines.join("\n"), @"
+        recruit: done, but rows that the source no longer has stay
+          received 12,000 = inserted 11,000 + updated 25 (5 of them deleted) + unchanged 800 + dropped 22 + dead-lettered 153
+        ");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
     Canary, Config, ConfigError, DatabaseUrl, Limits, Notify, Pipeline, Plugins, Serve, Shadow,
     Source, database,
     file::File,
-    plugins,
+    missing, plugins,
     problems::{Problem, Problems, line_of},
     schema,
 };
@@ -99,6 +99,9 @@ fn check_shape(document: &Value, problems: &mut Problems<'_>) {
                 let (wanted, hint) = described(expected.as_str());
                 problems.add(&path, format!("is not {wanted}"), Some(hint.into()));
             }
+            ValidationErrorKind::AnyOf { .. } if path.last() == Some(&"missing") => {
+                missing::misspelled(&path, problems);
+            }
             // A variable that is not set has no format either.
             ValidationErrorKind::Format { .. } if problems.concern(&path) => {}
             ValidationErrorKind::Format { format } => {
@@ -133,16 +136,17 @@ fn described(json_type: &str) -> (&'static str, &'static str) {
 }
 
 /// What a text has to be, by the name of its format in the schema.
-struct Format {
-    name: &'static str,
-    accepts: fn(&str) -> bool,
-    what: &'static str,
-    hint: &'static str,
+pub(super) struct Format {
+    pub name: &'static str,
+    pub accepts: fn(&str) -> bool,
+    pub what: &'static str,
+    pub hint: &'static str,
     /// Not to be repeated in messages.
-    secret: bool,
+    pub secret: bool,
 }
 
-const FORMATS: [Format; 6] = [
+const FORMATS: [Format; 7] = [
+    missing::SHARE,
     Format {
         name: "byte-size",
         accepts: |text| parse_size(text).is_some(),
@@ -227,6 +231,7 @@ fn check_relations(document: &Value, problems: &mut Problems<'_>) {
     }
     plugins::check_stack(document, problems);
     database::check_timeouts(document, problems);
+    missing::check_limits(document, problems);
     for (name, pipeline) in document
         .get("pipelines")
         .and_then(Value::as_object)
@@ -457,6 +462,7 @@ fn pipeline(name: String, raw: super::file::Pipeline) -> Pipeline {
             grpc: raw.grpc,
             target: raw.target,
         }),
+        missing: missing::missing(raw.missing, raw.missing_limit.as_deref()),
         schedule: parsed(raw.schedule),
         settings: raw
             .settings

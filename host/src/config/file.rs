@@ -189,12 +189,39 @@ pub(super) struct Pipeline {
     pub max_writers: Option<u32>,
     /// Whom to tell when a run has changed rows.
     pub notify: Option<Notify>,
+    /// What becomes of rows that a dataset which is read as a whole no longer has: `"keep"` (the default), `"remove"`, or `{ flag = "COLUMN" }` with a column of `boolean` or `timestamptz`.
+    pub missing: Option<Missing>,
+    /// The most that may go in one run, as a share of the rows that the pipeline has written, such as `"10%"` (the default); if there are more, all stay. `"100%"`: no limit.
+    #[schemars(extend("format" = "share"))]
+    pub missing_limit: Option<String>,
     /// When `forebay serve` runs it, in local time, such as `"0 0 2 * * ?"`: second, minute, hour, day, month, day of the week by name. Left out: once, when it starts.
     #[schemars(extend("format" = "schedule"))]
     pub schedule: Option<String>,
     /// Settings of each plugin, as texts.
     #[serde(default)]
     pub settings: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Missing {
+    Word(MissingWord),
+    Flag(MissingFlag),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum MissingWord {
+    Keep,
+    Remove,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MissingFlag {
+    /// A `boolean` becomes true, a `timestamptz` the time; both are taken back when the row comes again.
+    #[schemars(length(min = 1))]
+    pub flag: String,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

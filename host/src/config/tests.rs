@@ -499,6 +499,8 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     pipelines
     pipelines.*
     pipelines.*.max_writers
+    pipelines.*.missing
+    pipelines.*.missing_limit
     pipelines.*.notify
     pipelines.*.notify.grpc
     pipelines.*.notify.target

@@ -99,6 +99,7 @@ fn row() -> proto::Row {
         embeddings: embeddings
             .map(|(name, vector)| (name.to_owned(), vector))
             .into(),
+        deleted: false,
     }
 }
 
@@ -134,6 +135,7 @@ fn decode(key_type: KeyType, wire: Vec<u8>) -> Batch {
 fn fate(batch: &Batch) -> String {
     match (batch.live.as_slice(), batch.failures.as_slice()) {
         ([0], []) => "live".into(),
+        ([], []) if batch.deleted == [0] => "deleted".into(),
         ([], [failure]) => {
             assert_eq!(
                 (failure.stage, failure.row, failure.attempt),
@@ -371,6 +373,66 @@ fn the_fields_of_a_row_that_failed_are_kept_for_the_policy() {
 }
 
 #[test]
+fn of_a_tombstone_only_the_key_counts() {
+    let tombstone = |key: &str| {
+        let row = proto::Row {
+            key: key.into(),
+            deleted: true,
+            ..Default::default()
+        };
+        row.encode_to_vec()
+    };
+    let fate_of = |wire| fate(&decode(KeyType::Uuid, wire));
+    assert_eq!(fate_of(tombstone(KEY)), "deleted");
+    assert_eq!(fate_of(changed(|row| row.deleted = true)), "deleted");
+    let mut unfit = with_field("flag", Kind::Text("x".into()));
+    unfit.extend(tombstone(""));
+    assert_eq!(fate_of(unfit), "deleted");
+    // The last of equals wins.
+    assert_eq!(fate_of(with_bytes(&[0x20, 1, 0x20, 0])), "live");
+    let batch = decode(KeyType::Uuid, tombstone(&KEY.to_uppercase()));
+    assert_eq!((fate(&batch).as_str(), &*batch.keys[0]), ("deleted", KEY));
+    for (wire, fault) in [
+        (tombstone(""), "KEY_MISSING"),
+        (tombstone("7"), "KEY_INVALID"),
+        (with_bytes(&[0x22, 1, 1]), "ROW_MALFORMED"),
+        (
+            [
+                tombstone(KEY),
+                with_field("title", Kind::Text("x".repeat(MAX_ROW_BYTES))),
+            ]
+            .concat(),
+            "ROW_TOO_LARGE",
+        ),
+    ] {
+        let fate = fate_of(wire);
+        assert!(fate.starts_with(fault), "{fate}");
+    }
+}
+
+#[test]
+fn rows_without_a_readable_key_are_known() {
+    let rows = [
+        row().encode_to_vec(),
+        changed(|row| row.key.clear()),
+        changed(|row| row.key = "7".into()),
+        with_field("title", Kind::Text("x".repeat(MAX_ROW_BYTES))),
+        with_field("flag", Kind::Text("x".into())),
+        vec![0xff; 20],
+        [changed(|row| row.key = KEY.to_uppercase()), vec![0xff; 20]].concat(),
+    ];
+    let decoder = decoder(KeyType::Uuid);
+    let mut batch = decoder.decode(rows.map(Bytes::from).into());
+    assert_eq!(batch.keyless, [1, 2, 5]);
+    assert_eq!(batch.keys[6], KEY);
+    // Tried again they are not counted twice.
+    for row in [5, 1] {
+        decoder.decode_row(&mut batch, row);
+    }
+    assert_eq!(batch.keyless, [1, 2, 5]);
+}
+
+#[test]
 fn unknown_members_are_passed_over_and_the_last_of_equals_wins() {
     let title = |title: &str| {
         let fields = [(
@@ -384,6 +446,7 @@ fn unknown_members_are_passed_over_and_the_last_of_equals_wins() {
             key: String::new(),
             fields,
             embeddings: Default::default(),
+            deleted: false,
         }
         .encode_to_vec()
     };

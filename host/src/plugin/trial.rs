@@ -48,6 +48,8 @@ impl Before {
                 vectors: batch.embeddings.vectors.clone(),
             },
             live: batch.live.clone(),
+            deleted: Vec::new(),
+            keyless: Vec::new(),
             failures: Vec::new(),
             drops: Vec::new(),
         })

@@ -137,7 +137,7 @@ impl Board {
     pub(super) fn ended(&self, name: &str, run: LastRun) {
         self.change(name, |pipeline| {
             pipeline.state = match run.status {
-                Status::Succeeded | Status::Interrupted => State::Idle,
+                Status::Succeeded | Status::HeldBack | Status::Interrupted => State::Idle,
                 Status::Failed | Status::Halted => State::Failed,
             };
             pipeline.last_run = Some(run);

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, refresh};
 
 /// Rows by what became of them. `received` is always the sum of the others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -21,6 +21,8 @@ pub struct Counts {
     pub dropped: u64,
     /// In the dead-letter table.
     pub dead_lettered: u64,
+    /// Of `updated`: removed, since the source has marked them deleted.
+    pub deleted: u64,
 }
 
 impl Counts {
@@ -64,10 +66,13 @@ pub struct Checkpoint {
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Every partition came to its end.
     Succeeded,
+    /// Every partition came to its end, and nothing was done about rows that the source no longer
+    /// has: too many, or not known for certain. The next start begins anew.
+    HeldBack,
     /// Stopped by an error; the next start goes on.
     Failed,
     /// Stopped by the policy or by a broken plugin; the next start goes on.
@@ -82,6 +87,7 @@ impl Status {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
+            Self::HeldBack => "held_back",
             Self::Failed => "failed",
             Self::Halted => "halted",
             Self::Interrupted => "interrupted",
@@ -130,11 +136,13 @@ impl Store {
             Some(row) => (row.try_get(0)?, row.try_get(1)?),
             None => {
                 let id = Uuid::now_v7();
+                refresh::forget(connection, number).await?;
                 sqlx::query(
-                    "insert into forebay.run (id, pipeline, status) values ($1, $2, 'running')",
+                    "insert into forebay.run (id, pipeline, status, snapshot) values ($1, $2, 'running', not $3)",
                 )
                 .bind(id)
                 .bind(number)
+                .bind(continues)
                 .execute(&mut *connection)
                 .await?;
                 (id, 1)
@@ -241,7 +249,7 @@ impl Store {
     /// If the database cannot be asked.
     pub async fn totals(&self, run: Uuid) -> Result<RunTotals, StoreError> {
         let row = sqlx::query(
-            "select received, inserted, updated, unchanged, dropped, dead_lettered, chunks, bytes_received
+            "select received, inserted, updated, unchanged, dropped, dead_lettered, chunks, bytes_received, deleted
              from forebay.run where id = $1",
         )
         .bind(run)
@@ -255,6 +263,7 @@ impl Store {
             unchanged: number(3)?,
             dropped: number(4)?,
             dead_lettered: number(5)?,
+            deleted: number(8)?,
         };
         let (chunks, bytes_received) = (number(6)?, number(7)?);
         let codes = sqlx::query_as::<_, (String, String, String, i64)>(

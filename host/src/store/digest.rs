@@ -1,7 +1,10 @@
 //! Digests of rows: 128-bit XXH3 (<https://github.com/Cyan4973/xxHash>) of their values.
 //!
-//! Every value goes in with a tag and its length, so that no two rows run together.
+//! Every value goes in with a tag and its length, so that no two rows run together. The digest of
+//! each row as it was last written is kept in `forebay.row_digest`.
 
+use sqlx::PgConnection;
+use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::row::{Batch, Value, Vector};
@@ -51,4 +54,40 @@ pub(super) fn row(hasher: &mut Xxh3, batch: &Batch, row: u32) {
     for embedding in 0..batch.embeddings.width {
         vector(hasher, batch.embeddings.get(row as usize, embedding));
     }
+}
+
+/// Forgets the digests of rows that are removed.
+pub(super) async fn forget(
+    connection: &mut PgConnection,
+    pipeline: i32,
+    keys: &[&str],
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "delete from forebay.row_digest d using unnest($2::text[]) k(key)
+         where d.pipeline = $1 and d.key = k.key collate \"C\"",
+    )
+    .bind(pipeline)
+    .bind(keys)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Gives rows that are known the same digest.
+pub(super) async fn set_all(
+    connection: &mut PgConnection,
+    pipeline: i32,
+    keys: &[&str],
+    digest: Uuid,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update forebay.row_digest d set digest = $3 from unnest($2::text[]) k(key)
+         where d.pipeline = $1 and d.key = k.key collate \"C\"",
+    )
+    .bind(pipeline)
+    .bind(keys)
+    .bind(digest)
+    .execute(connection)
+    .await?;
+    Ok(())
 }

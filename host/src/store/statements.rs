@@ -10,6 +10,8 @@ use super::{
     catalog,
     copy::Copy,
     encode::{Column, ColumnSource},
+    keyed::Keyed,
+    missing::Treatment,
     target::{ColumnKind, Target, TargetColumn, Targets},
 };
 
@@ -24,6 +26,10 @@ pub(super) struct Statements {
     pub keys: Vec<Column>,
     /// In the order of the tables.
     pub tables: Vec<TableStatements>,
+    /// For tombstones.
+    pub delete: Keyed,
+    /// For flagged rows that come back.
+    pub unflag: Keyed,
 }
 
 /// The statements of a table.
@@ -46,6 +52,11 @@ impl Statements {
             lookup: lookup.into(),
             keys,
             tables: targets.tables.iter().map(TableStatements::new).collect(),
+            delete: Keyed::delete(targets),
+            unflag: match &targets.missing.treatment {
+                Treatment::Flag(flags) => Keyed::unflag(targets, flags),
+                Treatment::Keep | Treatment::Remove => Keyed::default(),
+            },
         }
     }
 }

@@ -26,6 +26,7 @@ pub use self::{
 use super::{
     catalog::{self, Table},
     digest,
+    missing::Missing,
 };
 use crate::{
     decode::KeyType,
@@ -80,11 +81,19 @@ impl Target {
         self.key.iter().chain(&self.columns)
     }
 
-    /// The column of the key that the row's key feeds, if one is. Only where it is the whole key
-    /// can the row's key alone find the row.
+    /// The column of the key that the row's key feeds, if one is.
     #[must_use]
     pub fn row_key(&self) -> Option<&TargetColumn> {
         self.key.iter().find(|column| column.feed == Feed::Key)
+    }
+
+    /// The column that is the whole key and is fed by the row's key, which then finds the row.
+    #[must_use]
+    pub fn whole_key(&self) -> Option<&TargetColumn> {
+        match self.key.as_slice() {
+            [column] if column.feed == Feed::Key => Some(column),
+            _ => None,
+        }
     }
 }
 
@@ -97,6 +106,8 @@ pub struct Targets {
     pub schema: Arc<Schema>,
     /// Of the columns that the row's key feeds; text where it feeds none.
     pub key_type: KeyType,
+    /// What becomes of rows that the source no longer has.
+    pub missing: Missing,
     layout: u64,
 }
 
@@ -128,10 +139,42 @@ pub struct Binding<'a> {
 }
 
 impl Targets {
+    /// The first table in which a row's key alone does not find the row.
+    fn unkeyed(&self) -> Option<&Target> {
+        let mut tables = self.tables.iter();
+        tables.find(|target| target.whole_key().is_none())
+    }
+
+    /// Why rows that the source no longer has cannot be found, where they are sought.
+    #[must_use]
+    pub fn unfound(&self) -> Option<Misfit> {
+        let target = self.unkeyed().filter(|_| self.missing.is_sought())?;
+        Some(Misfit {
+            place: target.table.name.clone(),
+            message: "its key is not the row's key alone, by which missing rows are known".into(),
+            hint: "leave `missing` out".into(),
+        })
+    }
+
     /// Judges the live rows: those that cannot be written become failures, and of each of the
-    /// others `digests` gets what would be written.
+    /// others `digests` gets what would be written. Tombstones, which have nothing but a key,
+    /// fail where that finds no row.
     pub fn route(&self, batch: &mut Batch, digests: &mut Vec<Uuid>) {
         digests.resize(batch.keys.len(), Uuid::nil());
+        if let Some(target) = self.unkeyed() {
+            let name = &target.table.name;
+            for row in std::mem::take(&mut batch.deleted) {
+                batch.failures.push(Failure {
+                    row,
+                    stage: Stage::Write,
+                    code: "DELETE_KEY".into(),
+                    message: format!("`{name}` has another key, by which no row can be deleted"),
+                    field: None,
+                    plugin: None,
+                    attempt: 1,
+                });
+            }
+        }
         let mut hasher = Xxh3::with_seed(self.layout);
         let live = std::mem::take(&mut batch.live);
         let mut routed = Vec::with_capacity(live.len());

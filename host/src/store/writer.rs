@@ -13,6 +13,7 @@
 //! is not believed, but tried again in turn; a chunk that has a key of theirs is not even begun
 //! before its turn; and one that holds something that anybody waits for gives way.
 
+mod delete;
 mod digests;
 mod isolate;
 mod progress;
@@ -35,7 +36,7 @@ use super::{
     Blame, Store, StoreError, blame,
     checkpoint::{Checkpoint, Counts, Run},
     dead_letter::{self, Place},
-    ledger,
+    ledger, refresh,
     statements::Statements,
     target::Targets,
 };
@@ -122,6 +123,8 @@ pub struct Writer {
     partition: String,
     epoch: i64,
     notify: Option<String>,
+    /// Whether to note which keys were met.
+    notes_keys: bool,
     /// The plugins of the last chunk that was committed: their versions are known.
     met: Option<Arc<Chain>>,
 }
@@ -147,6 +150,7 @@ impl Writer {
             partition: checkpoint.partition.clone(),
             epoch: checkpoint.epoch,
             notify,
+            notes_keys: targets.missing.is_sought(),
             met: None,
         })
     }
@@ -240,6 +244,9 @@ impl Writer {
         if !fates.letters.is_empty() {
             dead_letter::write(connection, place, &prepared.batch, &fates.letters).await?;
             fault::point!("write.dead_letters");
+        }
+        if self.notes_keys {
+            refresh::saw(connection, self.run.id, &prepared.batch).await?;
         }
         let is_known = self
             .met

@@ -4,55 +4,12 @@
 //! already is judged without allocating, and answered with `unchanged`.
 
 use std::borrow::Cow;
+use std::ptr;
 
 use forebay_plugin::{Cell, Field, Outcome, Plugin, Settings, Transform, Value};
 
-/// How English levels are spelled, each before the other spellings it is known by. Those
-/// are compared by their letters and digits alone; so the first of each is how it is spelled.
-const ENGLISH_LEVELS: [(&str, &[&str]); 8] = [
-    ("no_english", &["noenglish", "none", "no"]),
-    ("basic", &["basic", "beginner", "elementary", "a1"]),
-    ("pre_intermediate", &["preintermediate", "pre", "a2"]),
-    ("intermediate", &["intermediate", "b1"]),
-    ("upper_intermediate", &["upperintermediate", "upper", "b2"]),
-    ("advanced", &["advanced", "c1"]),
-    ("fluent", &["fluent", "proficient", "c2"]),
-    ("native", &["native", "mothertongue"]),
-];
-
-/// Room for the longest of these spellings, and some.
-const LONGEST_LEVEL: usize = 24;
-
-/// How keywords are spelled, each before the other spellings it is known by. ASCII case does
-/// not count.
-const KEYWORDS: [(&str, &[&str]); 26] = [
-    ("Android", &[]),
-    ("C#", &["c sharp", "csharp", "c-sharp"]),
-    ("C++", &["cpp", "c plus plus"]),
-    ("Data Engineer", &["data engineering"]),
-    ("Data Science", &["data scientist", "datascience"]),
-    ("Design", &["designer", "ui/ux"]),
-    ("DevOps", &["dev ops", "dev-ops"]),
-    ("Fullstack", &["full stack", "full-stack"]),
-    ("Go", &["golang", "go lang"]),
-    ("Java", &[]),
-    ("JavaScript", &["js", "java script", "ecmascript"]),
-    ("Kotlin", &[]),
-    ("Machine Learning", &["ml", "machine-learning"]),
-    (".NET", &["dotnet", "dot net"]),
-    ("Node.js", &["node", "nodejs", "node js"]),
-    ("PHP", &[]),
-    ("Project Manager", &["project management"]),
-    ("Python", &["python3"]),
-    ("QA", &["quality assurance", "tester"]),
-    ("React", &["reactjs", "react.js"]),
-    ("Ruby", &["ruby on rails", "ror"]),
-    ("Rust", &["rustlang"]),
-    ("Scala", &[]),
-    ("SQL", &[]),
-    ("TypeScript", &["ts", "type script"]),
-    ("iOS", &["ios developer"]),
-];
+/// Room for the longest spelling that is known, and some.
+const LONGEST: usize = 24;
 
 forebay_plugin::columns! {
     struct Posting {
@@ -94,7 +51,8 @@ fn change(cell: Cell<'_>, tidied: fn(&str) -> Cow<'_, str>) -> Option<Field> {
     let text = cell.text()?;
     match tidied(text) {
         tidy if tidy.is_empty() => Some(cell.set(Value::None)),
-        tidy if tidy == text => None,
+        // What is in order comes back as it is.
+        tidy if ptr::eq(&*tidy, text) || tidy == text => None,
         tidy => Some(cell.set(tidy)),
     }
 }
@@ -107,17 +65,32 @@ fn is_test(title: &str) -> bool {
 
 /// Trims, makes each run of white space one space, and removes invisible characters.
 fn clean(text: &str) -> Cow<'_, str> {
-    let mut last = ' ';
-    let untidy = text.chars().any(|c| {
-        let twice = c == ' ' && last == ' ';
-        last = c;
-        twice || (c != ' ' && c.is_whitespace()) || is_invisible(c)
-    });
-    if !untidy && !text.ends_with(' ') {
+    if is_tidy(text) {
         return Cow::Borrowed(text);
     }
     let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
     Cow::Owned(visible.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// Whether there is nothing to clean. Most texts show that by their bytes: they have none that
+/// white space other than a single space, or an invisible character, begins with in UTF-8.
+fn is_tidy(text: &str) -> bool {
+    let (mut last, mut is_plain) = (b' ', true);
+    for byte in text.bytes() {
+        let is_second = byte == b' ' && last == b' ';
+        is_plain &= !is_second && !matches!(byte, ..b' ' | 0xc2 | 0xe1..=0xe3 | 0xef);
+        last = byte;
+    }
+    if is_plain && last != b' ' {
+        return true;
+    }
+    let mut last = ' ';
+    let is_untidy = text.chars().any(|c| {
+        let is_second = c == ' ' && last == ' ';
+        last = c;
+        is_second || (c != ' ' && c.is_whitespace()) || is_invisible(c)
+    });
+    !is_untidy && !text.ends_with(' ')
 }
 
 /// Zero-width space, word joiner, byte order mark: what copying from web pages leaves behind.
@@ -127,49 +100,84 @@ fn is_invisible(c: char) -> bool {
 }
 
 fn english_level(text: &str) -> Cow<'_, str> {
-    let mut room = [0; LONGEST_LEVEL];
-    let known = plain(text, &mut room).and_then(|plain| {
-        ENGLISH_LEVELS
-            .iter()
-            .find(|(_, aliases)| aliases.iter().any(|alias| alias.as_bytes() == plain))
-    });
-    match known {
-        Some((level, _)) => Cow::Borrowed(level),
+    let mut room = [0; LONGEST];
+    match letters(text, &mut room).and_then(level) {
+        Some(level) => Cow::Borrowed(level),
         None if clean(text).is_empty() => Cow::Borrowed(""),
         None => Cow::Borrowed(text),
     }
 }
 
-/// The letters and digits of a text, in lower case; `None` if they cannot be an alias.
-fn plain<'a>(text: &str, room: &'a mut [u8; LONGEST_LEVEL]) -> Option<&'a [u8]> {
+/// The letters and digits of a text, in lower case; `None` if they cannot be a level.
+fn letters<'a>(text: &str, room: &'a mut [u8; LONGEST]) -> Option<&'a [u8]> {
     let mut length = 0;
-    let mut push = |byte: u8| {
-        *room.get_mut(length)? = byte;
-        length += 1;
-        Some(())
-    };
-    for c in text.chars() {
-        if c.is_ascii() {
-            if c.is_ascii_alphanumeric() {
-                push(c.to_ascii_lowercase() as u8)?;
-            }
-        } else if c.is_alphanumeric() {
-            for lower in c.to_lowercase() {
-                push(u8::try_from(lower).ok()?)?;
-            }
+    for c in text.chars().filter(|c| c.is_alphanumeric()) {
+        if !c.is_ascii() {
+            return None;
         }
+        *room.get_mut(length)? = c.to_ascii_lowercase() as u8;
+        length += 1;
     }
     room.get(..length)
 }
 
+/// How the English level is spelled that is known by these letters and digits.
+fn level(letters: &[u8]) -> Option<&'static str> {
+    Some(match letters {
+        b"noenglish" | b"none" | b"no" => "no_english",
+        b"basic" | b"beginner" | b"elementary" | b"a1" => "basic",
+        b"preintermediate" | b"pre" | b"a2" => "pre_intermediate",
+        b"intermediate" | b"b1" => "intermediate",
+        b"upperintermediate" | b"upper" | b"b2" => "upper_intermediate",
+        b"advanced" | b"c1" => "advanced",
+        b"fluent" | b"proficient" | b"c2" => "fluent",
+        b"native" | b"mothertongue" => "native",
+        _ => return None,
+    })
+}
+
 fn keyword(text: &str) -> Cow<'_, str> {
     let cleaned = clean(text);
-    let same = |name: &&str| name.eq_ignore_ascii_case(&cleaned);
-    let mut keywords = KEYWORDS.iter();
-    match keywords.find(|(name, aliases)| same(name) || aliases.iter().any(same)) {
-        Some((name, _)) => Cow::Borrowed(name),
-        None => cleaned,
-    }
+    let mut room = [0; LONGEST];
+    let lower = room.get_mut(..cleaned.len()).and_then(|lower| {
+        lower.copy_from_slice(cleaned.as_bytes());
+        lower.make_ascii_lowercase();
+        known_keyword(lower)
+    });
+    lower.map_or(cleaned, Cow::Borrowed)
+}
+
+/// How the keyword is spelled that is known by this text. ASCII case does not count.
+fn known_keyword(lower: &[u8]) -> Option<&'static str> {
+    Some(match lower {
+        b"android" => "Android",
+        b"c#" | b"c sharp" | b"csharp" | b"c-sharp" => "C#",
+        b"c++" | b"cpp" | b"c plus plus" => "C++",
+        b"data engineer" | b"data engineering" => "Data Engineer",
+        b"data science" | b"data scientist" | b"datascience" => "Data Science",
+        b"design" | b"designer" | b"ui/ux" => "Design",
+        b"devops" | b"dev ops" | b"dev-ops" => "DevOps",
+        b"fullstack" | b"full stack" | b"full-stack" => "Fullstack",
+        b"go" | b"golang" | b"go lang" => "Go",
+        b"java" => "Java",
+        b"javascript" | b"js" | b"java script" | b"ecmascript" => "JavaScript",
+        b"kotlin" => "Kotlin",
+        b"machine learning" | b"ml" | b"machine-learning" => "Machine Learning",
+        b".net" | b"dotnet" | b"dot net" => ".NET",
+        b"node.js" | b"node" | b"nodejs" | b"node js" => "Node.js",
+        b"php" => "PHP",
+        b"project manager" | b"project management" => "Project Manager",
+        b"python" | b"python3" => "Python",
+        b"qa" | b"quality assurance" | b"tester" => "QA",
+        b"react" | b"reactjs" | b"react.js" => "React",
+        b"ruby" | b"ruby on rails" | b"ror" => "Ruby",
+        b"rust" | b"rustlang" => "Rust",
+        b"scala" => "Scala",
+        b"sql" => "SQL",
+        b"typescript" | b"ts" | b"type script" => "TypeScript",
+        b"ios" | b"ios developer" => "iOS",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -198,13 +206,22 @@ mod tests {
             ("\u{200b}", ""),
             ("", ""),
             ("Шість  слів", "Шість слів"),
+            ("Шість слів", "Шість слів"),
+            ("株式会社 青空", "株式会社 青空"),
+            ("株式会社\u{3000}青空", "株式会社 青空"),
+            ("«Їжак»\u{85}", "«Їжак»"),
         ] {
             assert_eq!(clean(text), expected, "{text:?}");
         }
-        assert!(
-            matches!(clean("Acme Labs"), Cow::Borrowed(_)),
-            "tidy text must not be copied"
-        );
+        for tidy in [
+            "Acme Labs",
+            "青空ソフトウェア株式会社",
+            "ТОВ «Обрій»",
+            "\u{1}",
+        ] {
+            let is_borrowed = matches!(clean(tidy), Cow::Borrowed(_));
+            assert!(is_borrowed, "{tidy:?} is tidy and must not be copied");
+        }
     }
 
     #[test]
@@ -219,11 +236,26 @@ mod tests {
             ("native", "native"),
             ("klingon", "klingon"),
             ("  Klingon ", "  Klingon "),
+            ("flüent", "flüent"),
+            ("upper\u{2013}intermediate\u{200b}", "upper_intermediate"),
+            (
+                "intermediate or higher, if you please",
+                "intermediate or higher, if you please",
+            ),
             ("  ", ""),
         ] {
             assert_eq!(english_level(text), expected, "{text:?}");
         }
-        for (level, _) in ENGLISH_LEVELS {
+        for level in [
+            "no_english",
+            "basic",
+            "pre_intermediate",
+            "intermediate",
+            "upper_intermediate",
+            "advanced",
+            "fluent",
+            "native",
+        ] {
             assert_eq!(english_level(level), level);
         }
     }
@@ -239,6 +271,11 @@ mod tests {
             ("ml", "Machine Learning"),
             ("devops", "DevOps"),
             (" COBOL  85 ", "COBOL 85"),
+            (
+                "Embedded systems in automotive",
+                "Embedded systems in automotive",
+            ),
+            ("", ""),
         ] {
             assert_eq!(keyword(text), expected, "{text:?}");
         }

@@ -53,13 +53,12 @@ impl Plugin for Rules {
 
 impl Validate for Rules {
     fn validate(&self, row: Posting<'_>) -> Vec<Rejection> {
-        let faults = [
-            company_name(&row),
-            self.exp_years(&row),
-            self.english_level(&row),
-            self.keyword(&row),
-        ];
-        faults.into_iter().flatten().collect()
+        let mut faults = Vec::new();
+        faults.extend(company_name(&row));
+        faults.extend(self.exp_years(&row));
+        faults.extend(self.english_level(&row));
+        faults.extend(self.keyword(&row));
+        faults
     }
 }
 
@@ -104,7 +103,12 @@ impl Rules {
 
 fn company_name(row: &Posting<'_>) -> Option<Rejection> {
     let name = row.company_name;
-    match name.text().unwrap_or_default().chars().count() {
+    let text = name.text().unwrap_or_default();
+    // A character is at least a byte, so most names need not be counted.
+    if (1..=COMPANY_NAME_CHARS).contains(&text.len()) {
+        return None;
+    }
+    match text.chars().count() {
         0 => Some(name.reject("FIELD_REQUIRED", "must be given")),
         1..=COMPANY_NAME_CHARS => None,
         length => {

@@ -45,6 +45,8 @@
 //! This layer costs nothing that can be measured. Columns are found once per batch, rows are
 //! borrowed, and what a plugin does not ask for is not computed.
 
+#[cfg(any(test, all(target_family = "wasm", feature = "allocator")))]
+mod allocator;
 mod answer;
 #[doc(hidden)]
 pub mod bindings;
@@ -60,6 +62,11 @@ pub use bindings::forebay::plugin::types::{Field, Outcome, Rejection, Value};
 pub use bindings::policy::exports::forebay::plugin::dead_letter_policy::{Decision, Failure};
 pub use columns::{AllColumns, Cell, NoColumns, Record, Rows};
 pub use settings::Settings;
+
+/// That of every plugin; one that brings its own does without the feature `allocator`.
+#[cfg(all(target_family = "wasm", feature = "allocator"))]
+#[global_allocator]
+static ALLOCATOR: allocator::Allocator = allocator::Allocator::new();
 
 /// What every plugin has: the columns it reads, and settings.
 ///

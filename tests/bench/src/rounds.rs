@@ -118,7 +118,8 @@ fn series(slot: &Slot<'_>) -> Vec<Series> {
 }
 
 impl Work<'_> {
-    async fn run(&self, lab: &Lab, urls: &Urls) -> anyhow::Result<Run> {
+    /// Does it once.
+    pub(crate) async fn run(&self, lab: &Lab, urls: &Urls) -> anyhow::Result<Run> {
         match self {
             Self::Copy(copy, over) => {
                 let url = match over {

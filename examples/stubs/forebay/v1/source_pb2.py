@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66orebay/v1/source.proto\x12\nforebay.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n\x13ListDatasetsRequest\"=\n\x14ListDatasetsResponse\x12%\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x13.forebay.v1.Dataset\"\xc7\x01\n\x07\x44\x61taset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x06\x66ields\x18\x02 \x03(\x0b\x32\x11.forebay.v1.Field\x12)\n\nembeddings\x18\x03 \x03(\x0b\x32\x15.forebay.v1.Embedding\x12\x12\n\npartitions\x18\x04 \x03(\t\x12\x16\n\trow_count\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12&\n\x08\x64\x65livery\x18\x06 \x01(\x0e\x32\x14.forebay.v1.DeliveryB\x0c\n\n_row_count\":\n\x05\x46ield\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x04type\x18\x02 \x01(\x0e\x32\x15.forebay.v1.FieldType\"-\n\tEmbedding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndimensions\x18\x02 \x01(\r\"g\n\x13StreamChunksRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\t\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\x12\x16\n\x0emax_chunk_rows\x18\x04 \x01(\r\"8\n\x14StreamChunksResponse\x12 \n\x05\x63hunk\x18\x01 \x01(\x0b\x32\x11.forebay.v1.Chunk\"N\n\x05\x43hunk\x12\x1d\n\x04rows\x18\x01 \x03(\x0b\x32\x0f.forebay.v1.Row\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\"\xfd\x01\n\x03Row\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x06\x66ields\x18\x02 \x03(\x0b\x32\x1b.forebay.v1.Row.FieldsEntry\x12\x33\n\nembeddings\x18\x03 \x03(\x0b\x32\x1f.forebay.v1.Row.EmbeddingsEntry\x1a@\n\x0b\x46ieldsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12 \n\x05value\x18\x02 \x01(\x0b\x32\x11.forebay.v1.Value:\x02\x38\x01\x1a\x45\n\x0f\x45mbeddingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.forebay.v1.Vector:\x02\x38\x01\"\xcc\x01\n\x05Value\x12\x11\n\x07\x62oolean\x18\x01 \x01(\x08H\x00\x12\x11\n\x07integer\x18\x02 \x01(\x12H\x00\x12\x0e\n\x04real\x18\x03 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x04 \x01(\tH\x00\x12\x10\n\x06\x62inary\x18\x05 \x01(\x0cH\x00\x12/\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\"\n\x05texts\x18\x07 \x01(\x0b\x32\x11.forebay.v1.TextsH\x00\x12\x0e\n\x04json\x18\x08 \x01(\tH\x00\x42\x06\n\x04kind\"\x17\n\x05Texts\x12\x0e\n\x06values\x18\x01 \x03(\t\"2\n\x06Vector\x12\r\n\x03\x66\x33\x32\x18\x01 \x01(\x0cH\x00\x12\r\n\x03\x66\x31\x36\x18\x02 \x01(\x0cH\x00\x42\n\n\x08\x65lements*Q\n\x08\x44\x65livery\x12\x18\n\x14\x44\x45LIVERY_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x45LIVERY_SNAPSHOT\x10\x01\x12\x14\n\x10\x44\x45LIVERY_CHANGES\x10\x02*\xdd\x01\n\tFieldType\x12\x1a\n\x16\x46IELD_TYPE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46IELD_TYPE_BOOLEAN\x10\x01\x12\x16\n\x12\x46IELD_TYPE_INTEGER\x10\x02\x12\x13\n\x0f\x46IELD_TYPE_REAL\x10\x03\x12\x13\n\x0f\x46IELD_TYPE_TEXT\x10\x04\x12\x15\n\x11\x46IELD_TYPE_BINARY\x10\x05\x12\x18\n\x14\x46IELD_TYPE_TIMESTAMP\x10\x06\x12\x14\n\x10\x46IELD_TYPE_TEXTS\x10\x07\x12\x13\n\x0f\x46IELD_TYPE_JSON\x10\x08\x32\xc0\x01\n\x16\x45mbeddingSourceService\x12Q\n\x0cListDatasets\x12\x1f.forebay.v1.ListDatasetsRequest\x1a .forebay.v1.ListDatasetsResponse\x12S\n\x0cStreamChunks\x12\x1f.forebay.v1.StreamChunksRequest\x1a .forebay.v1.StreamChunksResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66orebay/v1/source.proto\x12\nforebay.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n\x13ListDatasetsRequest\"=\n\x14ListDatasetsResponse\x12%\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x13.forebay.v1.Dataset\"\xc7\x01\n\x07\x44\x61taset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x06\x66ields\x18\x02 \x03(\x0b\x32\x11.forebay.v1.Field\x12)\n\nembeddings\x18\x03 \x03(\x0b\x32\x15.forebay.v1.Embedding\x12\x12\n\npartitions\x18\x04 \x03(\t\x12\x16\n\trow_count\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12&\n\x08\x64\x65livery\x18\x06 \x01(\x0e\x32\x14.forebay.v1.DeliveryB\x0c\n\n_row_count\":\n\x05\x46ield\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x04type\x18\x02 \x01(\x0e\x32\x15.forebay.v1.FieldType\"-\n\tEmbedding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndimensions\x18\x02 \x01(\r\"g\n\x13StreamChunksRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\t\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\x12\x16\n\x0emax_chunk_rows\x18\x04 \x01(\r\"8\n\x14StreamChunksResponse\x12 \n\x05\x63hunk\x18\x01 \x01(\x0b\x32\x11.forebay.v1.Chunk\"N\n\x05\x43hunk\x12\x1d\n\x04rows\x18\x01 \x03(\x0b\x32\x0f.forebay.v1.Row\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\"\x8e\x02\n\x03Row\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x06\x66ields\x18\x02 \x03(\x0b\x32\x1b.forebay.v1.Row.FieldsEntry\x12\x33\n\nembeddings\x18\x03 \x03(\x0b\x32\x1f.forebay.v1.Row.EmbeddingsEntry\x12\x0f\n\x07\x64\x65leted\x18\x04 \x01(\x08\x1a@\n\x0b\x46ieldsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12 \n\x05value\x18\x02 \x01(\x0b\x32\x11.forebay.v1.Value:\x02\x38\x01\x1a\x45\n\x0f\x45mbeddingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.forebay.v1.Vector:\x02\x38\x01\"\xcc\x01\n\x05Value\x12\x11\n\x07\x62oolean\x18\x01 \x01(\x08H\x00\x12\x11\n\x07integer\x18\x02 \x01(\x12H\x00\x12\x0e\n\x04real\x18\x03 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x04 \x01(\tH\x00\x12\x10\n\x06\x62inary\x18\x05 \x01(\x0cH\x00\x12/\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\"\n\x05texts\x18\x07 \x01(\x0b\x32\x11.forebay.v1.TextsH\x00\x12\x0e\n\x04json\x18\x08 \x01(\tH\x00\x42\x06\n\x04kind\"\x17\n\x05Texts\x12\x0e\n\x06values\x18\x01 \x03(\t\"2\n\x06Vector\x12\r\n\x03\x66\x33\x32\x18\x01 \x01(\x0cH\x00\x12\r\n\x03\x66\x31\x36\x18\x02 \x01(\x0cH\x00\x42\n\n\x08\x65lements*Q\n\x08\x44\x65livery\x12\x18\n\x14\x44\x45LIVERY_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x45LIVERY_SNAPSHOT\x10\x01\x12\x14\n\x10\x44\x45LIVERY_CHANGES\x10\x02*\xdd\x01\n\tFieldType\x12\x1a\n\x16\x46IELD_TYPE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46IELD_TYPE_BOOLEAN\x10\x01\x12\x16\n\x12\x46IELD_TYPE_INTEGER\x10\x02\x12\x13\n\x0f\x46IELD_TYPE_REAL\x10\x03\x12\x13\n\x0f\x46IELD_TYPE_TEXT\x10\x04\x12\x15\n\x11\x46IELD_TYPE_BINARY\x10\x05\x12\x18\n\x14\x46IELD_TYPE_TIMESTAMP\x10\x06\x12\x14\n\x10\x46IELD_TYPE_TEXTS\x10\x07\x12\x13\n\x0f\x46IELD_TYPE_JSON\x10\x08\x32\xc0\x01\n\x16\x45mbeddingSourceService\x12Q\n\x0cListDatasets\x12\x1f.forebay.v1.ListDatasetsRequest\x1a .forebay.v1.ListDatasetsResponse\x12S\n\x0cStreamChunks\x12\x1f.forebay.v1.StreamChunksRequest\x1a .forebay.v1.StreamChunksResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,10 +36,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROW_FIELDSENTRY']._serialized_options = b'8\001'
   _globals['_ROW_EMBEDDINGSENTRY']._loaded_options = None
   _globals['_ROW_EMBEDDINGSENTRY']._serialized_options = b'8\001'
-  _globals['_DELIVERY']._serialized_start=1250
-  _globals['_DELIVERY']._serialized_end=1331
-  _globals['_FIELDTYPE']._serialized_start=1334
-  _globals['_FIELDTYPE']._serialized_end=1555
+  _globals['_DELIVERY']._serialized_start=1267
+  _globals['_DELIVERY']._serialized_end=1348
+  _globals['_FIELDTYPE']._serialized_start=1351
+  _globals['_FIELDTYPE']._serialized_end=1572
   _globals['_LISTDATASETSREQUEST']._serialized_start=72
   _globals['_LISTDATASETSREQUEST']._serialized_end=93
   _globals['_LISTDATASETSRESPONSE']._serialized_start=95
@@ -57,17 +57,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHUNK']._serialized_start=630
   _globals['_CHUNK']._serialized_end=708
   _globals['_ROW']._serialized_start=711
-  _globals['_ROW']._serialized_end=964
-  _globals['_ROW_FIELDSENTRY']._serialized_start=829
-  _globals['_ROW_FIELDSENTRY']._serialized_end=893
-  _globals['_ROW_EMBEDDINGSENTRY']._serialized_start=895
-  _globals['_ROW_EMBEDDINGSENTRY']._serialized_end=964
-  _globals['_VALUE']._serialized_start=967
-  _globals['_VALUE']._serialized_end=1171
-  _globals['_TEXTS']._serialized_start=1173
-  _globals['_TEXTS']._serialized_end=1196
-  _globals['_VECTOR']._serialized_start=1198
-  _globals['_VECTOR']._serialized_end=1248
-  _globals['_EMBEDDINGSOURCESERVICE']._serialized_start=1558
-  _globals['_EMBEDDINGSOURCESERVICE']._serialized_end=1750
+  _globals['_ROW']._serialized_end=981
+  _globals['_ROW_FIELDSENTRY']._serialized_start=846
+  _globals['_ROW_FIELDSENTRY']._serialized_end=910
+  _globals['_ROW_EMBEDDINGSENTRY']._serialized_start=912
+  _globals['_ROW_EMBEDDINGSENTRY']._serialized_end=981
+  _globals['_VALUE']._serialized_start=984
+  _globals['_VALUE']._serialized_end=1188
+  _globals['_TEXTS']._serialized_start=1190
+  _globals['_TEXTS']._serialized_end=1213
+  _globals['_VECTOR']._serialized_start=1215
+  _globals['_VECTOR']._serialized_end=1265
+  _globals['_EMBEDDINGSOURCESERVICE']._serialized_start=1575
+  _globals['_EMBEDDINGSOURCESERVICE']._serialized_end=1767
 # @@protoc_insertion_point(module_scope)

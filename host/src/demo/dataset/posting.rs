@@ -112,6 +112,7 @@ impl Dataset {
             key: self.key(index),
             fields,
             embeddings,
+            deleted: false,
         }
     }
 

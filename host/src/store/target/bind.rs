@@ -9,7 +9,10 @@ use super::{Binding, ColumnKind, Feed, Misfit, Target, TargetColumn, Targets, fi
 use crate::{
     decode::KeyType,
     row::{self, FieldType, Schema},
-    store::catalog::{Column, Table},
+    store::{
+        catalog::{Column, Table},
+        missing::Missing,
+    },
 };
 
 /// Matches a dataset with tables.
@@ -59,6 +62,7 @@ pub fn bind(binding: Binding<'_>) -> Result<Targets, Vec<Misfit>> {
         tables,
         schema: Arc::new(binder.schema),
         key_type,
+        missing: Missing::default(),
         layout,
     })
 }

@@ -244,7 +244,7 @@ fn halves(rows: &[u32]) -> [&[u32]; 2] {
     [right, left]
 }
 
-fn failure(row: u32, error: &sqlx::Error) -> Failure {
+pub(super) fn failure(row: u32, error: &sqlx::Error) -> Failure {
     let details = error
         .as_database_error()
         .and_then(|error| error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>());

@@ -35,7 +35,7 @@ pub(super) async fn move_checkpoint(
          counted as (
              update forebay.run set received = received + $6, inserted = inserted + $7, updated = updated + $8,
                  unchanged = unchanged + $9, dropped = dropped + $10, dead_lettered = dead_lettered + $11,
-                 chunks = chunks + 1, bytes_received = bytes_received + $12
+                 chunks = chunks + 1, bytes_received = bytes_received + $12, deleted = deleted + $19
              where id = $5 and exists (select from moved)),
          coded as (
              insert into forebay.run_code as c (run, fate, stage, code, rows)
@@ -67,6 +67,7 @@ pub(super) async fn move_checkpoint(
     .bind(codes.values().copied().collect::<Vec<_>>())
     .bind(Uuid::now_v7())
     .bind(notify)
+    .bind(signed(rows.deleted))
     .fetch_one(connection)
     .await?;
     if moved == 0 {

@@ -12,14 +12,15 @@ use crate::{
     prepare::Prepared,
     row::{Batch, Failure},
     store::{
-        Blame, blame, checkpoint::Counts, copy::copy, encode::ArrayParam, statements::Statements,
+        Blame, blame, checkpoint::Counts, copy::copy, encode::ArrayParam, missing::FLAGGED,
+        statements::Statements,
     },
 };
 
 /// A chunk whose rows are written and which may still be undone.
 pub(super) struct Written {
     pub rows: Counts,
-    failures: Vec<Failure>,
+    pub failures: Vec<Failure>,
 }
 /// A transaction in which the rows of one chunk are written.
 pub(super) struct ChunkWriter<'w> {
@@ -63,6 +64,8 @@ pub(super) struct Known {
     /// In no table whose key is the first one's, and never written: `COPY` will do.
     new: bool,
     unchanged: bool,
+    /// Was marked as one that the source no longer has.
+    flagged: bool,
 }
 impl ChunkWriter<'_> {
     pub(super) async fn write_rows(
@@ -80,6 +83,7 @@ impl ChunkWriter<'_> {
                 .await?;
         }
         for wave in waves(prepared) {
+            let wave = self.delete_of(prepared, wave, care, &mut written).await?;
             let known = self.look_up_with(care, prepared, &wave).await?;
             let (mut changed, mut known_changed) = (Changed::default(), Vec::new());
             for (row, known) in wave.into_iter().zip(known) {
@@ -110,6 +114,10 @@ impl ChunkWriter<'_> {
                     (false, false) => written.rows.inserted += 1,
                 }
             }
+            let back = changed.all.iter().zip(&known_changed);
+            let back = back.filter(|(row, known)| known.flagged && !refused_rows.contains(row));
+            let back: Vec<u32> = back.map(|(row, _)| *row).collect();
+            self.unflag(&prepared.batch, &back).await?;
             written.failures.extend(refused);
         }
         Ok(written)
@@ -168,6 +176,7 @@ impl ChunkWriter<'_> {
             };
             slot.in_first = answer.try_get(2)?;
             let in_all: bool = answer.try_get(3)?;
+            slot.flagged = digest == Some(FLAGGED);
             slot.new = !slot.in_first && digest.is_none();
             slot.unchanged = in_all
                 && digest.is_some()
@@ -269,6 +278,10 @@ impl ChunkWriter<'_> {
             for retry in retries {
                 tokio::time::sleep(retry.after).await;
                 let row = retry.failure.row;
+                if prepared.batch.is_deleted(row) {
+                    self.delete_again(prepared, &retry.failure, written).await?;
+                    continue;
+                }
                 let known = self.look_up_isolated(prepared, &[row]).await?;
                 match (
                     self.write_isolated(prepared, Changed::one(row))
@@ -282,7 +295,11 @@ impl ChunkWriter<'_> {
                             ..again
                         });
                     }
-                    (None, Some(known)) if known.in_first => written.rows.updated += 1,
+                    (None, Some(known)) if known.in_first => {
+                        written.rows.updated += 1;
+                        let back: &[u32] = if known.flagged { &[row] } else { &[] };
+                        self.unflag(&prepared.batch, back).await?;
+                    }
                     (None, _) => written.rows.inserted += 1,
                 }
             }
@@ -298,15 +315,20 @@ fn trusted(error: sqlx::Error) -> Undone {
     }
 }
 
-/// The live rows, so that no key is twice in one part: a statement cannot change a row twice.
+/// The live rows and the tombstones, so that no key is twice in one part: a statement cannot
+/// change a row twice.
 /// Nearly always one part.
 fn waves(prepared: &Prepared) -> Vec<Vec<u32>> {
     let batch = &prepared.batch;
+    let mut rest = batch.live.clone();
+    if !batch.deleted.is_empty() {
+        rest.extend(&batch.deleted);
+        rest.sort_unstable();
+    }
     if !prepared.keys.repeats() {
-        return vec![batch.live.clone()];
+        return vec![rest];
     }
     let mut waves = Vec::new();
-    let mut rest = batch.live.clone();
     while !rest.is_empty() {
         let mut seen = HashSet::with_capacity(rest.len());
         let (wave, later): (Vec<u32>, Vec<u32>) = rest.into_iter().partition(|row| {

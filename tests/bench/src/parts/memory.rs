@@ -11,6 +11,7 @@ use crate::ceiling::Column;
 use crate::lab::{Index, Lab, Tables};
 use crate::load::Load;
 use crate::process;
+use crate::rounds::Work;
 use crate::sets::Set;
 use crate::source::{Shape, Source};
 
@@ -42,6 +43,10 @@ pub(crate) async fn measure(lab: &Lab, shape: Shape, plugins: &Set) -> anyhow::R
         dimensions: shape.dimensions,
         index: Index::None,
     };
+    // A first run compiles the plugins into the cache, so that none of this is about compiling.
+    let few = Source::start(Shape { rows: 300, ..shape }).await?;
+    let first = Work::Load(Load::new(plugins, &few));
+    first.run(lab, &lab.database(tables).await?).await?;
     let urls = lab.database(tables).await?;
     let load = Load::new(plugins, &source);
     let config = load.prepare(lab, &urls).await?;

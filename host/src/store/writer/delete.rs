@@ -1,0 +1,113 @@
+//! Tombstones: rows of a chunk that are to be removed from the tables.
+//!
+//! Those of a wave are carried out before its other rows are looked up: what they take along (rows
+//! that refer to them, a unique value) is known then. A key that comes twice is in two waves, so a
+//! row that is written and deleted in one chunk is gone, and one that is deleted and written is
+//! there. A tombstone that the database refuses is a row that failed, as any other.
+
+use super::{
+    Care, Undone,
+    isolate::failure,
+    rows::{ChunkWriter, Written},
+};
+use crate::{
+    prepare::Prepared,
+    row::{Batch, Failure},
+    store::{Blame, blame, digest, keyed::Applied},
+};
+
+impl ChunkWriter<'_> {
+    /// Carries out the tombstones among rows, and returns the other rows.
+    pub(super) async fn delete_of(
+        &mut self,
+        prepared: &Prepared,
+        rows: Vec<u32>,
+        care: Care,
+        written: &mut Written,
+    ) -> Result<Vec<u32>, Undone> {
+        if prepared.batch.deleted.is_empty() {
+            return Ok(rows);
+        }
+        let (deleted, rest): (Vec<u32>, Vec<u32>) = rows
+            .into_iter()
+            .partition(|row| prepared.batch.is_deleted(*row));
+        self.delete(&prepared.batch, &deleted, care, written)
+            .await?;
+        Ok(rest)
+    }
+
+    /// Tries a tombstone again that was refused.
+    pub(super) async fn delete_again(
+        &mut self,
+        prepared: &Prepared,
+        refused: &Failure,
+        written: &mut Written,
+    ) -> Result<(), Undone> {
+        self.delete(&prepared.batch, &[refused.row], Care::Isolating, written)
+            .await?;
+        for failure in &mut written.failures {
+            if failure.row == refused.row {
+                failure.attempt = refused.attempt + 1;
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete(
+        &mut self,
+        batch: &Batch,
+        rows: &[u32],
+        care: Care,
+        written: &mut Written,
+    ) -> Result<(), Undone> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let keys = keys(batch, rows);
+        let delete = &self.statements.delete;
+        let Applied { found, refused } = match care {
+            Care::Trusting => match delete.apply(&mut self.transaction, &keys).await {
+                Ok(found) => Applied {
+                    found,
+                    refused: Vec::new(),
+                },
+                Err(error) if blame(&error) == Blame::Row => return Err(Undone::Row),
+                Err(error) => return Err(error.into()),
+            },
+            Care::Isolating | Care::Immediate => {
+                delete.apply_to_most(&mut self.transaction, &keys).await?
+            }
+        };
+        let done = keys.iter().enumerate();
+        let done = done.filter(|(index, _)| refused.iter().all(|(other, _)| other != index));
+        let done: Vec<&str> = done.map(|(_, key)| *key).collect();
+        digest::forget(&mut self.transaction, self.pipeline, &done).await?;
+        let removed = found.len() as u64;
+        written.rows.updated += removed;
+        written.rows.deleted += removed;
+        written.rows.unchanged += (rows.len() - refused.len()) as u64 - removed;
+        for (index, error) in refused {
+            let row = rows.get(index).copied().unwrap_or_default();
+            written.failures.push(failure(row, &error));
+        }
+        Ok(())
+    }
+
+    /// Takes the flag back from rows that have come back, and are written by now.
+    pub(super) async fn unflag(&mut self, batch: &Batch, rows: &[u32]) -> Result<(), Undone> {
+        if !rows.is_empty() {
+            let unflag = &self.statements.unflag;
+            unflag
+                .apply(&mut self.transaction, &keys(batch, rows))
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+fn keys<'b>(batch: &'b Batch, rows: &[u32]) -> Vec<&'b str> {
+    let key = |row: &u32| batch.keys.get(*row as usize).map(AsRef::as_ref);
+    rows.iter()
+        .map(|row| key(row).unwrap_or_default())
+        .collect()
+}
