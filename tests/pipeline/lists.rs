@@ -3,7 +3,7 @@
 use forebay::proto::FieldType;
 use serde_json::Value;
 
-use crate::support::{Home, RowBuilder, Script, row};
+use crate::support::{Home, RowBuilder, Script, row, tombstone};
 
 const FIELDS: [(&str, FieldType); 5] = [
     ("company", FieldType::Text),
@@ -218,4 +218,17 @@ async fn a_role_that_may_not_delete_items_is_told_so() {
     refused.said(&format!("skill: {role} lacks delete"));
     assert_eq!(refused.log.matches(" lacks ").count(), 1, "{}", refused.log);
     drop(refused.exit(2));
+}
+
+#[tokio::test]
+async fn the_items_of_a_row_go_with_it() {
+    let (home, source) = started(&script([full(1), full(2)]).changes()).await;
+    assert_eq!(home.run().done()["rows"]["inserted"], 2);
+    source.change(|before| before.chunk([tombstone("1"), full(3)]));
+    let report = home.run().done();
+    assert_eq!(report["rows"]["deleted"], 1, "{report:#}");
+    let ids = "select distinct id::text from (select id from posting union all select posting from skill
+        union all select id from number union all select id from line union all select id from languages) t
+        order by 1";
+    assert_eq!(home.database.texts(ids).await, ["2", "3"]);
 }
