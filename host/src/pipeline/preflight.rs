@@ -2,7 +2,7 @@
 
 use super::{Pipeline, PipelineError, retrying};
 use crate::{
-    config,
+    config::{self, MissingPolicy},
     pipeline::Host,
     source::Dataset,
     store::{
@@ -54,18 +54,20 @@ pub(super) async fn look(
         Wanted {
             name,
             table: table.as_ref(),
+            deletes: config.missing.policy == MissingPolicy::Remove
+                || target.is_some_and(|target| target.items.is_some()),
             columns: match (target, table) {
                 (Some(target), _) => written(target),
                 (None, Some(table)) => writable(table),
                 (None, None) => Vec::new(),
             },
-            deletes: target.is_some_and(|target| target.items.is_some()),
         }
     });
     let demand = Demand {
         tables: wanted.collect(),
-        // A writer for each partition, and one for all that is asked beside them.
-        connections: u32::try_from(dataset.partitions.len() + 1).unwrap_or(u32::MAX),
+        // The writers of each partition, and one for all that is asked beside them.
+        connections: u32::try_from(dataset.partitions.len() * config.writers.start() + 1)
+            .unwrap_or(u32::MAX),
         bytes: dataset
             .row_count
             .unwrap_or(0)

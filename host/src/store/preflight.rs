@@ -74,7 +74,7 @@ pub struct Wanted<'a> {
     pub table: Option<&'a Table>,
     /// The columns that are written, besides those of the primary key.
     pub columns: Vec<String>,
-    /// Whether rows are deleted from it: the items of lists are.
+    /// Whether rows are deleted for sure.
     pub deletes: bool,
 }
 

@@ -96,7 +96,7 @@ impl Store {
     /// # Errors
     /// If another host has claimed the run since, or the database cannot be asked.
     pub async fn find_missing(&self, run: &Run, missing: &Missing) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         let connection = &mut *transaction;
         let noted = sqlx::query(
             "select snapshot and received = coalesce(sum(s.rows), 0), missing is not null,

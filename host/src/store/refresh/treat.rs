@@ -51,7 +51,7 @@ impl Store {
         notify: Option<&str>,
         constraints: &'static str,
     ) -> Result<bool, Untreated> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         let connection = &mut *transaction;
         let keys: Vec<String> = sqlx::query_scalar(
             "select key from forebay.missing_key where run = $1 order by key limit $2",
