@@ -3,7 +3,7 @@
 use forebay::proto::FieldType;
 use serde_json::Value;
 
-use crate::support::{Home, RowBuilder, Script, row};
+use crate::support::{Home, RowBuilder, Script, row, tombstone};
 
 const FIELDS: [(&str, FieldType); 5] = [
     ("company", FieldType::Text),
@@ -191,4 +191,44 @@ async fn an_item_that_is_refused_costs_its_row() {
     assert_eq!(home.run().done()["rows"]["received"], 300);
     source.change(|_| script((1..=300).map(spoilt)));
     assert_eq!(check(home.run().done(), "updated").await, 3 * 300);
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_delete_items_is_told_so() {
+    let (home, _source) = started(&script([full(1)])).await;
+    let name = home.database.url.split(['/', '?']).nth(3).unwrap();
+    let role = format!("role_{name}");
+    home.start_command(&["migrate"], "").wait().exit(0);
+    home.database
+        .execute(&format!(
+            "create role {role} login;
+             grant usage on schema forebay to {role};
+             grant select, insert, update, delete on all tables in schema forebay to {role};
+             grant select, insert, update on all tables in schema public to {role};
+             grant delete on line, number, languages to {role}"
+        ))
+        .await;
+    let file = home.path().join("forebay.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("user=forebay", &format!("user={role}"))).unwrap();
+    let refused = home.run();
+    home.database
+        .execute(&format!("drop owned by {role}; drop role {role}"))
+        .await;
+    refused.said(&format!("skill: {role} lacks delete"));
+    assert_eq!(refused.log.matches(" lacks ").count(), 1, "{}", refused.log);
+    drop(refused.exit(2));
+}
+
+#[tokio::test]
+async fn the_items_of_a_row_go_with_it() {
+    let (home, source) = started(&script([full(1), full(2)]).changes()).await;
+    assert_eq!(home.run().done()["rows"]["inserted"], 2);
+    source.change(|before| before.chunk([tombstone("1"), full(3)]));
+    let report = home.run().done();
+    assert_eq!(report["rows"]["deleted"], 1, "{report:#}");
+    let ids = "select distinct id::text from (select id from posting union all select posting from skill
+        union all select id from number union all select id from line union all select id from languages) t
+        order by 1";
+    assert_eq!(home.database.texts(ids).await, ["2", "3"]);
 }

@@ -4,7 +4,7 @@
 use forebay::proto::FieldType;
 use forebay::proto::value::Kind;
 
-use crate::support::{Home, RowBuilder, Script, row};
+use crate::support::{Home, RowBuilder, Script, row, tombstone};
 
 const FIELDS: [(&str, FieldType); 4] = [
     ("tenant", FieldType::Text),
@@ -80,6 +80,20 @@ async fn a_key_of_several_columns_is_fed_by_fields() {
     let codes = "select key || ' ' || code from forebay.dead_letter order by 1";
     let refused = ["east/4 SQL_22P02", "north/5 SQL_23502"];
     assert_eq!(home.database.texts(codes).await, refused);
+
+    // By their own keys alone rows cannot be found, so they cannot be deleted either.
+    source.change(|script| script.chunk([tombstone("north/1")]));
+    assert_eq!(home.run().done()["rows"]["deleted"], 0);
+    let refused = [
+        "east/4 SQL_22P02",
+        "north/1 DELETE_KEY",
+        "north/5 SQL_23502",
+    ];
+    assert_eq!(home.database.texts(codes).await, refused);
+    home.configure(&source.pipeline(&["posting"], "missing = \"remove\""));
+    let ended = home.run();
+    ended.said("posting: its key is not the row's key alone");
+    drop(ended.exit(2));
 }
 
 #[tokio::test]

@@ -91,7 +91,9 @@ pub(super) async fn look(
 /// The columns that are written, besides the key.
 fn written(target: &Target) -> Vec<String> {
     let fed = target.columns.iter().map(|column| &column.column.name);
-    fed.chain(&target.touched).cloned().collect()
+    let items = target.items.iter().flat_map(|items| &items.columns);
+    let items = items.map(|column| &column.column.name);
+    fed.chain(items).chain(&target.touched).cloned().collect()
 }
 
 /// The columns that might be written, where it is not known which are.

@@ -9,6 +9,7 @@ mod bind;
 mod fit;
 mod items;
 mod kind;
+mod layout;
 #[cfg(test)]
 mod tests;
 

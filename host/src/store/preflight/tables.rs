@@ -20,10 +20,11 @@ const FACTS: &str = "select c.relkind::text as kind, c.relpersistence = 'u' as u
     c.relkind <> 'p' or exists (select from pg_partitioned_table p where p.partrelid = c.oid and p.partdefid <> 0) as takes_all,
     array(select t.tgname::text from pg_trigger t
         where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled in ('O', 'A') order by 1) as triggers,
-    array(select p.name from unnest(array['select', 'insert', 'update']) p(name)
-        where exists (select from unnest($2::text[]) k(name) where p.name <> 'update' and not has_column_privilege(c.oid, k.name, p.name))
-            or exists (select from unnest($3::text[]) k(name) where not has_column_privilege(c.oid, k.name, p.name)))
-        || array(select 'delete' where $4 and not has_table_privilege(c.oid, 'delete')) as missing
+    array(select p.name from unnest(array['select', 'insert', 'update', 'delete']) with ordinality p(name, place)
+        where case p.name when 'delete' then $4 and not has_table_privilege(c.oid, p.name)
+            else exists (select from unnest($2::text[]) k(name) where p.name <> 'update' and not has_column_privilege(c.oid, k.name, p.name))
+                or exists (select from unnest($3::text[]) k(name) where not has_column_privilege(c.oid, k.name, p.name)) end
+        order by p.place) as missing
     from pg_class c where c.oid = to_regclass($1)";
 
 pub(super) async fn look(
