@@ -5,6 +5,7 @@
 //! a hint. The shape of the file is [`file::File`], from which the JSON Schema for editors is
 //! made too ([`schema`]); what leaves this module needs no further checks.
 
+mod build;
 mod check;
 mod database;
 mod file;
