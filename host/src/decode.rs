@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 use prost::encoding::{WireType, decode_key, decode_varint};
+use uuid::Uuid;
 
 use crate::row::{Batch, Embeddings, Failure, FieldType, Schema, Stage, Value, Vector};
 
@@ -48,6 +49,23 @@ enum Sort {
     Deleted,
 }
 
+/// What a key is found to be.
+#[derive(Default)]
+struct Key {
+    /// Where the row has it in another spelling.
+    canonical: Option<ByteString>,
+    uuid: Option<Uuid>,
+}
+
+fn note(batch: &mut Batch, row: usize, key: Key) {
+    if let Some(canonical) = key.canonical {
+        set(&mut batch.keys, row, canonical);
+    }
+    if let Some(uuid) = key.uuid {
+        set(&mut batch.uuids, row, uuid);
+    }
+}
+
 /// A row's fault: code, message, field.
 type Fault = (&'static str, String, Option<String>);
 
@@ -60,6 +78,10 @@ impl Decoder {
         let mut batch = Batch {
             schema: Arc::clone(&self.schema),
             keys: vec![ByteString::new(); rows],
+            uuids: match self.key_type {
+                KeyType::Uuid => vec![Uuid::nil(); rows],
+                KeyType::Integer(_) | KeyType::Text => Vec::new(),
+            },
             values: vec![Value::Null; rows * self.schema.columns.len()],
             embeddings: Embeddings {
                 width: self.schema.embeddings.len(),
@@ -100,9 +122,9 @@ impl Decoder {
     fn note_key(&self, batch: &mut Batch, row: usize, index: u32) {
         let key = batch.keys.get(row).cloned().unwrap_or_default();
         match (self.check_key(&key), batch.keyless.binary_search(&index)) {
-            (Ok(Some(canonical)), _) => set(&mut batch.keys, row, canonical),
+            (Ok(key), _) => note(batch, row, key),
             (Err(_), Err(place)) => batch.keyless.insert(place, index),
-            (Ok(None), _) | (Err(_), Ok(_)) => {}
+            (Err(_), Ok(_)) => {}
         }
     }
 
@@ -151,9 +173,7 @@ impl Decoder {
             .get(row)
             .map(ByteString::as_ref)
             .unwrap_or_default();
-        if let Some(canonical) = self.check_key(key)? {
-            set(&mut batch.keys, row, canonical);
-        }
+        note(batch, row, self.check_key(key)?);
         if let Sort::Deleted = sort {
             return Ok(sort);
         }
@@ -229,7 +249,7 @@ impl Decoder {
 
     /// Judges a key. One that is spelled in another way than the database would (a UUID in
     /// capitals, `007`) is returned as the database has it: equal keys have to be equal texts.
-    fn check_key(&self, key: &str) -> Result<Option<ByteString>, Fault> {
+    fn check_key(&self, key: &str) -> Result<Key, Fault> {
         if key.is_empty() {
             return Err(("KEY_MISSING", "the row has no key".into(), None));
         }
@@ -243,25 +263,26 @@ impl Decoder {
         let canonical = |text: &str| (text != key).then(|| ByteString::from(text));
         match self.key_type {
             KeyType::Uuid => {
-                let uuid = uuid::Uuid::try_parse(key).map_err(|_| invalid("a uuid"))?;
-                Ok(canonical(
-                    uuid.hyphenated()
-                        .encode_lower(&mut uuid::Uuid::encode_buffer()),
-                ))
+                let uuid = Uuid::try_parse(key).map_err(|_| invalid("a uuid"))?;
+                let mut buffer = Uuid::encode_buffer();
+                Ok(Key {
+                    canonical: canonical(uuid.hyphenated().encode_lower(&mut buffer)),
+                    uuid: Some(uuid),
+                })
             }
             KeyType::Integer(bits) => {
                 let range = -(1i128 << (bits - 1))..(1i128 << (bits - 1));
                 let integer = key.parse().ok().filter(|integer| range.contains(integer));
-                Ok(canonical(
-                    &integer
-                        .ok_or_else(|| invalid("an integer in range"))?
-                        .to_string(),
-                ))
+                let integer = integer.ok_or_else(|| invalid("an integer in range"))?;
+                Ok(Key {
+                    canonical: canonical(&integer.to_string()),
+                    uuid: None,
+                })
             }
             KeyType::Text if key.len() > MAX_KEY_BYTES || key.contains('\0') => {
                 Err(invalid("a text of at most 2,600 bytes without NUL"))
             }
-            KeyType::Text => Ok(None),
+            KeyType::Text => Ok(Key::default()),
         }
     }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use uuid::Uuid;
 
 pub use self::keys::KeySet;
 
@@ -157,6 +158,8 @@ pub struct Batch {
     pub wire: Vec<Bytes>,
     /// Empty where the key is missing or unreadable.
     pub keys: Vec<ByteString>,
+    /// The same as UUIDs, where all keys are; nil for a key that is missing or none. Empty else.
+    pub uuids: Vec<Uuid>,
     /// `rows * schema.columns.len()` values.
     pub values: Vec<Value>,
     /// `rows * schema.embeddings.len()` vectors.

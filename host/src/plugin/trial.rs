@@ -42,6 +42,7 @@ impl Before {
             schema: Arc::clone(&batch.schema),
             wire: Vec::new(),
             keys: batch.keys.clone(),
+            uuids: Vec::new(),
             values: batch.values.clone(),
             embeddings: Embeddings {
                 width: batch.embeddings.width,

@@ -51,6 +51,14 @@ pub(super) enum ColumnSource {
 }
 
 impl Column {
+    /// The row's key as a text.
+    pub(super) const NAME: Self = Self {
+        source: ColumnSource::Feed(Feed::Key),
+        kind: ColumnKind::Text,
+        type_oid: oid::TEXT,
+        array_oid: oid::TEXT_ARRAY,
+    };
+
     /// Writes the value of a row, after its length; a length of -1 is null.
     pub(super) fn put(
         &self,
@@ -88,6 +96,12 @@ impl Column {
     fn put_value(&self, buffer: &mut Vec<u8>, batch: &Batch, row: u32) -> bool {
         match self.source {
             ColumnSource::Feed(Feed::Key) => {
+                if self.kind == ColumnKind::Uuid
+                    && let Some(uuid) = batch.uuids.get(row as usize)
+                {
+                    buffer.extend_from_slice(uuid.as_bytes());
+                    return true;
+                }
                 let key = batch
                     .keys
                     .get(row as usize)

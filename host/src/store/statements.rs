@@ -18,9 +18,9 @@ use super::{
 /// The statements of a pipeline.
 #[derive(Debug)]
 pub(super) struct Statements {
-    /// `$1` pipeline, `$2` the rows' keys, `$3` and on `keys` → position, digest, whether the first
-    /// table has the row, whether all tables have it. One row per key. Tables with the items of
-    /// lists are not asked: a list may be empty.
+    /// `$1` pipeline, `$2` the rows' keys, `$3` and on `keys` → three arrays with an element for
+    /// each key: digest, whether the first table has the row, whether all tables have it. Tables
+    /// with the items of lists are not asked: a list may be empty.
     pub lookup: Arc<str>,
     /// By which the tables find a row.
     pub keys: Vec<Column>,
@@ -98,8 +98,9 @@ fn lookup(targets: &Targets) -> (String, Vec<Column>) {
         ));
         found.push(format!("t{index}.found is not null"));
     }
+    // One row of arrays: three hundred rows would cost both sides more than the look-up.
     let statement = format!(
-        "select k.position, d.digest, {} as in_first, {} as in_all
+        "select array_agg(d.digest order by k.position), array_agg({} order by k.position), array_agg({} order by k.position)
 from unnest($2::text[]{arrays}) with ordinality k(name{aliases}, position)
 left join lateral (select digest from forebay.row_digest r
     where r.pipeline = $1 and r.key = k.name collate \"C\" limit 1) d on true{joins}",

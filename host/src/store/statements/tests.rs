@@ -108,7 +108,7 @@ fn rows_are_found_and_written_by_all_columns_of_their_key() {
         copy.statement.as_str(),
     ];
     assert_snapshot!(texts.join("\n\n"), @r#"
-    select k.position, d.digest, t0.found is not null as in_first, t0.found is not null and t1.found is not null as in_all
+    select array_agg(d.digest order by k.position), array_agg(t0.found is not null order by k.position), array_agg(t0.found is not null and t1.found is not null order by k.position)
     from unnest($2::text[], $3::text[], $4::uuid[]) with ordinality k(name, k0, k1, position)
     left join lateral (select digest from forebay.row_digest r
         where r.pipeline = $1 and r.key = k.name collate "C" limit 1) d on true

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use sqlx::{AssertSqlSafe, Postgres, Row, Transaction};
+use sqlx::{AssertSqlSafe, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::{Care, Undone};
@@ -12,7 +12,11 @@ use crate::{
     prepare::Prepared,
     row::{Batch, Failure},
     store::{
-        Blame, blame, checkpoint::Counts, copy::copy, encode::ArrayParam, missing::FLAGGED,
+        Blame, blame,
+        checkpoint::Counts,
+        copy::copy,
+        encode::{ArrayParam, Column},
+        missing::FLAGGED,
         statements::Statements,
     },
 };
@@ -144,43 +148,33 @@ impl ChunkWriter<'_> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let names: Vec<&str> = rows
-            .iter()
-            .map(|row| {
-                prepared
-                    .batch
-                    .keys
-                    .get(*row as usize)
-                    .map(AsRef::as_ref)
-                    .unwrap_or_default()
-            })
-            .collect();
-        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.lookup)))
+        let param = |column| ArrayParam {
+            batch: &prepared.batch,
+            rows,
+            column,
+        };
+        let mut query = sqlx::query_as(AssertSqlSafe(Arc::clone(&self.statements.lookup)))
             .bind(self.pipeline)
-            .bind(names);
+            .bind(param(Column::NAME));
         for key in &self.statements.keys {
-            query = query.bind(ArrayParam {
-                batch: &prepared.batch,
-                rows,
-                column: *key,
-            });
+            query = query.bind(param(*key));
         }
-        let found = query.fetch_all(&mut *self.transaction).await?;
-        let mut known = vec![Known::default(); rows.len()];
-        for answer in found {
-            let position: i64 = answer.try_get(0)?;
-            let digest: Option<Uuid> = answer.try_get(1)?;
-            let index = usize::try_from(position - 1).unwrap_or(usize::MAX);
-            let (Some(slot), Some(row)) = (known.get_mut(index), rows.get(index)) else {
-                continue;
-            };
-            slot.in_first = answer.try_get(2)?;
-            let in_all: bool = answer.try_get(3)?;
-            slot.flagged = digest == Some(FLAGGED);
-            slot.new = !slot.in_first && digest.is_none();
-            slot.unchanged = in_all
+        let found: (Vec<Option<Uuid>>, Vec<bool>, Vec<bool>) =
+            query.fetch_one(&mut *self.transaction).await?;
+        let (digests, in_first, in_all) = found;
+        let known = rows.iter().zip(digests).zip(in_first).zip(in_all);
+        let known = known.map(|(((row, digest), in_first), in_all)| Known {
+            in_first,
+            new: !in_first && digest.is_none(),
+            unchanged: in_all
                 && digest.is_some()
-                && digest == prepared.digests.get(*row as usize).copied();
+                && digest == prepared.digests.get(*row as usize).copied(),
+            flagged: digest == Some(FLAGGED),
+        });
+        let known: Vec<Known> = known.collect();
+        if known.len() != rows.len() {
+            let message = format!("{} of {} rows were looked up", known.len(), rows.len());
+            return Err(sqlx::Error::Protocol(message));
         }
         Ok(known)
     }
