@@ -129,9 +129,10 @@ impl Decoder {
     }
 
     fn row(&self, batch: &mut Batch, row: usize) -> Result<Sort, Fault> {
-        let Some(mut bytes) = batch.wire.get(row).cloned() else {
+        let Some(wire) = batch.wire.get(row).cloned() else {
             return Ok(Sort::Live);
         };
+        let mut bytes = wire.as_ref();
         if bytes.len() > self.max_row_bytes {
             let message = format!(
                 "the row has {} bytes, {} are allowed",
@@ -139,7 +140,7 @@ impl Decoder {
                 self.max_row_bytes
             );
             // The key is worth knowing even so; it comes first in what usual encoders write.
-            if let Ok(Part::Key(key)) = self.part(&mut bytes) {
+            if let Ok(Part::Key(key)) = self.part(&wire, &mut bytes) {
                 set(&mut batch.keys, row, key);
             }
             return Err(("ROW_TOO_LARGE", message, None));
@@ -150,7 +151,7 @@ impl Decoder {
         let mut fault = None;
         let mut sort = Sort::Live;
         while bytes.has_remaining() {
-            match self.part(&mut bytes) {
+            match self.part(&wire, &mut bytes) {
                 Ok(Part::Key(key)) => set(&mut batch.keys, row, key),
                 Ok(Part::Field(column, value)) => {
                     set(&mut batch.values, row * columns + column, value)
@@ -182,12 +183,12 @@ impl Decoder {
         Ok(sort)
     }
 
-    fn part(&self, bytes: &mut Bytes) -> Result<Part, Fault> {
+    fn part(&self, row: &Bytes, bytes: &mut &[u8]) -> Result<Part, Fault> {
         let (tag, wire_type) = decode_key(bytes).map_err(malformed)?;
         match (tag, wire_type) {
-            (1, WireType::LengthDelimited) => Ok(Part::Key(text(delimited(bytes)?)?)),
-            (2, WireType::LengthDelimited) => self.field(delimited(bytes)?),
-            (3, WireType::LengthDelimited) => self.embedding(delimited(bytes)?),
+            (1, WireType::LengthDelimited) => Ok(Part::Key(text(row, delimited(bytes)?)?)),
+            (2, WireType::LengthDelimited) => self.field(row, delimited(bytes)?),
+            (3, WireType::LengthDelimited) => self.embedding(row, delimited(bytes)?),
             (4, WireType::Varint) => Ok(Part::Sort(
                 match decode_varint(bytes).map_err(malformed)? {
                     0 => Sort::Live,
@@ -206,13 +207,13 @@ impl Decoder {
         }
     }
 
-    fn field(&self, entry: Bytes) -> Result<Part, Fault> {
+    fn field(&self, row: &Bytes, entry: &[u8]) -> Result<Part, Fault> {
         let (name, value) = map_entry(entry)?;
-        let Some(column) = self.schema.column(&name) else {
+        let Some(column) = self.schema.column(name) else {
             let message = format!("the dataset declares no field `{name}`");
             return Err(("FIELD_UNKNOWN", message, Some(name.to_string())));
         };
-        let value = fields::value(value)
+        let value = fields::value(row, value)
             .map_err(|(code, message, _)| (code, message, Some(name.to_string())))?;
         match self
             .schema
@@ -235,13 +236,13 @@ impl Decoder {
         }
     }
 
-    fn embedding(&self, entry: Bytes) -> Result<Part, Fault> {
+    fn embedding(&self, row: &Bytes, entry: &[u8]) -> Result<Part, Fault> {
         let (name, vector) = map_entry(entry)?;
-        let Some(column) = self.schema.embedding(&name) else {
+        let Some(column) = self.schema.embedding(name) else {
             let message = format!("the dataset declares no embedding `{name}`");
             return Err(("EMBEDDING_UNKNOWN", message, Some(name.to_string())));
         };
-        match fields::vector(vector)? {
+        match fields::vector(row, vector)? {
             Some(vector) => Ok(Part::Embedding(column, vector)),
             None => Ok(Part::Unknown),
         }
@@ -337,30 +338,36 @@ fn malformed(error: prost::DecodeError) -> Fault {
     ("ROW_MALFORMED", error.to_string(), None)
 }
 
-/// The bytes of a length-delimited member, as a slice of the row's.
-fn delimited(bytes: &mut Bytes) -> Result<Bytes, Fault> {
+/// The bytes of a length-delimited member.
+fn delimited<'r>(bytes: &mut &'r [u8]) -> Result<&'r [u8], Fault> {
     let length = decode_varint(bytes).map_err(malformed)?;
-    match usize::try_from(length) {
-        Ok(length) if length <= bytes.len() => Ok(bytes.split_to(length)),
-        _ => Err((
-            "ROW_MALFORMED",
-            "a member is longer than the row".into(),
-            None,
-        )),
-    }
+    let length = usize::try_from(length).ok();
+    let Some((member, rest)) = length.and_then(|length| bytes.split_at_checked(length)) else {
+        let message = "a member is longer than the row";
+        return Err(("ROW_MALFORMED", message.into(), None));
+    };
+    *bytes = rest;
+    Ok(member)
 }
 
-fn text(bytes: Bytes) -> Result<ByteString, Fault> {
-    ByteString::try_from(bytes).map_err(|_| ("ROW_MALFORMED", "a text is not UTF-8".into(), None))
+fn not_utf8<E>(_: E) -> Fault {
+    ("ROW_MALFORMED", "a text is not UTF-8".into(), None)
+}
+
+/// A text of a row, which it goes on sharing.
+fn text(row: &Bytes, bytes: &[u8]) -> Result<ByteString, Fault> {
+    ByteString::try_from(row.slice_ref(bytes)).map_err(not_utf8)
 }
 
 /// A map's entry: key 1, value 2, either of which may be left out when empty.
-fn map_entry(mut entry: Bytes) -> Result<(ByteString, Bytes), Fault> {
-    let (mut name, mut value) = (ByteString::new(), Bytes::new());
+fn map_entry(mut entry: &[u8]) -> Result<(&str, &[u8]), Fault> {
+    let (mut name, mut value) = ("", &[][..]);
     while entry.has_remaining() {
         let (tag, wire_type) = decode_key(&mut entry).map_err(malformed)?;
         match (tag, wire_type) {
-            (1, WireType::LengthDelimited) => name = text(delimited(&mut entry)?)?,
+            (1, WireType::LengthDelimited) => {
+                name = str::from_utf8(delimited(&mut entry)?).map_err(not_utf8)?;
+            }
             (2, WireType::LengthDelimited) => value = delimited(&mut entry)?,
             _ => fields::skip(wire_type, tag, &mut entry)?,
         }

@@ -6,8 +6,9 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 use super::{Fault, delimited, malformed, text};
 use crate::row::{Value, Vector};
 
-/// `forebay.v1.Value`: the last member that is set counts, none means null.
-pub(super) fn value(mut bytes: Bytes) -> Result<Value, Fault> {
+/// `forebay.v1.Value`: the last member that is set counts, none means null. Texts and the like
+/// become slices of `row`.
+pub(super) fn value(row: &Bytes, mut bytes: &[u8]) -> Result<Value, Fault> {
     let mut value = Value::Null;
     while bytes.has_remaining() {
         let (tag, wire_type) = decode_key(&mut bytes).map_err(malformed)?;
@@ -18,11 +19,11 @@ pub(super) fn value(mut bytes: Bytes) -> Result<Value, Fault> {
                 Ok(real) => Value::Real(real),
                 Err(_) => return Err(("ROW_MALFORMED", "a real is cut off".into(), None)),
             },
-            (4, WireType::LengthDelimited) => Value::Text(text(delimited(&mut bytes)?)?),
-            (5, WireType::LengthDelimited) => Value::Binary(delimited(&mut bytes)?),
+            (4, WireType::LengthDelimited) => Value::Text(text(row, delimited(&mut bytes)?)?),
+            (5, WireType::LengthDelimited) => Value::Binary(row.slice_ref(delimited(&mut bytes)?)),
             (6, WireType::LengthDelimited) => timestamp(delimited(&mut bytes)?)?,
-            (7, WireType::LengthDelimited) => texts(delimited(&mut bytes)?)?,
-            (8, WireType::LengthDelimited) => json(delimited(&mut bytes)?)?,
+            (7, WireType::LengthDelimited) => texts(row, delimited(&mut bytes)?)?,
+            (8, WireType::LengthDelimited) => json(row, delimited(&mut bytes)?)?,
             (1..=8, _) => {
                 return Err((
                     "ROW_MALFORMED",
@@ -40,7 +41,7 @@ pub(super) fn value(mut bytes: Bytes) -> Result<Value, Fault> {
 }
 
 /// `google.protobuf.Timestamp` in whole microseconds.
-fn timestamp(mut bytes: Bytes) -> Result<Value, Fault> {
+fn timestamp(mut bytes: &[u8]) -> Result<Value, Fault> {
     let (mut seconds, mut nanoseconds) = (0i64, 0i64);
     while bytes.has_remaining() {
         let (tag, wire_type) = decode_key(&mut bytes).map_err(malformed)?;
@@ -59,34 +60,38 @@ fn timestamp(mut bytes: Bytes) -> Result<Value, Fault> {
     }
 }
 
-fn texts(mut bytes: Bytes) -> Result<Value, Fault> {
+fn texts(row: &Bytes, mut bytes: &[u8]) -> Result<Value, Fault> {
     let mut list = Vec::new();
     while bytes.has_remaining() {
         let (tag, wire_type) = decode_key(&mut bytes).map_err(malformed)?;
         match (tag, wire_type) {
-            (1, WireType::LengthDelimited) => list.push(text(delimited(&mut bytes)?)?),
+            (1, WireType::LengthDelimited) => list.push(text(row, delimited(&mut bytes)?)?),
             _ => skip(wire_type, tag, &mut bytes)?,
         }
     }
     Ok(Value::Texts(list))
 }
 
-fn json(bytes: Bytes) -> Result<Value, Fault> {
-    let json = text(bytes)?;
+fn json(row: &Bytes, bytes: &[u8]) -> Result<Value, Fault> {
+    let json = text(row, bytes)?;
     match serde_json::from_str::<serde::de::IgnoredAny>(&json) {
         Ok(_) => Ok(Value::Json(json)),
         Err(error) => Err(("FIELD_TYPE", format!("not JSON: {error}"), None)),
     }
 }
 
-/// `forebay.v1.Vector`; `None` if no member is set.
-pub(super) fn vector(mut bytes: Bytes) -> Result<Option<Vector>, Fault> {
+/// `forebay.v1.Vector`, as a slice of `row`; `None` if no member is set.
+pub(super) fn vector(row: &Bytes, mut bytes: &[u8]) -> Result<Option<Vector>, Fault> {
     let mut vector = None;
     while bytes.has_remaining() {
         let (tag, wire_type) = decode_key(&mut bytes).map_err(malformed)?;
         match (tag, wire_type) {
-            (1, WireType::LengthDelimited) => vector = Some(Vector::F32(delimited(&mut bytes)?)),
-            (2, WireType::LengthDelimited) => vector = Some(Vector::F16(delimited(&mut bytes)?)),
+            (1, WireType::LengthDelimited) => {
+                vector = Some(Vector::F32(row.slice_ref(delimited(&mut bytes)?)))
+            }
+            (2, WireType::LengthDelimited) => {
+                vector = Some(Vector::F16(row.slice_ref(delimited(&mut bytes)?)))
+            }
             (1 | 2, _) => {
                 return Err((
                     "ROW_MALFORMED",
@@ -131,11 +136,11 @@ pub(super) fn first_not_finite(vector: &Vector) -> Option<usize> {
     }
 }
 
-pub(super) fn skip(wire_type: WireType, tag: u32, bytes: &mut Bytes) -> Result<(), Fault> {
+pub(super) fn skip(wire_type: WireType, tag: u32, bytes: &mut &[u8]) -> Result<(), Fault> {
     skip_field(wire_type, tag, bytes, DecodeContext::default()).map_err(malformed)
 }
 
-fn varint(bytes: &mut Bytes) -> Result<u64, Fault> {
+fn varint(bytes: &mut &[u8]) -> Result<u64, Fault> {
     decode_varint(bytes).map_err(malformed)
 }
 
