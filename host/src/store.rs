@@ -137,6 +137,12 @@ impl Store {
         })
     }
 
+    /// Whether a pooler gives a connection to somebody else after each transaction.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.sharing == Sharing::Shared
+    }
+
     /// What begins a transaction, for `begin_with`: on connections that are shared with others,
     /// it makes the settings that end with the transaction.
     pub(crate) fn begin_statement(&self) -> SqlStr {

@@ -309,3 +309,28 @@ async fn a_host_that_is_killed_deletes_once() {
         assert_eq!(ids(&home, "items").await, expected.join(" "), "{point}");
     }
 }
+
+#[tokio::test]
+async fn a_key_that_is_not_the_rows_alone_finds_no_row() {
+    let home = Home::new().await;
+    home.database
+        .execute(
+            "create table items (number int, id int, vector vector(2) not null, primary key (number, id));
+             insert into items values (2, 7, '[1, 1]')",
+        )
+        .await;
+    let source = Script::new(2, &NUMBER)
+        .chunk([item(7, 1), item(8, 1)])
+        .chunk([tombstone("7"), item(8, 1)])
+        .serve();
+    home.configure(&source.pipeline(&["items"], ""));
+    assert_eq!(counts(&home.run().done()), [4, 2, 0, 1, 0, 1, 0]);
+    let letter = "select key || ' ' || stage || ' ' || code from forebay.dead_letter";
+    assert_eq!(home.database.texts(letter).await, ["7 write DELETE_KEY"]);
+    assert_eq!(ids(&home, "items").await, "7 7 8");
+
+    home.configure(&source.pipeline(&["items"], "missing = \"remove\""));
+    let refused = home.run();
+    refused.said("items: its key is not the row's key alone, by which missing rows are known");
+    refused.exit(2);
+}

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use forebay::demo::dataset::Dataset;
 use forebay::demo::embedding_server;
+use forebay::proto::FieldType;
 
-use crate::support::{Home, Recruit};
+use crate::support::{Home, Recruit, Script, row};
 
 #[tokio::test]
 async fn a_source_that_breaks_off_is_asked_again_from_the_checkpoint() {
@@ -80,4 +81,41 @@ pub(crate) fn same_key(key: &str) -> String {
     format!(
         "insert into recruit_metadata (id, company_name, exp_years) values ('{key}', 'held', 0)"
     )
+}
+
+#[tokio::test]
+async fn a_database_that_stands_still_holds_the_source() {
+    const CHUNKS: u64 = 400;
+    let home = Home::new().await;
+    home.database
+        .execute("create table items (id int primary key, body text, vector vector(2))")
+        .await;
+    let mut script = Script::new(2, &[("body", FieldType::Text)]);
+    for key in 0..CHUNKS {
+        let body = "x".repeat(100_000);
+        script = script.chunk([row(&key.to_string(), &[1.0, 2.0]).text("body", &body)]);
+    }
+    let source = script.serve();
+    home.configure_with(
+        &crate::support::guests("plugins"),
+        "database.lock_timeout = \"1s\"\nlimits.in_flight = \"1MiB\"",
+        &source.pipeline(&["items"], ""),
+    );
+    let mut lock = home.database.pool.begin().await.unwrap();
+    sqlx::query("lock table items in exclusive mode")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    let mut host = home.start("");
+    // It has waited for the lock as long as it may, and the source had that time to send.
+    host.until("trying again");
+    // What may be in flight, what gRPC may send ahead, and as much for what lies between.
+    let (taken, most) = (source.taken(), (1 + 2 * 8) * 1_048_576 / 100_000);
+    assert!(
+        taken > 0 && taken < most,
+        "{taken} chunks of {CHUNKS} were taken"
+    );
+    lock.rollback().await.unwrap();
+    let report = host.wait().done();
+    assert_eq!(report["rows"]["inserted"], CHUNKS);
 }

@@ -59,6 +59,9 @@ async fn what_could_be_better_is_said_and_does_not_stop_a_run() {
     let ended = check(&home);
     insta::assert_snapshot!(shown(&ended), @r#"
     ok   pipeline rows: dataset rows (0 fields, 1 embeddings, "unknown" rows) into public.items
+         index public.around (ivfflat): kept
+         index public.near (hnsw): kept
+         index public.near_again (hnsw): kept
     warn items: is unlogged: a crash of the server empties it
            hint: alter table public.items set logged; after a crash, the next run of a snapshot fills it again
     warn items: the indexes near and near_again are the same: each row is put into both

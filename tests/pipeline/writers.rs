@@ -124,3 +124,23 @@ async fn a_trigger_that_every_row_goes_through_holds_nobody_up_for_ever() {
     let (left, _) = comes_out_the_same(&counted, &script(rows)).await;
     assert_eq!(left.rows["inserted"], 400);
 }
+
+#[tokio::test]
+async fn chunks_that_are_all_round_trips_are_joined() {
+    let rows: Vec<_> = (0..600).map(|key: i64| item(key, "name")).collect();
+    let mut script = Script::new(2, &FIELDS);
+    for row in rows {
+        script = script.chunk([row]);
+    }
+    let home = Home::new().await;
+    home.database.execute(ITEMS).await;
+    let source = script.serve();
+    let pipeline = source.pipeline_with(&["items"], "plugins = []", 1, "");
+    home.configure(&pipeline.replace("chunk_rows = 1", "chunk_rows = 1, max_chunk_rows = 64"));
+    let report = home.run().done();
+    assert_eq!(report["rows"]["inserted"], 600);
+    assert_eq!(report["checkpoint"][0]["position"], "600");
+    // A chunk of one row waits for the server nine times, and for nothing else.
+    let chunks = report["chunks"].as_u64().unwrap();
+    assert!(chunks < 600, "{chunks}");
+}

@@ -1,6 +1,7 @@
 //! A source that says what it is told to: any rows, in any chunks, with any sequence.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -98,10 +99,18 @@ impl Script {
 
     pub fn serve(self) -> Scripted {
         let script = Arc::new(Mutex::new(self));
-        let service = EmbeddingSourceServiceServer::new(Server(Arc::clone(&script)));
+        let taken = Arc::new(AtomicU64::new(0));
+        let service = EmbeddingSourceServiceServer::new(Server {
+            script: Arc::clone(&script),
+            taken: Arc::clone(&taken),
+        });
         let router = tonic::transport::Server::builder().add_service(service);
         let running = Running::start("scripted-source", super::anywhere(), router).unwrap();
-        Scripted { running, script }
+        Scripted {
+            running,
+            script,
+            taken,
+        }
     }
 }
 
@@ -109,9 +118,15 @@ impl Script {
 pub struct Scripted {
     running: Running,
     script: Arc<Mutex<Script>>,
+    taken: Arc<AtomicU64>,
 }
 
 impl Scripted {
+    /// The most chunks that were taken from it in one stream.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::SeqCst)
+    }
+
     /// Changes what it says from now on.
     pub fn change(&self, change: impl FnOnce(Script) -> Script) {
         let mut script = self.script.lock().unwrap();
@@ -142,7 +157,10 @@ impl Scripted {
     }
 }
 
-struct Server(Arc<Mutex<Script>>);
+struct Server {
+    script: Arc<Mutex<Script>>,
+    taken: Arc<AtomicU64>,
+}
 
 #[tonic::async_trait]
 impl EmbeddingSourceService for Server {
@@ -152,7 +170,7 @@ impl EmbeddingSourceService for Server {
         &self,
         _request: Request<ListDatasetsRequest>,
     ) -> Result<Response<ListDatasetsResponse>, Status> {
-        let datasets = vec![self.0.lock().unwrap().dataset.clone()];
+        let datasets = vec![self.script.lock().unwrap().dataset.clone()];
         Ok(Response::new(ListDatasetsResponse { datasets }))
     }
 
@@ -161,7 +179,7 @@ impl EmbeddingSourceService for Server {
         request: Request<StreamChunksRequest>,
     ) -> Result<Response<Self::StreamChunksStream>, Status> {
         let request = request.into_inner();
-        let script = self.0.lock().unwrap().clone();
+        let script = self.script.lock().unwrap().clone();
         let before = request.resume_token.parse().unwrap_or(0);
         let chunks = script.chunks.get(&request.partition).cloned();
         let answers = chunks
@@ -169,7 +187,9 @@ impl EmbeddingSourceService for Server {
             .into_iter()
             .enumerate()
             .skip(before);
+        let taken = Arc::clone(&self.taken);
         let answers = (1..).zip(answers).map(move |(place, (index, rows))| {
+            taken.fetch_max(place, Ordering::SeqCst);
             let skipped = script.skip_sequence_at.is_some_and(|skip| place >= skip);
             let chunk = Chunk {
                 rows,

@@ -330,13 +330,13 @@ pub(super) async fn misfits(
     for table in tables.iter().flatten() {
         let indexes = host.store.vector_indexes(&table.quoted).await?;
         for index in indexes.into_iter().filter(|index| index.plain) {
-            misfits.extend(misfit(&config.name, &index, config.index));
+            misfits.extend(misfit(host, &config.name, &index, config.index));
         }
     }
     Ok(misfits)
 }
 
-fn misfit(pipeline: &str, index: &VectorIndex, mode: IndexMode) -> Option<Misfit> {
+fn misfit(host: &Host, pipeline: &str, index: &VectorIndex, mode: IndexMode) -> Option<Misfit> {
     let misfit = |message: String, hint: &str| {
         Some(Misfit {
             place: format!("pipelines.{pipeline}.index"),
@@ -349,6 +349,12 @@ fn misfit(pipeline: &str, index: &VectorIndex, mode: IndexMode) -> Option<Misfit
         return misfit(
             format!("\"{mode}\" of {name} changes the catalog, which only a superuser may"),
             "run it as a superuser, or use \"keep\", or \"defer-always\", with which searches have no index meanwhile",
+        );
+    }
+    if mode == "rebuild" && host.store.is_shared() {
+        return misfit(
+            format!("\"{mode}\" of {name} needs a connection of its own, and a pooler shares them"),
+            "connect to the server itself, or use \"keep\" or \"defer\"",
         );
     }
     if !index.owned {

@@ -230,7 +230,8 @@ async fn look(options: &PgConnectOptions) -> Result<(Sharing, u32), sqlx::Error>
 
 /// The server's process behind a connection, and its age.
 async fn backend(connection: &mut PgConnection) -> Result<(i32, Duration), sqlx::Error> {
-    let (process, age): (i32, f64) = sqlx::query_as(
+    // The age is hidden from a role that is not the session's own: then the process has to tell.
+    let (process, age): (i32, Option<f64>) = sqlx::query_as(
         "select pid, extract(epoch from clock_timestamp() - backend_start)::float8
          from pg_stat_activity where pid = pg_backend_pid()",
     )
@@ -238,6 +239,6 @@ async fn backend(connection: &mut PgConnection) -> Result<(i32, Duration), sqlx:
     .await?;
     Ok((
         process,
-        Duration::try_from_secs_f64(age).unwrap_or_default(),
+        Duration::try_from_secs_f64(age.unwrap_or_default()).unwrap_or_default(),
     ))
 }
