@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use super::{
     Blame, blame,
     missing::{Flag, FlagKind},
+    statements::quote,
     target::{ColumnKind, Target, Targets},
 };
 
@@ -223,8 +224,4 @@ fn is_key(target: &Target) -> Option<String> {
 fn is_referred_to(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     matches!(code.as_deref(), Some("23503" | "23001"))
-}
-
-fn quote(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -240,6 +240,6 @@ fn array_type(column: &catalog::Column, kind: ColumnKind) -> String {
     format!("{}[]", column.type_sql)
 }
 
-fn quote(name: &str) -> String {
+pub(super) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
