@@ -181,7 +181,13 @@ impl Partition {
             tokio::select! {
                 biased;
                 Some(committed) = lanes.committed() => {
-                    let (prepared, committed) = committed?;
+                    let (prepared, committed) = match committed {
+                        Ok(committed) => committed,
+                        Err(error) => {
+                            lanes.come_to_rest().await;
+                            return Err(error.into());
+                        }
+                    };
                     self.rollout.tried(&prepared.trials);
                     self.account(&committed, &prepared, tally);
                     pace.committed(&committed.totals(), prepared.times.plugins, Instant::now());

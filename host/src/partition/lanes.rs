@@ -95,4 +95,11 @@ impl Lanes {
         self.idle_since = Instant::now();
         Some(committed.map(|committed| (prepared, committed)))
     }
+
+    /// Waits until no writer is at work, after a chunk that was not committed: those behind it
+    /// never will be, and say so. A connection that is left in the middle of a statement would
+    /// hand the server's answer to whoever uses it next.
+    pub(super) async fn come_to_rest(&mut self) {
+        while self.writing.next().await.is_some() {}
+    }
 }

@@ -188,7 +188,12 @@ impl Writer {
                     // away, that will say so.
                     drop(self.connection.ping().await);
                     turn.come().await?;
-                    Care::Trusting
+                    // A row that is refused is most often to blame in turn as well; to look for
+                    // it begins with all rows at once.
+                    match undone {
+                        Undone::Row => Care::Isolating,
+                        Undone::RowAtCommit | Undone::InTheWay | Undone::Error(_) => Care::Trusting,
+                    }
                 }
                 (Undone::Row, Care::Trusting) => Care::Isolating,
                 // A deferred constraint speaks up only now.
