@@ -3,17 +3,18 @@
 //! Received buffers are shared, not copied, all the way to the tables. Back pressure is gRPC's
 //! own: a chunk that is not taken from the stream is not asked for.
 
+mod answers;
 pub mod wire;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use tonic::{
-    Request, Status, Streaming,
-    codegen::http::uri::PathAndQuery,
+    Status,
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
 
+use self::answers::Answers;
 use crate::{
     config,
     proto::{self, embedding_source_service_client::EmbeddingSourceServiceClient},
@@ -169,24 +170,12 @@ impl Source {
             resume_token: position.to_owned(),
             max_chunk_rows,
         };
-        // The generated client would decode rows into messages; see `wire::Chunk`.
-        let mut client = tonic::client::Grpc::new(self.channel.clone())
-            .max_decoding_message_size(self.max_chunk_bytes);
-        client
-            .ready()
-            .await
-            .map_err(|error| self.away(error_chain(&error)))?;
-        let path = PathAndQuery::from_static("/forebay.v1.EmbeddingSourceService/StreamChunks");
-        let codec = tonic_prost::ProstCodec::<_, proto::StreamChunksResponse>::default();
-        let response = client
-            .server_streaming(Request::new(request), path, codec)
-            .await;
-        let stream = response
-            .map_err(|status| self.failed(&status))?
-            .into_inner();
+        let path = "/forebay.v1.EmbeddingSourceService/StreamChunks";
+        let answers = Answers::open(self.channel.clone(), path, &request, self.max_chunk_bytes);
+        let answers = answers.await.map_err(|status| self.failed(&status))?;
         Ok(Chunks {
             source: self.clone(),
-            stream,
+            answers,
             max_chunk_rows: max_chunk_rows as usize,
             sequence: 0,
         })
@@ -227,7 +216,7 @@ impl Source {
 #[derive(Debug)]
 pub struct Chunks {
     source: Source,
-    stream: Streaming<proto::StreamChunksResponse>,
+    answers: Answers,
     max_chunk_rows: usize,
     sequence: u64,
 }
@@ -238,12 +227,9 @@ impl Chunks {
     /// # Errors
     /// If the server went away, or broke the protocol.
     pub async fn next(&mut self) -> Result<Option<wire::Chunk>, SourceError> {
-        let message = self
-            .stream
-            .message()
-            .await
-            .map_err(|status| self.source.failed(&status))?;
-        let Some(response) = message else {
+        let answer = self.answers.next::<proto::StreamChunksResponse>().await;
+        let answer = answer.map_err(|status| self.source.failed(&status))?;
+        let Some(response) = answer else {
             return Ok(None);
         };
         let Some(chunk) = response.chunk else {

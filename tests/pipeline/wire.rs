@@ -244,6 +244,6 @@ async fn a_chunk_with_too_many_bytes_ends_the_run() {
         &pipeline,
     );
     let ended = home.run();
-    ended.said("message length too large");
+    ended.said("`limits.chunk` allows");
     assert_eq!(ended.exit(1)["rows"]["inserted"], 10);
 }

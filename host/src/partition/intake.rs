@@ -195,7 +195,7 @@ impl Receiver {
     }
 
     /// Waits for room, and gives the chunk to a worker. `None` if there is no room ever again.
-    async fn hand_over(&self, chunk: Chunk) -> Option<Result<InPreparation, PipelineError>> {
+    async fn hand_over(&mut self, chunk: Chunk) -> Option<Result<InPreparation, PipelineError>> {
         let bytes = size(&chunk);
         // A chunk larger than the whole room takes all of it: then it is alone.
         let permits = u32::try_from(bytes.min(self.in_flight)).unwrap_or(u32::MAX);
