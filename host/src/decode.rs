@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
-use prost::encoding::{WireType, decode_key, decode_varint};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use uuid::Uuid;
 
 use crate::row::{Batch, Embeddings, Failure, FieldType, Schema, Stage, Value, Vector};
@@ -66,8 +66,13 @@ fn note(batch: &mut Batch, row: usize, key: Key) {
     }
 }
 
-/// A row's fault: code, message, field.
-type Fault = (&'static str, String, Option<String>);
+/// A row's fault: code, message, field. Boxed, so that what goes well is handed on in registers.
+type Fault = Box<(&'static str, String, Option<String>)>;
+
+#[cold]
+fn fault(code: &'static str, message: impl Into<String>, field: Option<String>) -> Fault {
+    Box::new((code, message.into(), field))
+}
 
 impl Decoder {
     /// Decodes the rows of a chunk. Those that fail are in `failures`, tombstones in `deleted`,
@@ -91,19 +96,25 @@ impl Decoder {
             wire,
             ..Batch::default()
         };
+        let mut order = Order::default();
         for row in 0..rows {
-            self.decode_row(&mut batch, row);
+            self.decode_next(&mut batch, row, &mut order);
         }
         batch
     }
 
     /// Decodes one row of a batch again, from its wire bytes.
     pub fn decode_row(&self, batch: &mut Batch, row: usize) {
+        self.decode_next(batch, row, &mut Order::default());
+    }
+
+    fn decode_next(&self, batch: &mut Batch, row: usize, order: &mut Order) {
         let index = u32::try_from(row).unwrap_or(u32::MAX);
-        match self.row(batch, row) {
+        match self.row(batch, row, order) {
             Ok(Sort::Live) => batch.live.push(index),
             Ok(Sort::Deleted) => batch.deleted.push(index),
-            Err((code, message, field)) => {
+            Err(fault) => {
+                let (code, message, field) = *fault;
                 self.note_key(batch, row, index);
                 batch.failures.push(Failure {
                     row: index,
@@ -128,7 +139,7 @@ impl Decoder {
         }
     }
 
-    fn row(&self, batch: &mut Batch, row: usize) -> Result<Sort, Fault> {
+    fn row(&self, batch: &mut Batch, row: usize, order: &mut Order) -> Result<Sort, Fault> {
         let Some(wire) = batch.wire.get(row).cloned() else {
             return Ok(Sort::Live);
         };
@@ -140,18 +151,19 @@ impl Decoder {
                 self.max_row_bytes
             );
             // The key is worth knowing even so; it comes first in what usual encoders write.
-            if let Ok(Part::Key(key)) = self.part(&wire, &mut bytes) {
+            if let Ok(Part::Key(key)) = self.part(&wire, &mut bytes, order) {
                 set(&mut batch.keys, row, key);
             }
-            return Err(("ROW_TOO_LARGE", message, None));
+            return Err(fault("ROW_TOO_LARGE", message, None));
         }
         let columns = self.schema.columns.len();
         let width = self.schema.embeddings.len();
         // The first fault is kept while the rest is read: the policy may want the fields.
         let mut fault = None;
         let mut sort = Sort::Live;
+        order.begin();
         while bytes.has_remaining() {
-            match self.part(&wire, &mut bytes) {
+            match self.part(&wire, &mut bytes, order) {
                 Ok(Part::Key(key)) => set(&mut batch.keys, row, key),
                 Ok(Part::Field(column, value)) => {
                     set(&mut batch.values, row * columns + column, value)
@@ -183,64 +195,59 @@ impl Decoder {
         Ok(sort)
     }
 
-    fn part(&self, row: &Bytes, bytes: &mut &[u8]) -> Result<Part, Fault> {
-        let (tag, wire_type) = decode_key(bytes).map_err(malformed)?;
+    fn part(&self, row: &Bytes, bytes: &mut &[u8], order: &mut Order) -> Result<Part, Fault> {
+        let (tag, wire_type) = member(bytes)?;
         match (tag, wire_type) {
             (1, WireType::LengthDelimited) => Ok(Part::Key(text(row, delimited(bytes)?)?)),
-            (2, WireType::LengthDelimited) => self.field(row, delimited(bytes)?),
+            (2, WireType::LengthDelimited) => self.field(row, delimited(bytes)?, order),
             (3, WireType::LengthDelimited) => self.embedding(row, delimited(bytes)?),
-            (4, WireType::Varint) => Ok(Part::Sort(
-                match decode_varint(bytes).map_err(malformed)? {
-                    0 => Sort::Live,
-                    _ => Sort::Deleted,
-                },
-            )),
-            (1..=4, _) => Err((
+            (4, WireType::Varint) => Ok(Part::Sort(match varint(bytes)? {
+                0 => Sort::Live,
+                _ => Sort::Deleted,
+            })),
+            (1..=4, _) => Err(fault(
                 "ROW_MALFORMED",
                 format!("member {tag} has the wrong wire type"),
                 None,
             )),
             _ => {
-                fields::skip(wire_type, tag, bytes)?;
+                skip(wire_type, tag, bytes)?;
                 Ok(Part::Unknown)
             }
         }
     }
 
-    fn field(&self, row: &Bytes, entry: &[u8]) -> Result<Part, Fault> {
+    fn field(&self, row: &Bytes, entry: &[u8], order: &mut Order) -> Result<Part, Fault> {
         let (name, value) = map_entry(entry)?;
-        let Some(column) = self.schema.column(name) else {
+        let columns = &self.schema.columns;
+        let found = order.next(name, columns, |column| &column.name);
+        let declared = found.and_then(|at| Some((at, columns.get(at)?.field_type?)));
+        let Some((column, declared)) = declared else {
+            let name = utf8(name)?;
             let message = format!("the dataset declares no field `{name}`");
-            return Err(("FIELD_UNKNOWN", message, Some(name.to_string())));
+            return Err(fault("FIELD_UNKNOWN", message, Some(name.to_string())));
         };
-        let value = fields::value(row, value)
-            .map_err(|(code, message, _)| (code, message, Some(name.to_string())))?;
-        match self
-            .schema
-            .columns
-            .get(column)
-            .and_then(|column| column.field_type)
-        {
-            Some(declared) if !fits(&value, declared) => {
-                let message = format!(
-                    "`{name}` is declared {declared:?} and came as {}",
-                    kind(&value)
-                );
-                Err(("FIELD_TYPE", message, Some(name.to_string())))
-            }
-            Some(_) => Ok(Part::Field(column, value)),
-            None => {
-                let message = format!("the dataset declares no field `{name}`");
-                Err(("FIELD_UNKNOWN", message, Some(name.to_string())))
-            }
+        let named = || String::from_utf8_lossy(name).into_owned();
+        let value = fields::value(row, value).map_err(|mut fault| {
+            fault.2 = Some(named());
+            fault
+        })?;
+        if !fits(&value, declared) {
+            let came = kind(&value);
+            let message = format!("`{}` is declared {declared:?} and came as {came}", named());
+            return Err(fault("FIELD_TYPE", message, Some(named())));
         }
+        Ok(Part::Field(column, value))
     }
 
     fn embedding(&self, row: &Bytes, entry: &[u8]) -> Result<Part, Fault> {
         let (name, vector) = map_entry(entry)?;
-        let Some(column) = self.schema.embedding(name) else {
+        let mut embeddings = self.schema.embeddings.iter();
+        let found = embeddings.position(|embedding| embedding.name.as_bytes() == name);
+        let Some(column) = found else {
+            let name = utf8(name)?;
             let message = format!("the dataset declares no embedding `{name}`");
-            return Err(("EMBEDDING_UNKNOWN", message, Some(name.to_string())));
+            return Err(fault("EMBEDDING_UNKNOWN", message, Some(name.to_string())));
         };
         match fields::vector(row, vector)? {
             Some(vector) => Ok(Part::Embedding(column, vector)),
@@ -252,14 +259,11 @@ impl Decoder {
     /// capitals, `007`) is returned as the database has it: equal keys have to be equal texts.
     fn check_key(&self, key: &str) -> Result<Key, Fault> {
         if key.is_empty() {
-            return Err(("KEY_MISSING", "the row has no key".into(), None));
+            return Err(fault("KEY_MISSING", "the row has no key", None));
         }
         let invalid = |wanted: &str| {
-            (
-                "KEY_INVALID",
-                format!("`{}` is not {wanted}", excerpt(key)),
-                None,
-            )
+            let message = format!("`{}` is not {wanted}", excerpt(key));
+            fault("KEY_INVALID", message, None)
         };
         let canonical = |text: &str| (text != key).then(|| ByteString::from(text));
         match self.key_type {
@@ -291,7 +295,7 @@ impl Decoder {
         for (index, declared) in self.schema.embeddings.iter().enumerate() {
             let name = &declared.name;
             let Some(vector) = embeddings.get(row, index) else {
-                return Err((
+                return Err(fault(
                     "EMBEDDING_MISSING",
                     format!("`{name}` is missing"),
                     Some(name.clone()),
@@ -308,11 +312,11 @@ impl Decoder {
                     declared.dimensions,
                     declared.dimensions * width
                 );
-                return Err(("EMBEDDING_DIMENSIONS", message, Some(name.clone())));
+                return Err(fault("EMBEDDING_DIMENSIONS", message, Some(name.clone())));
             }
             if let Some(position) = fields::first_not_finite(vector) {
                 let message = format!("`{name}` has a NaN or an infinity at element {position}");
-                return Err(("EMBEDDING_NOT_FINITE", message, Some(name.clone())));
+                return Err(fault("EMBEDDING_NOT_FINITE", message, Some(name.clone())));
             }
         }
         Ok(())
@@ -328,6 +332,37 @@ enum Part {
     Unknown,
 }
 
+/// In which order the fields of the last row came: those of the next one most often do, too, and
+/// no name has to be looked for.
+#[derive(Default)]
+struct Order {
+    columns: Vec<usize>,
+    next: usize,
+}
+
+impl Order {
+    /// The row begins.
+    fn begin(&mut self) {
+        self.next = 0;
+    }
+
+    /// The column of the row's next field.
+    fn next<C>(&mut self, name: &[u8], all: &[C], named: impl Fn(&C) -> &str) -> Option<usize> {
+        let is = |column: &C| named(column).as_bytes() == name;
+        let at = self.next;
+        self.next += 1;
+        if let Some(column) = self.columns.get(at)
+            && all.get(*column).is_some_and(is)
+        {
+            return Some(*column);
+        }
+        let column = all.iter().position(is)?;
+        self.columns.resize(all.len(), column);
+        set(&mut self.columns, at, column);
+        Some(column)
+    }
+}
+
 fn set<T>(slots: &mut [T], index: usize, value: T) {
     if let Some(slot) = slots.get_mut(index) {
         *slot = value;
@@ -335,23 +370,56 @@ fn set<T>(slots: &mut [T], index: usize, value: T) {
 }
 
 fn malformed(error: prost::DecodeError) -> Fault {
-    ("ROW_MALFORMED", error.to_string(), None)
+    fault("ROW_MALFORMED", error.to_string(), None)
+}
+
+/// The tag and the type of the next member. Those of one byte, which all of ours have, are read
+/// at once: prost's function is made for more.
+#[inline(always)]
+fn member(bytes: &mut &[u8]) -> Result<(u32, WireType), Fault> {
+    match bytes.split_first() {
+        Some((first @ 8..0x80, rest)) => {
+            *bytes = rest;
+            let wire_type = WireType::try_from(u64::from(first & 7)).map_err(malformed)?;
+            Ok((u32::from(first >> 3), wire_type))
+        }
+        _ => decode_key(bytes).map_err(malformed),
+    }
+}
+
+#[inline(always)]
+fn varint(bytes: &mut &[u8]) -> Result<u64, Fault> {
+    match bytes.split_first() {
+        Some((first @ ..0x80, rest)) => {
+            *bytes = rest;
+            Ok(u64::from(*first))
+        }
+        _ => decode_varint(bytes).map_err(malformed),
+    }
 }
 
 /// The bytes of a length-delimited member.
+#[inline(always)]
 fn delimited<'r>(bytes: &mut &'r [u8]) -> Result<&'r [u8], Fault> {
-    let length = decode_varint(bytes).map_err(malformed)?;
-    let length = usize::try_from(length).ok();
+    let length = usize::try_from(varint(bytes)?).ok();
     let Some((member, rest)) = length.and_then(|length| bytes.split_at_checked(length)) else {
         let message = "a member is longer than the row";
-        return Err(("ROW_MALFORMED", message.into(), None));
+        return Err(fault("ROW_MALFORMED", message, None));
     };
     *bytes = rest;
     Ok(member)
 }
 
+fn skip(wire_type: WireType, tag: u32, bytes: &mut &[u8]) -> Result<(), Fault> {
+    skip_field(wire_type, tag, bytes, DecodeContext::default()).map_err(malformed)
+}
+
 fn not_utf8<E>(_: E) -> Fault {
-    ("ROW_MALFORMED", "a text is not UTF-8".into(), None)
+    fault("ROW_MALFORMED", "a text is not UTF-8", None)
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
+    str::from_utf8(bytes).map_err(not_utf8)
 }
 
 /// A text of a row, which it goes on sharing.
@@ -359,17 +427,17 @@ fn text(row: &Bytes, bytes: &[u8]) -> Result<ByteString, Fault> {
     ByteString::try_from(row.slice_ref(bytes)).map_err(not_utf8)
 }
 
-/// A map's entry: key 1, value 2, either of which may be left out when empty.
-fn map_entry(mut entry: &[u8]) -> Result<(&str, &[u8]), Fault> {
-    let (mut name, mut value) = ("", &[][..]);
+/// A map's entry: key 1, value 2, either of which may be left out when empty. The key is not
+/// known to be UTF-8.
+#[inline(always)]
+fn map_entry(mut entry: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+    let (mut name, mut value) = (&[][..], &[][..]);
     while entry.has_remaining() {
-        let (tag, wire_type) = decode_key(&mut entry).map_err(malformed)?;
+        let (tag, wire_type) = member(&mut entry)?;
         match (tag, wire_type) {
-            (1, WireType::LengthDelimited) => {
-                name = str::from_utf8(delimited(&mut entry)?).map_err(not_utf8)?;
-            }
+            (1, WireType::LengthDelimited) => name = delimited(&mut entry)?,
             (2, WireType::LengthDelimited) => value = delimited(&mut entry)?,
-            _ => fields::skip(wire_type, tag, &mut entry)?,
+            _ => skip(wire_type, tag, &mut entry)?,
         }
     }
     Ok((name, value))

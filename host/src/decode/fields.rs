@@ -1,9 +1,10 @@
 //! The members of a row: values and vectors, as `proto/forebay/v1/source.proto` defines them.
 
 use bytes::{Buf, Bytes};
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use multiversion::multiversion;
+use prost::encoding::WireType;
 
-use super::{Fault, delimited, malformed, text};
+use super::{Fault, delimited, fault, member, skip, text, varint};
 use crate::row::{Value, Vector};
 
 /// `forebay.v1.Value`: the last member that is set counts, none means null. Texts and the like
@@ -11,13 +12,13 @@ use crate::row::{Value, Vector};
 pub(super) fn value(row: &Bytes, mut bytes: &[u8]) -> Result<Value, Fault> {
     let mut value = Value::Null;
     while bytes.has_remaining() {
-        let (tag, wire_type) = decode_key(&mut bytes).map_err(malformed)?;
+        let (tag, wire_type) = member(&mut bytes)?;
         value = match (tag, wire_type) {
             (1, WireType::Varint) => Value::Boolean(varint(&mut bytes)? != 0),
             (2, WireType::Varint) => Value::Integer(zigzag(varint(&mut bytes)?)),
             (3, WireType::SixtyFourBit) => match bytes.try_get_f64_le() {
                 Ok(real) => Value::Real(real),
-                Err(_) => return Err(("ROW_MALFORMED", "a real is cut off".into(), None)),
+                Err(_) => return Err(fault("ROW_MALFORMED", "a real is cut off", None)),
             },
             (4, WireType::LengthDelimited) => Value::Text(text(row, delimited(&mut bytes)?)?),
             (5, WireType::LengthDelimited) => Value::Binary(row.slice_ref(delimited(&mut bytes)?)),
@@ -25,9 +26,9 @@ pub(super) fn value(row: &Bytes, mut bytes: &[u8]) -> Result<Value, Fault> {
             (7, WireType::LengthDelimited) => texts(row, delimited(&mut bytes)?)?,
             (8, WireType::LengthDelimited) => json(row, delimited(&mut bytes)?)?,
             (1..=8, _) => {
-                return Err((
+                return Err(fault(
                     "ROW_MALFORMED",
-                    "a value has the wrong wire type".into(),
+                    "a value has the wrong wire type",
                     None,
                 ));
             }
@@ -44,7 +45,7 @@ pub(super) fn value(row: &Bytes, mut bytes: &[u8]) -> Result<Value, Fault> {
 fn timestamp(mut bytes: &[u8]) -> Result<Value, Fault> {
     let (mut seconds, mut nanoseconds) = (0i64, 0i64);
     while bytes.has_remaining() {
-        let (tag, wire_type) = decode_key(&mut bytes).map_err(malformed)?;
+        let (tag, wire_type) = member(&mut bytes)?;
         match (tag, wire_type) {
             (1, WireType::Varint) => seconds = varint(&mut bytes)?.cast_signed(),
             (2, WireType::Varint) => nanoseconds = varint(&mut bytes)?.cast_signed(),
@@ -56,14 +57,14 @@ fn timestamp(mut bytes: &[u8]) -> Result<Value, Fault> {
         .and_then(|micros| micros.checked_add(nanoseconds / 1_000));
     match micros {
         Some(micros) if (0..1_000_000_000).contains(&nanoseconds) => Ok(Value::Timestamp(micros)),
-        _ => Err(("FIELD_TYPE", "the timestamp is out of range".into(), None)),
+        _ => Err(fault("FIELD_TYPE", "the timestamp is out of range", None)),
     }
 }
 
 fn texts(row: &Bytes, mut bytes: &[u8]) -> Result<Value, Fault> {
     let mut list = Vec::new();
     while bytes.has_remaining() {
-        let (tag, wire_type) = decode_key(&mut bytes).map_err(malformed)?;
+        let (tag, wire_type) = member(&mut bytes)?;
         match (tag, wire_type) {
             (1, WireType::LengthDelimited) => list.push(text(row, delimited(&mut bytes)?)?),
             _ => skip(wire_type, tag, &mut bytes)?,
@@ -76,7 +77,7 @@ fn json(row: &Bytes, bytes: &[u8]) -> Result<Value, Fault> {
     let json = text(row, bytes)?;
     match serde_json::from_str::<serde::de::IgnoredAny>(&json) {
         Ok(_) => Ok(Value::Json(json)),
-        Err(error) => Err(("FIELD_TYPE", format!("not JSON: {error}"), None)),
+        Err(error) => Err(fault("FIELD_TYPE", format!("not JSON: {error}"), None)),
     }
 }
 
@@ -84,7 +85,7 @@ fn json(row: &Bytes, bytes: &[u8]) -> Result<Value, Fault> {
 pub(super) fn vector(row: &Bytes, mut bytes: &[u8]) -> Result<Option<Vector>, Fault> {
     let mut vector = None;
     while bytes.has_remaining() {
-        let (tag, wire_type) = decode_key(&mut bytes).map_err(malformed)?;
+        let (tag, wire_type) = member(&mut bytes)?;
         match (tag, wire_type) {
             (1, WireType::LengthDelimited) => {
                 vector = Some(Vector::F32(row.slice_ref(delimited(&mut bytes)?)))
@@ -93,9 +94,9 @@ pub(super) fn vector(row: &Bytes, mut bytes: &[u8]) -> Result<Option<Vector>, Fa
                 vector = Some(Vector::F16(row.slice_ref(delimited(&mut bytes)?)))
             }
             (1 | 2, _) => {
-                return Err((
+                return Err(fault(
                     "ROW_MALFORMED",
-                    "a vector has the wrong wire type".into(),
+                    "a vector has the wrong wire type",
                     None,
                 ));
             }
@@ -108,40 +109,30 @@ pub(super) fn vector(row: &Bytes, mut bytes: &[u8]) -> Result<Option<Vector>, Fa
 /// The first element that is a NaN or an infinity: one whose exponent bits are all set.
 pub(super) fn first_not_finite(vector: &Vector) -> Option<usize> {
     match vector {
-        Vector::F32(bytes) => {
-            let bad = |element: &[u8; 4]| u32::from_le_bytes(*element) & 0x7f80_0000 == 0x7f80_0000;
-            let elements = bytes.as_chunks::<4>().0;
-            // Folding without an early exit lets the compiler compare many elements at once.
-            let any = elements
-                .iter()
-                .fold(false, |any, element| any | bad(element));
-            if any {
-                elements.iter().position(bad)
-            } else {
-                None
-            }
-        }
-        Vector::F16(bytes) => {
-            let bad = |element: &[u8; 2]| u16::from_le_bytes(*element) & 0x7c00 == 0x7c00;
-            let elements = bytes.as_chunks::<2>().0;
-            let any = elements
-                .iter()
-                .fold(false, |any, element| any | bad(element));
-            if any {
-                elements.iter().position(bad)
-            } else {
-                None
-            }
-        }
+        Vector::F32(bytes) => first(bytes, |element| {
+            u32::from_le_bytes(element) & 0x7f80_0000 == 0x7f80_0000
+        }),
+        Vector::F16(bytes) => first(bytes, |element| {
+            u16::from_le_bytes(element) & 0x7c00 == 0x7c00
+        }),
     }
 }
 
-pub(super) fn skip(wire_type: WireType, tag: u32, bytes: &mut &[u8]) -> Result<(), Fault> {
-    skip_field(wire_type, tag, bytes, DecodeContext::default()).map_err(malformed)
+/// The first element that is `bad`; mostly there is none.
+fn first<const WIDTH: usize>(bytes: &[u8], bad: impl Fn([u8; WIDTH]) -> bool) -> Option<usize> {
+    let (elements, _) = bytes.as_chunks::<WIDTH>();
+    if any(elements, &bad) {
+        elements.iter().position(|element| bad(*element))
+    } else {
+        None
+    }
 }
 
-fn varint(bytes: &mut &[u8]) -> Result<u64, Fault> {
-    decode_varint(bytes).map_err(malformed)
+/// Folding without an early exit lets the compiler compare many elements at once.
+#[multiversion(targets("x86_64+avx2"))]
+fn any<const WIDTH: usize>(elements: &[[u8; WIDTH]], bad: impl Fn([u8; WIDTH]) -> bool) -> bool {
+    let each = elements.iter();
+    each.fold(false, |any, element| any | bad(*element))
 }
 
 fn zigzag(value: u64) -> i64 {
