@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::bindings::types::{FieldResult, Outcome, Rejection};
 use super::bisect::Settled;
-use super::convert::received;
+use super::convert::{Texts, received};
 use super::fault::{Fault, Kind};
 use super::limits::{MAX_CODE, MAX_FIELD, MAX_MESSAGE, MAX_REASON};
 use super::text::{cut, shortened};
@@ -12,10 +12,11 @@ use crate::row::{Batch, Drop, Failure, PluginId, Stage};
 
 /// Applies the outcomes of `transform`, one per live row.
 pub(super) fn outcomes(batch: &mut Batch, plugin: &Arc<PluginId>, outcomes: Settled<Outcome>) {
+    let mut texts = Texts::default();
     each_live(batch, outcomes, |batch, row, outcome| {
         let failure = match outcome {
             Ok(Outcome::Unchanged) => return true,
-            Ok(Outcome::Set(fields)) => match set(batch, row, fields) {
+            Ok(Outcome::Set(fields)) => match set(batch, row, fields, &mut texts) {
                 Ok(()) => return true,
                 Err((field, message)) => Failure {
                     field: Some(cut(field, MAX_FIELD)),
@@ -88,13 +89,18 @@ fn each_live<T>(
 
 /// Sets fields of a row. When one of them cannot be set the row fails, so what is left of it
 /// does not matter.
-fn set(batch: &mut Batch, row: u32, fields: Vec<FieldResult>) -> Result<(), (String, String)> {
+fn set(
+    batch: &mut Batch,
+    row: u32,
+    fields: Vec<FieldResult>,
+    texts: &mut Texts,
+) -> Result<(), (String, String)> {
     for FieldResult { name, value } in fields {
         let Some(column) = batch.schema.column(&name) else {
             let message = format!("set the unknown field {:?}", shortened(&name, MAX_FIELD));
             return Err((name, message));
         };
-        match received(value) {
+        match received(value, texts) {
             Ok(value) => {
                 if let Some(slot) = batch.row_mut(row).get_mut(column) {
                     *slot = value;

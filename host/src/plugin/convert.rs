@@ -1,6 +1,6 @@
 //! Values on their way into a guest, borrowed, and back, checked.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use serde::de::IgnoredAny;
 
@@ -25,8 +25,8 @@ pub(super) fn with_rows<T>(
         columns.iter().filter_map(|column| values.get(*column))
     };
 
-    let texts = Texts::of(batch.live.iter().flat_map(|row| picked(*row)));
-    let mut lists = texts.lists();
+    let items = Items::of(batch.live.iter().flat_map(|row| picked(*row)));
+    let mut lists = items.lists();
     let mut values = Vec::with_capacity(batch.live.len() * columns.len());
     for row in &batch.live {
         values.extend(picked(*row).map(|value| lent(value, &mut lists)));
@@ -61,12 +61,12 @@ pub(super) fn with_failures<T>(
         })
     };
 
-    let texts = Texts::of(
+    let items = Items::of(
         failures
             .iter()
             .flat_map(|f| known(f).map(|(_, value)| value)),
     );
-    let mut lists = texts.lists();
+    let mut lists = items.lists();
     let mut fields = Vec::new();
     let mut ends = Vec::with_capacity(failures.len());
     for failure in failures {
@@ -96,24 +96,24 @@ pub(super) fn with_failures<T>(
 }
 
 /// The items of all lists of texts among some values, one list after the other.
-struct Texts<'a> {
+struct Items<'a> {
     items: Vec<&'a str>,
     ends: Vec<usize>,
 }
 
-impl<'a> Texts<'a> {
+impl<'a> Items<'a> {
     fn of(values: impl Iterator<Item = &'a Value>) -> Self {
-        let mut texts = Self {
+        let mut all = Self {
             items: Vec::new(),
             ends: Vec::new(),
         };
         for value in values {
             if let Value::Texts(list) = value {
-                texts.items.extend(list.iter().map(|item| &**item));
-                texts.ends.push(texts.items.len());
+                all.items.extend(list.iter().map(|item| &**item));
+                all.ends.push(all.items.len());
             }
         }
-        texts
+        all
     }
 
     /// The lists, in the order of their values.
@@ -141,26 +141,53 @@ fn lent<'a>(value: &'a Value, lists: &mut impl Iterator<Item = &'a [&'a str]>) -
     }
 }
 
-/// A value that a guest gave, without copying it.
+/// Memory that the texts of a call's answer share: one block for hundreds of them, and nothing
+/// that the thread which drops them would have to give back to this one, text by text.
+#[derive(Default)]
+pub(super) struct Texts {
+    memory: BytesMut,
+}
+
+impl Texts {
+    /// What is cut into texts.
+    const BLOCK: usize = 16 << 10;
+
+    /// Longer texts stay where they are.
+    const LONGEST: usize = 256;
+
+    fn keep(&mut self, text: String) -> ByteString {
+        if text.len() > Self::LONGEST {
+            return ByteString::from(text);
+        }
+        if self.memory.capacity() < text.len() {
+            self.memory = BytesMut::with_capacity(Self::BLOCK);
+        }
+        self.memory.extend_from_slice(text.as_bytes());
+        let kept = self.memory.split().freeze();
+        ByteString::try_from(kept).unwrap_or_else(|_| ByteString::from(text))
+    }
+}
+
+/// A value that a guest gave.
 ///
 /// # Errors
 ///
 /// What is wrong with it: only JSON text can be wrong.
-pub(super) fn received(value: ValueResult) -> Result<Value, String> {
+pub(super) fn received(value: ValueResult, texts: &mut Texts) -> Result<Value, String> {
     Ok(match value {
         ValueResult::None => Value::Null,
         ValueResult::Boolean(x) => Value::Boolean(x),
         ValueResult::Integer(x) => Value::Integer(x),
         ValueResult::Real(x) => Value::Real(x),
-        ValueResult::Text(x) => Value::Text(ByteString::from(x)),
+        ValueResult::Text(x) => Value::Text(texts.keep(x)),
         ValueResult::Binary(x) => Value::Binary(Bytes::from(x)),
         ValueResult::Timestamp(x) => Value::Timestamp(x),
         ValueResult::Json(x) => {
             // Reads all of it, keeps none of it.
             serde_json::from_str::<IgnoredAny>(&x).map_err(|error| error.to_string())?;
-            Value::Json(ByteString::from(x))
+            Value::Json(texts.keep(x))
         }
-        ValueResult::Texts(x) => Value::Texts(x.into_iter().map(ByteString::from).collect()),
+        ValueResult::Texts(x) => Value::Texts(x.into_iter().map(|x| texts.keep(x)).collect()),
     })
 }
 
@@ -264,8 +291,20 @@ mod tests {
     }
 
     #[test]
+    fn kept_texts_are_what_they_were() {
+        let mut texts = Texts::default();
+        let given: Vec<String> = (0..2_000).map(|length| "ß".repeat(length % 200)).collect();
+        let kept = received(ValueResult::Texts(given.clone()), &mut texts);
+        let Ok(Value::Texts(kept)) = kept else {
+            unreachable!("texts are texts")
+        };
+        assert!(kept.iter().eq(given.iter()));
+    }
+
+    #[test]
     fn json_must_be_json() {
-        let check = |text: &str| received(ValueResult::Json(text.to_owned()));
+        let check =
+            |text: &str| received(ValueResult::Json(text.to_owned()), &mut Texts::default());
         for text in ["null", "{\"a\": [1, \"x\"]}", " 1 "] {
             assert_eq!(check(text), Ok(Value::Json(text.into())));
         }

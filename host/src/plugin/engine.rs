@@ -17,8 +17,12 @@ use super::limits::{Limits, MAX_STACK, MIN_STACK};
 use super::sandbox::State;
 use super::wasi;
 
-/// How exact deadlines are.
-const TICK: Duration = Duration::from_millis(5);
+/// Ticks in which a deadline is counted: a call may last one or two longer.
+const TICKS: u32 = 20;
+
+/// Shorter ones would cost more than they are worth, longer ones would be noticed.
+const SHORTEST_TICK: Duration = Duration::from_millis(1);
+const LONGEST_TICK: Duration = Duration::from_millis(50);
 
 /// Why there is no engine.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +70,8 @@ impl Engine {
         config.relaxed_simd_deterministic(true);
         let engine = wasmtime::Engine::new(&config).map_err(failed)?;
         let linker = linker(&engine).map_err(failed)?;
-        let ticker = Ticker::start(engine.clone()).map_err(|e| EngineError(e.to_string()))?;
+        let ticker = Ticker::start(engine.clone(), tick(limits.deadline))
+            .map_err(|e| EngineError(e.to_string()))?;
         let cache = cache_directory.and_then(|directory| Cache::open(directory, &engine));
         Ok(Arc::new(Self {
             engine,
@@ -122,9 +127,14 @@ pub(crate) fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
+/// How long a tick is.
+fn tick(deadline: Duration) -> Duration {
+    (deadline / TICKS).clamp(SHORTEST_TICK, LONGEST_TICK)
+}
+
 /// Ticks that a call gets: one more than fill its deadline, for the one that is running.
 pub(super) fn ticks(deadline: Duration) -> u64 {
-    let ticks = deadline.as_nanos().div_ceil(TICK.as_nanos());
+    let ticks = deadline.as_nanos().div_ceil(tick(deadline).as_nanos());
     // Far enough in the future never to be reached, and never to overflow the epoch.
     u64::try_from(ticks).unwrap_or(u64::MAX).min(u64::MAX / 4) + 1
 }
@@ -136,12 +146,12 @@ struct Ticker {
 }
 
 impl Ticker {
-    fn start(engine: wasmtime::Engine) -> std::io::Result<Self> {
+    fn start(engine: wasmtime::Engine, tick: Duration) -> std::io::Result<Self> {
         let (stop, stopped) = channel::<()>();
         let thread = std::thread::Builder::new()
             .name("plugin-deadlines".to_owned())
             .spawn(move || {
-                while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                while stopped.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
                     engine.increment_epoch();
                 }
             })?;
@@ -178,8 +188,9 @@ mod tests {
         };
         check(0, 1);
         check(1, 2);
-        check(5, 2);
-        check(500, 101);
+        check(10, 11);
+        check(500, 21);
+        check(2_000, 41);
         assert!(ticks(Duration::MAX) < u64::MAX / 2);
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Bytes of all linear memories of an instance together.
     pub memory: usize,
-    /// Wall-clock time of a call. Kept to within two ticks (10 ms) on an idle machine.
+    /// Wall-clock time of a call. Kept to within a tenth of it on an idle machine, and to within
+    /// 2 ms if that is longer.
     #[serde(rename = "deadline_ms", serialize_with = "millis")]
     pub deadline: Duration,
     /// Bytes of stack of a call; at least [`MIN_STACK`] and at most [`MAX_STACK`].
