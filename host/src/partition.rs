@@ -190,7 +190,8 @@ impl Partition {
                     };
                     self.rollout.tried(&prepared.trials);
                     self.account(&committed, &prepared, tally);
-                    pace.committed(&committed.totals(), prepared.times.plugins, Instant::now());
+                    let (totals, plugins) = (committed.totals(), prepared.times.plugins);
+                    pace.committed(&totals, prepared.bytes, plugins, Instant::now());
                     patience.progress();
                 }
                 prepared = intake.next(), if may_write && !intake.is_over() => match prepared {

@@ -249,7 +249,7 @@ pub(super) struct Source {
     /// Rows that the server is asked to send in a chunk, 1 to 10,000. Default: 300.
     #[schemars(range(min = 1, max = 10_000))]
     pub chunk_rows: Option<u32>,
-    /// Rows up to which chunks are joined where the way to the database is long. Default: as `chunk_rows` where that is given, or else 1,200.
+    /// Rows up to which chunks are joined where the way to the database is long, or they are light. Default: as `chunk_rows` where that is given, or else 1,200.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_chunk_rows: Option<u32>,
 }

@@ -2,8 +2,9 @@
 //!
 //! Both stay within the bounds of the configuration, and stand still where those are one number.
 //! *Writers*: another one is tried for some chunks, and kept if more rows were committed in the
-//! time. *Rows*: more of them go into a chunk while round trips make up much of its time; fewer
-//! when a chunk takes long, in the database or in its plugins, which have a deadline.
+//! time. *Rows*: more of them go into a chunk while round trips make up much of its time, or while
+//! it is light; fewer when a chunk takes long, in the database or in its plugins, which have a
+//! deadline.
 
 use std::{
     ops::RangeInclusive,
@@ -32,6 +33,11 @@ const ROUND_TRIPS: u32 = 9;
 
 /// Above this, a larger chunk only makes others wait.
 const LONG: Duration = Duration::from_secs(1);
+
+/// Below this, a chunk has fewer bytes of rows than are worth what it takes by itself: statements,
+/// a commit, everybody woken up. Much more than twice as many no longer fit into a processor's
+/// cache.
+const LIGHT: u64 = 1 << 20;
 
 /// What may be chosen.
 #[derive(Debug, Clone)]
@@ -63,6 +69,7 @@ struct Window {
     since: Instant,
     chunks: u32,
     rows: u64,
+    bytes: u64,
     starved: Duration,
     writing: Duration,
     plugins: Duration,
@@ -76,6 +83,7 @@ impl Window {
             since,
             chunks: 0,
             rows: 0,
+            bytes: 0,
             starved: Duration::ZERO,
             writing: Duration::ZERO,
             plugins: Duration::ZERO,
@@ -120,10 +128,17 @@ impl Pace {
         self.window.starved += time;
     }
 
-    /// A chunk is committed that was in its plugins for so long.
-    pub(super) fn committed(&mut self, totals: &Totals, plugins: Duration, now: Instant) {
+    /// A chunk of so many bytes is committed that was in its plugins for so long.
+    pub(super) fn committed(
+        &mut self,
+        totals: &Totals,
+        bytes: usize,
+        plugins: Duration,
+        now: Instant,
+    ) {
         let window = &mut self.window;
         window.chunks += 1;
+        window.bytes += bytes as u64;
         window.rows += totals.rows.received;
         window.writing += totals.writing + totals.committing;
         window.plugins += plugins;
@@ -186,10 +201,11 @@ impl Pace {
         let (least, most) = (*self.bounds.rows.start(), *self.bounds.rows.end());
         let rows = self.rows.load(Ordering::Relaxed).max(least);
         let (writing, plugins) = (window.writing / WINDOW, window.plugins / WINDOW);
+        let is_far = window.round_trip * ROUND_TRIPS > writing / 4;
+        let is_light = window.bytes < LIGHT * u64::from(WINDOW) && writing < LONG / 4;
         let next = if writing > LONG || plugins > self.bounds.plugins {
             rows / 2
-        } else if window.round_trip * ROUND_TRIPS > writing / 4 && plugins < self.bounds.plugins / 2
-        {
+        } else if (is_far || is_light) && plugins < self.bounds.plugins / 2 {
             rows * 2
         } else {
             rows
@@ -211,6 +227,8 @@ mod tests {
     struct Database {
         now: Instant,
         pace: Pace,
+        /// Of a row.
+        bytes: usize,
     }
 
     impl Database {
@@ -223,7 +241,11 @@ mod tests {
                 plugins,
             };
             let pace = Pace::new(bounds, now);
-            Self { now, pace }
+            Self {
+                now,
+                pace,
+                bytes: 6_500,
+            }
         }
 
         fn chunk(
@@ -245,7 +267,9 @@ mod tests {
                 committing: Duration::ZERO,
                 gave_way: false,
             };
-            self.pace.committed(&totals, plugins, self.now);
+            let rows = self.pace.rows.load(Ordering::Relaxed).max(300);
+            let bytes = rows * self.bytes;
+            self.pace.committed(&totals, bytes, plugins, self.now);
         }
 
         /// The numbers of writers over so many windows, where `every` says how long apart the
@@ -296,7 +320,7 @@ mod tests {
         };
         database
             .pace
-            .committed(&totals, Duration::ZERO, database.now);
+            .committed(&totals, 0, Duration::ZERO, database.now);
         assert_eq!(database.pace.writers(), 1);
         let writers = database.writers(10, |_| MILLISECOND);
         assert_eq!(writers, [1, 1, 1, 1, 1, 1, 1, 1, 2, 1]);
@@ -330,5 +354,24 @@ mod tests {
         assert_eq!(database.rows(90 * MILLISECOND, far, 120 * MILLISECOND), 600);
         assert_eq!(database.rows(90 * MILLISECOND, far, 60 * MILLISECOND), 600);
         assert_eq!(database.rows(1200 * MILLISECOND, far, Duration::ZERO), 0);
+    }
+
+    #[test]
+    fn light_chunks_are_joined_until_they_are_not() {
+        let mut database = Database::new(2..=2, 300..=2400);
+        let rows = |database: &mut Database, writing| {
+            database.rows(writing, MILLISECOND / 20, Duration::ZERO)
+        };
+        for (bytes, joined) in [(6_500, [0; 3]), (2_000, [600; 3]), (500, [600, 1200, 2400])] {
+            database.bytes = bytes;
+            database.pace.rows.store(0, Ordering::Relaxed);
+            assert_eq!(
+                [(); 3].map(|()| rows(&mut database, 20 * MILLISECOND)),
+                joined
+            );
+        }
+        // Where they take long all the same, they would only take longer.
+        database.pace.rows.store(0, Ordering::Relaxed);
+        assert_eq!(rows(&mut database, 300 * MILLISECOND), 0);
     }
 }
