@@ -1,7 +1,6 @@
 //! The members of a row: values and vectors, as `proto/forebay/v1/source.proto` defines them.
 
 use bytes::{Buf, Bytes};
-use multiversion::multiversion;
 use prost::encoding::WireType;
 
 use super::{Fault, delimited, fault, member, skip, text, varint};
@@ -121,18 +120,15 @@ pub(super) fn first_not_finite(vector: &Vector) -> Option<usize> {
 /// The first element that is `bad`; mostly there is none.
 fn first<const WIDTH: usize>(bytes: &[u8], bad: impl Fn([u8; WIDTH]) -> bool) -> Option<usize> {
     let (elements, _) = bytes.as_chunks::<WIDTH>();
-    if any(elements, &bad) {
+    // Folding without an early exit lets the compiler compare many elements at once.
+    let any = elements
+        .iter()
+        .fold(false, |any, element| any | bad(*element));
+    if any {
         elements.iter().position(|element| bad(*element))
     } else {
         None
     }
-}
-
-/// Folding without an early exit lets the compiler compare many elements at once.
-#[multiversion(targets("x86_64+avx2"))]
-fn any<const WIDTH: usize>(elements: &[[u8; WIDTH]], bad: impl Fn([u8; WIDTH]) -> bool) -> bool {
-    let each = elements.iter();
-    each.fold(false, |any, element| any | bad(*element))
 }
 
 fn zigzag(value: u64) -> i64 {
