@@ -37,7 +37,7 @@ const LONG: Duration = Duration::from_secs(1);
 /// Below this, a chunk has fewer bytes of rows than are worth what it takes by itself: statements,
 /// a commit, everybody woken up. Much more than twice as many no longer fit into a processor's
 /// cache.
-const LIGHT: u64 = 1 << 20;
+const LIGHT: u64 = 3 << 19;
 
 /// What may be chosen.
 #[derive(Debug, Clone)]
@@ -362,7 +362,11 @@ mod tests {
         let rows = |database: &mut Database, writing| {
             database.rows(writing, MILLISECOND / 20, Duration::ZERO)
         };
-        for (bytes, joined) in [(6_500, [0; 3]), (2_000, [600; 3]), (500, [600, 1200, 2400])] {
+        for (bytes, joined) in [
+            (6_500, [0; 3]),
+            (2_000, [600, 1200, 1200]),
+            (500, [600, 1200, 2400]),
+        ] {
             database.bytes = bytes;
             database.pace.rows.store(0, Ordering::Relaxed);
             assert_eq!(
