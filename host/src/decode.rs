@@ -14,7 +14,7 @@ use bytestring::ByteString;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use uuid::Uuid;
 
-use crate::row::{Batch, Embeddings, Failure, FieldType, Schema, Stage, Value, Vector};
+use crate::row::{Batch, Column, Embeddings, Failure, FieldType, Schema, Stage, Value, Vector};
 
 /// The type of the target tables' primary key, which a row's key has to fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,22 +220,24 @@ impl Decoder {
     fn field(&self, row: &Bytes, entry: &[u8], order: &mut Order) -> Result<Part, Fault> {
         let (name, value) = map_entry(entry)?;
         let columns = &self.schema.columns;
-        let found = order.next(name, columns, |column| &column.name);
-        let declared = found.and_then(|at| Some((at, columns.get(at)?.field_type?)));
-        let Some((column, declared)) = declared else {
+        let found = order.next(name, columns);
+        let declared = found.and_then(|at| {
+            let column = columns.get(at)?;
+            Some((at, &column.name, column.field_type?))
+        });
+        let Some((column, name, declared)) = declared else {
             let name = utf8(name)?;
             let message = format!("the dataset declares no field `{name}`");
             return Err(fault("FIELD_UNKNOWN", message, Some(name.to_string())));
         };
-        let named = || String::from_utf8_lossy(name).into_owned();
         let value = fields::value(row, value).map_err(|mut fault| {
-            fault.2 = Some(named());
+            fault.2 = Some(name.clone());
             fault
         })?;
         if !fits(&value, declared) {
             let came = kind(&value);
-            let message = format!("`{}` is declared {declared:?} and came as {came}", named());
-            return Err(fault("FIELD_TYPE", message, Some(named())));
+            let message = format!("`{name}` is declared {declared:?} and came as {came}");
+            return Err(fault("FIELD_TYPE", message, Some(name.clone())));
         }
         Ok(Part::Field(column, value))
     }
@@ -347,8 +349,8 @@ impl Order {
     }
 
     /// The column of the row's next field.
-    fn next<C>(&mut self, name: &[u8], all: &[C], named: impl Fn(&C) -> &str) -> Option<usize> {
-        let is = |column: &C| named(column).as_bytes() == name;
+    fn next(&mut self, name: &[u8], all: &[Column]) -> Option<usize> {
+        let is = |column: &Column| column.name.as_bytes() == name;
         let at = self.next;
         self.next += 1;
         if let Some(column) = self.columns.get(at)

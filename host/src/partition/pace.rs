@@ -35,8 +35,7 @@ const ROUND_TRIPS: u32 = 9;
 const LONG: Duration = Duration::from_secs(1);
 
 /// Below this, a chunk has fewer bytes of rows than are worth what it takes by itself: statements,
-/// a commit, everybody woken up. Much more than twice as many no longer fit into a processor's
-/// cache.
+/// a commit, everybody woken up. Chunks of 4 MiB cost more again.
 const LIGHT: u64 = 3 << 19;
 
 /// What may be chosen.

@@ -19,6 +19,8 @@ use tonic::{
     transport::Channel,
 };
 
+use super::error_chain;
+
 /// Before each message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
@@ -59,8 +61,11 @@ impl Answers {
             .map_err(|error| Status::internal(error.to_string()))?;
 
         let ready = std::future::poll_fn(|context| channel.poll_ready(context));
-        ready.await.map_err(away)?;
-        let response = channel.call(request).await.map_err(away)?;
+        ready
+            .await
+            .map_err(|error| Status::unavailable(error_chain(&error)))?;
+        let response = channel.call(request).await;
+        let response = response.map_err(|error| Status::from_error(error.into()))?;
         // A refusal may come with the headers, instead of after the messages.
         let ended = succeeded(response.headers())?;
         if response.status() != StatusCode::OK {
@@ -98,7 +103,7 @@ impl Answers {
                         Some(trailers) => succeeded(trailers)?,
                         None => false,
                     };
-                    if self.ended && self.pieces.has_remaining() {
+                    if self.ended && (self.length.is_some() || self.pieces.has_remaining()) {
                         let message = "the answer ended in the middle of a message";
                         return Err(Status::internal(message));
                     }
@@ -158,10 +163,6 @@ fn without_status(status: StatusCode) -> Status {
         _ => Code::Unknown,
     };
     Status::new(code, format!("answered with HTTP status {status}"))
-}
-
-fn away(error: tonic::transport::Error) -> Status {
-    Status::from_error(error.into())
 }
 
 #[cfg(test)]
@@ -263,7 +264,8 @@ mod tests {
     #[tokio::test]
     async fn an_end_is_believed_only_when_it_is_said() {
         let bytes = encoded(&[answer(1, &[b"one"])]);
-        let cut = Frame::data(bytes.slice(..bytes.len() - 1));
+        // Within a message, and right after what says that there is one.
+        let cut = [bytes.len() - 1, PREFIX].map(|length| Frame::data(bytes.slice(..length)));
         let whole = Frame::data(bytes);
         assert_eq!(
             fails(vec![whole]).await,
@@ -272,13 +274,15 @@ mod tests {
                 "the answer ended without saying how".into()
             )
         );
-        assert_eq!(
-            fails(vec![cut, well()]).await,
-            (
-                Code::Internal,
-                "the answer ended in the middle of a message".into()
-            )
-        );
+        for cut in cut {
+            assert_eq!(
+                fails(vec![cut, well()]).await,
+                (
+                    Code::Internal,
+                    "the answer ended in the middle of a message".into()
+                )
+            );
+        }
         let status = Status::not_found("no such dataset");
         assert_eq!(
             fails(vec![trailers(status)]).await,
