@@ -1,8 +1,9 @@
 //! Plugins of every released version of the interface work in today's host.
 //!
-//! `tests/compatibility/VERSION/` has components as they were built for that version, the
-//! interface they were built for, and what they answered. Nothing there ever changes; see the
-//! README beside it, and `wit/README.md` for what may change in `wit/`.
+//! `tests/compatibility/VERSION/` has components as they were built for that version of
+//! `forebay:plugin`, the interface they were built for, and what they answered;
+//! `tests/compatibility/packed-VERSION/` has the same of `forebay:packed`. Nothing there ever
+//! changes; see the READMEs there, and `wit/README.md` for what may change in `wit/`.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,6 +25,12 @@ use forebay::row::{
     Batch, Column, EmbeddingColumn, Embeddings, Failure, FieldType, Schema, Stage, Value, Vector,
 };
 use sha2::{Digest, Sha256};
+
+/// Components that use all that there is, in either form.
+const WITNESSES: [&str; 2] = [
+    "tests/compatibility/0.1.0/witness.wasm",
+    "tests/compatibility/packed-0.1.0/witness.wasm",
+];
 
 /// Rows that are given in one call. The witness does with a row what its key says.
 const KEYS: &[&str] = &[
@@ -105,37 +112,74 @@ fn bare(wit: &str) -> String {
     words.join(" ").replace("package ", "\npackage ")
 }
 
-fn package_version(wit: &str) -> String {
-    let wit = bare(wit);
-    let (_, rest) = wit.split_once("package forebay:plugin@").unwrap();
-    rest.split(';').next().unwrap().to_owned()
+/// A package of the interface.
+struct Package {
+    name: &'static str,
+    /// What it consists of now.
+    file: &'static str,
+    /// Of the directories of its releases; the version follows.
+    prefix: &'static str,
+}
+
+const PACKAGES: [Package; 2] = [
+    Package {
+        name: "plugin",
+        file: "wit/plugin.wit",
+        prefix: "",
+    },
+    Package {
+        name: "packed",
+        file: "wit/packed/packed.wit",
+        prefix: "packed-",
+    },
+];
+
+impl Package {
+    fn version(&self, wit: &str) -> String {
+        let wit = bare(wit);
+        let (_, rest) = wit
+            .split_once(&format!("package forebay:{}@", self.name))
+            .unwrap();
+        rest.split(';').next().unwrap().to_owned()
+    }
+
+    /// The interface as it is in the directory of this version.
+    fn released(&self, version: &str) -> String {
+        let directory = format!("{}{version}", self.prefix);
+        let file = Path::new("tests/compatibility")
+            .join(directory)
+            .join(format!("{}.wit", self.name));
+        fs::read_to_string(root().join(&file)).unwrap_or_else(|error| {
+            panic!(
+                "{}: {error}; a new version needs plugins of that version there",
+                file.display()
+            )
+        })
+    }
 }
 
 /// An interface that has been released is what plugins were built for.
 #[test]
 fn a_released_interface_never_changes() {
     for release in releases() {
-        let wit = fs::read_to_string(release.join("plugin.wit")).unwrap();
-        let version = release.file_name().unwrap().to_str().unwrap();
-        assert_eq!(package_version(&wit), version, "in {}", release.display());
+        let directory = release.file_name().unwrap().to_str().unwrap();
+        let (package, version) = match directory.strip_prefix("packed-") {
+            Some(version) => (&PACKAGES[1], version),
+            None => (&PACKAGES[0], directory),
+        };
+        let wit = package.released(version);
+        assert_eq!(package.version(&wit), version, "in {directory}");
     }
-    let now = fs::read_to_string(root().join("wit/plugin.wit")).unwrap();
-    let version = package_version(&now);
-    let released = root()
-        .join("tests/compatibility")
-        .join(&version)
-        .join("plugin.wit");
-    let released = fs::read_to_string(&released).unwrap_or_else(|error| {
-        panic!(
-            "{}: {error}; a new version needs plugins of that version there",
-            released.display()
-        )
-    });
-    assert_eq!(
-        bare(&now),
-        bare(&released),
-        "wit/plugin.wit is no longer what was released as {version}: give it another version"
-    );
+    for package in PACKAGES {
+        let now = fs::read_to_string(root().join(package.file)).unwrap();
+        let version = package.version(&now);
+        assert_eq!(
+            bare(&now),
+            bare(&package.released(&version)),
+            "{} is no longer what was released as {version}: give it another version",
+            package.file
+        );
+    }
 }
 
 #[test]
@@ -187,19 +231,41 @@ fn transcript(plugin: &Arc<Plugin>) -> String {
         Ok(_) => writeln!(text, "takes the setting `refuse`").unwrap(),
         Err(errors) => writeln!(text, "{}", errors[0]).unwrap(),
     }
-    let schema = schema();
-    let chain = Chain::new(vec![(Arc::clone(plugin), Vec::new())]).unwrap();
-    let mut runner = chain.runner(&schema);
-    for keys in [ERROR, KEYS] {
-        let mut batch = batch(&schema, keys);
-        runner.run(&mut batch).unwrap();
-        write_batch(&mut text, keys, &batch);
-        if keys == KEYS {
-            write_decisions(&mut text, &mut runner, &batch);
-        }
-    }
+    let mut runner = runner(plugin);
+    let after = write_rows(&mut text, &mut runner);
+    write_decisions(&mut text, &mut runner, &after);
     text.push('\n');
     text
+}
+
+fn runner(plugin: &Arc<Plugin>) -> Runner {
+    let chain = Chain::new(vec![(Arc::clone(plugin), Vec::new())]).unwrap();
+    chain.runner(&schema())
+}
+
+/// What becomes of all rows; the batch after the last call.
+fn write_rows(text: &mut String, runner: &mut Runner) -> Batch {
+    let schema = schema();
+    let [_, last] = [ERROR, KEYS].map(|keys| {
+        let mut batch = batch(&schema, keys);
+        runner.run(&mut batch).unwrap();
+        write_batch(text, keys, &batch);
+        batch
+    });
+    last
+}
+
+/// The two witnesses do the same, one in rows and one in one piece.
+#[test]
+fn both_forms_of_a_role_mean_the_same() {
+    let engine = engine();
+    let [rows, packed] = WITNESSES.map(|witness| {
+        let plugin = engine.load(&root().join(witness)).unwrap();
+        let mut text = String::new();
+        write_rows(&mut text, &mut runner(&plugin));
+        text
+    });
+    assert_eq!(packed, rows);
 }
 
 fn schema() -> Arc<Schema> {
@@ -353,40 +419,58 @@ fn write_decisions(text: &mut String, runner: &mut Runner, batch: &Batch) {
     }
 }
 
-/// The witness with another version in the names of all that it imports and exports.
-fn of_version(version: &str) -> Result<Arc<Plugin>, String> {
-    let bytes = fs::read(root().join("tests/compatibility/0.1.0/witness.wasm")).unwrap();
-    let (from, to) = (b"@0.1.0", format!("@{version}"));
-    assert_eq!(from.len(), to.len());
-    let mut patched = bytes.clone();
-    for at in 0..bytes.len() - from.len() {
-        if bytes[at..].starts_with(from) {
-            patched[at..at + to.len()].copy_from_slice(to.as_bytes());
+/// A witness with another version in the names of all that is of this package.
+fn of_version(witness: &str, package: &str, version: &str) -> Result<Arc<Plugin>, String> {
+    let mut bytes = fs::read(root().join(witness)).unwrap();
+    let package = format!("{package}/");
+    let is_name = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'-';
+    let mut patched = 0;
+    for at in 0..bytes.len() {
+        let Some(rest) = bytes[at..].strip_prefix(package.as_bytes()) else {
+            continue;
+        };
+        let name = rest.iter().take_while(|byte| is_name(byte)).count();
+        let from = at + package.len() + name;
+        if bytes[from..].starts_with(b"@0.1.0") {
+            bytes[from + 1..][..version.len()].copy_from_slice(version.as_bytes());
+            patched += 1;
         }
     }
+    assert!(patched > 0);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("witness.wasm");
-    fs::write(&path, patched).unwrap();
+    fs::write(&path, bytes).unwrap();
     engine()
         .load(&path)
         .map_err(|error| format!("{}; {}", error.what, error.hint))
 }
 
+/// The witnesses with the packages that they are made for.
+const MADE_FOR: [(&str, &str); 3] = [
+    (WITNESSES[0], "forebay:plugin"),
+    (WITNESSES[1], "forebay:plugin"),
+    (WITNESSES[1], "forebay:packed"),
+];
+
 /// Versions that differ in their last number only are one interface.
 #[test]
 fn other_patches_of_a_version_are_accepted() {
-    let released = of_version("0.1.0").unwrap();
-    let later = of_version("0.1.9").unwrap();
-    assert_eq!(transcript(&later), transcript(&released));
+    for (witness, package) in MADE_FOR {
+        let released = of_version(witness, package, "0.1.0").unwrap();
+        let later = of_version(witness, package, "0.1.9").unwrap();
+        assert_eq!(transcript(&later), transcript(&released));
+    }
 }
 
 #[test]
 fn versions_that_the_host_does_not_have_are_refused_by_name() {
-    for version in ["0.2.0", "0.0.1", "1.0.0"] {
-        let refused = of_version(version).map(drop).unwrap_err();
-        assert!(
-            refused.contains(&format!("forebay:plugin@{version}")),
-            "{refused}"
-        );
+    for (witness, package) in MADE_FOR {
+        for version in ["0.2.0", "0.0.1", "1.0.0"] {
+            let refused = of_version(witness, package, version).map(drop).unwrap_err();
+            assert!(
+                refused.contains(&format!("{package}@{version}")),
+                "{refused}"
+            );
+        }
     }
 }

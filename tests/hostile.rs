@@ -29,6 +29,8 @@ mod grants;
 mod host;
 #[path = "hostile/inspect.rs"]
 mod inspect;
+#[path = "hostile/packed.rs"]
+mod packed;
 #[path = "hostile/starts.rs"]
 mod starts;
 

@@ -11,6 +11,7 @@
 //!
 //! Only these modules name wasmtime. They do not know where rows come from or go to.
 
+mod answer;
 mod apply;
 mod ask;
 #[allow(
@@ -25,7 +26,6 @@ mod bisect;
 mod cache;
 mod chain;
 mod component;
-mod convert;
 mod directory;
 mod embeddings;
 mod engine;
@@ -39,6 +39,8 @@ mod last_words;
 mod limits;
 mod load;
 mod meter;
+mod packed;
+mod rows;
 mod runner;
 mod sandbox;
 mod seat;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::component::component;
 
-use super::{answers, calls, starts};
+use super::{answers, calls, packed, starts};
 
 /// How the host gets over a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub fn hostile(
 
 /// All of them.
 pub fn all() -> Vec<Hostile> {
-    [calls::all(), answers::all(), starts::all()]
+    [calls::all(), answers::all(), packed::all(), starts::all()]
         .into_iter()
         .flatten()
         .collect()

@@ -27,6 +27,82 @@ pub const VALIDATE: &str = r#"
     (export "validate" (func $answer)))
   (export "forebay:plugin/validate@{{version}}" (instance $role))"#;
 
+/// The function of the packed form, which calls `$evil` for each row whose key is `evil`, and
+/// before that has an answer ready in which there is nothing. Its lists are at 260.
+pub const PACKED: &str = r#"
+    (func (export "packed") (param $columns i32) (param $width i32) (param $rows i32)
+      (param $kinds i32) (param i32) (param $words i32) (param i32) (param $text i32) (param i32)
+      (param i32) (param i32) (param i32) (param i32) (result i32)
+      (local $i i32) (local $at i32)
+      (memory.fill (i32.const 256) (i32.const 0) (i32.const 68))
+      (memory.fill (i32.const 2048) (i32.const 0) (i32.const 128))
+      (block $done
+        (loop $next
+          (br_if $done (i32.ge_u (local.get $i) (local.get $rows)))
+          ;; The key's span: its length, then its begin.
+          (local.set $at (i32.add (local.get $words) (i32.mul (i32.const 8)
+            (i32.mul (local.get $i) (i32.add (local.get $width) (i32.const 1))))))
+          (if (i32.eq (i32.load (local.get $at)) (i32.const 4))
+            (then
+              ;; "evil"
+              (if (i32.eq (i32.const 0x6c697665) (i32.load align=1
+                    (i32.add (local.get $text) (i32.load offset=4 (local.get $at)))))
+                (then (call $evil (local.get $i))))))
+          (local.set $i (i32.add (local.get $i) (i32.const 1)))
+          (br $next)))
+      (i32.const 256))"#;
+
+/// As what the packed function is exported.
+pub const PACKED_TRANSFORM: &str = r#"
+  (import "forebay:packed/types@0.1.0" (instance $packed
+    (alias outer 1 $rejection (type $r))
+    (export "rejection" (type $rejection (eq $r)))
+    (type $c (record (field "kinds" (list u8)) (field "words" (list u64)) (field "text" string)
+      (field "binary" (list u8)) (field "items" (list u64))))
+    (export "cells" (type $cells (eq $c)))
+    (type $b (record (field "columns" (list string)) (field "rows" u32) (field "cells" $cells)))
+    (export "batch" (type (eq $b)))
+    (type $w (variant (case "drop" string) (case "reject" $rejection)))
+    (export "reason" (type $reason (eq $w)))
+    (type $d (record (field "row" u32) (field "why" $reason)))
+    (export "departure" (type $departure (eq $d)))
+    (type $a (record (field "columns" (list string)) (field "places" (list u64))
+      (field "cells" $cells) (field "gone" (list $departure))))
+    (export "changes" (type (eq $a)))))
+  (alias export $packed "batch" (type $packed-batch))
+  (alias export $packed "changes" (type $changes))
+  (func $answer (param "batch" $packed-batch) (result (result $changes (error string)))
+    (canon lift (core func $main "packed") (memory $memory) (realloc $realloc)
+      (post-return (core func $reset))))
+  (instance $role
+    (export "batch" (type $packed-batch))
+    (export "changes" (type $changes))
+    (export "transform" (func $answer)))
+  (export "forebay:packed/transform@0.1.0" (instance $role))"#;
+
+/// The list of faults is the first list of an answer.
+pub const PACKED_VALIDATE: &str = r#"
+  (import "forebay:packed/types@0.1.0" (instance $packed
+    (alias outer 1 $rejection (type $r))
+    (export "rejection" (type $rejection (eq $r)))
+    (type $c (record (field "kinds" (list u8)) (field "words" (list u64)) (field "text" string)
+      (field "binary" (list u8)) (field "items" (list u64))))
+    (export "cells" (type $cells (eq $c)))
+    (type $b (record (field "columns" (list string)) (field "rows" u32) (field "cells" $cells)))
+    (export "batch" (type (eq $b)))
+    (type $f (record (field "row" u32) (field "why" $rejection)))
+    (export "fault" (type (eq $f)))))
+  (alias export $packed "batch" (type $packed-batch))
+  (alias export $packed "fault" (type $fault))
+  (func $answer (param "batch" $packed-batch) (result (result (list $fault) (error string)))
+    (canon lift (core func $main "packed") (memory $memory) (realloc $realloc)
+      (post-return (core func $reset))))
+  (instance $role
+    (export "batch" (type $packed-batch))
+    (export "fault" (type $fault))
+    (export "validate" (func $answer)))
+  (export "forebay:packed/validate@0.1.0" (instance $role))"#;
+
 /// Decides to drop.
 pub const POLICY: &str = r#"
   (alias export $types "field" (type $field))
@@ -45,7 +121,7 @@ pub const POLICY: &str = r#"
   (export "forebay:plugin/dead-letter-policy@{{version}}" (instance $role))"#;
 
 /// What is in a place where nothing is put.
-const DEFAULTS: [(&str, &str); 17] = [
+const DEFAULTS: [(&str, &str); 18] = [
     // Before the others, because the version is a place in it.
     ("role", TRANSFORM),
     ("version", "0.1.0"),
@@ -59,6 +135,7 @@ const DEFAULTS: [(&str, &str); 17] = [
     ("realloc", ""),
     ("reset", ""),
     ("core", ""),
+    ("packed", ""),
     ("imports", ""),
     ("lowered", ""),
     ("linked", ""),

@@ -139,6 +139,7 @@
           (br $next)))
       {{decide}}
       (i32.const 256))
+    {{packed}}
     (func (export "nothing"))
     {{start}})
   (core instance $main (instantiate $main

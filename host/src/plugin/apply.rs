@@ -2,117 +2,117 @@
 
 use std::sync::Arc;
 
-use super::bindings::types::{FieldResult, Outcome, Rejection};
+use super::answer::{Cell, Changes, Faults, Gone, Why};
+use super::bindings::types::Rejection;
 use super::bisect::Settled;
-use super::convert::{Texts, received};
 use super::fault::{Fault, Kind};
 use super::limits::{MAX_CODE, MAX_FIELD, MAX_MESSAGE, MAX_REASON};
-use super::text::{cut, shortened};
+use super::text::cut;
 use crate::row::{Batch, Drop, Failure, PluginId, Stage};
 
-/// Applies the outcomes of `transform`, one per live row.
-pub(super) fn outcomes(batch: &mut Batch, plugin: &Arc<PluginId>, outcomes: Settled<Outcome>) {
-    let mut texts = Texts::default();
-    each_live(batch, outcomes, |batch, row, outcome| {
-        let failure = match outcome {
-            Ok(Outcome::Unchanged) => return true,
-            Ok(Outcome::Set(fields)) => match set(batch, row, fields, &mut texts) {
-                Ok(()) => return true,
-                Err((field, message)) => Failure {
-                    field: Some(cut(field, MAX_FIELD)),
-                    ..faulty(
-                        row,
-                        Stage::Transform,
-                        Fault {
-                            kind: Kind::Output,
-                            message,
-                        },
-                    )
-                },
-            },
-            Ok(Outcome::Drop(reason)) => {
-                let reason = cut(reason, MAX_REASON);
+/// Applies what calls of `transform` changed.
+pub(super) fn changes(batch: &mut Batch, plugin: &Arc<PluginId>, settled: Settled<Changes>) {
+    let live = std::mem::take(&mut batch.live);
+    let mut gone = Vec::new();
+    for (rows, answer) in settled {
+        let first = rows.start;
+        match answer {
+            Ok(changes) => {
+                let rows = live.get(rows).unwrap_or_default();
+                for Cell { row, column, value } in changes.cells {
+                    let slot = rows
+                        .get(row as usize)
+                        .and_then(|row| batch.row_mut(*row).get_mut(column));
+                    if let Some(slot) = slot {
+                        *slot = value;
+                    }
+                }
+                let these = changes.gone.into_iter();
+                gone.extend(these.map(|Gone { row, why }| (first + row as usize, Ok(why))));
+            }
+            Err(fault) => gone.push((first, Err(fault))),
+        }
+    }
+    batch.live = live;
+    leave(batch, gone, |batch, row, why| {
+        let failure = match why {
+            Ok(Why::Drop(reason)) => {
                 batch.drops.push(Drop {
                     row,
                     stage: Stage::Transform,
-                    reason,
+                    reason: cut(reason, MAX_REASON),
                 });
-                return false;
+                return;
             }
-            Ok(Outcome::Reject(rejection)) => rejected(row, Stage::Transform, vec![rejection]),
+            Ok(Why::Reject(rejection)) => rejected(row, Stage::Transform, vec![rejection]),
+            Ok(Why::Wrong { field, message }) => {
+                let kind = Kind::Output;
+                Failure {
+                    field: Some(field),
+                    ..faulty(row, Stage::Transform, Fault { kind, message })
+                }
+            }
             Err(fault) => faulty(row, Stage::Transform, fault),
         };
-        batch.failures.push(Failure {
-            plugin: Some(Arc::clone(plugin)),
-            ..failure
-        });
-        false
+        fail(batch, plugin, failure);
     });
 }
 
-/// Applies the rejections of `validate`, one list per live row.
-pub(super) fn rejections(
-    batch: &mut Batch,
-    plugin: &Arc<PluginId>,
-    rejections: Settled<Vec<Rejection>>,
-) {
-    each_live(batch, rejections, |batch, row, rejections| {
-        let failure = match rejections {
-            Ok(rejections) if rejections.is_empty() => return true,
+/// Applies what calls of `validate` found wrong.
+pub(super) fn faults(batch: &mut Batch, plugin: &Arc<PluginId>, settled: Settled<Faults>) {
+    let mut gone: Vec<(usize, Result<Vec<Rejection>, Fault>)> = Vec::new();
+    for (rows, answer) in settled {
+        let first = rows.start;
+        match answer {
+            Ok(faults) => {
+                for (row, rejection) in faults {
+                    let at = first + row as usize;
+                    match gone.last_mut() {
+                        Some((last, Ok(rejections))) if *last == at => rejections.push(rejection),
+                        _ => gone.push((at, Ok(vec![rejection]))),
+                    }
+                }
+            }
+            Err(fault) => gone.push((first, Err(fault))),
+        }
+    }
+    leave(batch, gone, |batch, row, why| {
+        let failure = match why {
             Ok(rejections) => rejected(row, Stage::Validate, rejections),
             Err(fault) => faulty(row, Stage::Validate, fault),
         };
-        batch.failures.push(Failure {
-            plugin: Some(Arc::clone(plugin)),
-            ..failure
-        });
-        false
+        fail(batch, plugin, failure);
     });
 }
 
-/// Hands each live row and its answer to `apply`, which says whether the row stays live.
-fn each_live<T>(
-    batch: &mut Batch,
-    answers: Vec<T>,
-    mut apply: impl FnMut(&mut Batch, u32, T) -> bool,
-) {
-    debug_assert_eq!(batch.live.len(), answers.len());
+/// Takes rows out of those that are live, by their places there in ascending order, and hands
+/// each to `apply`.
+fn leave<T>(batch: &mut Batch, gone: Vec<(usize, T)>, mut apply: impl FnMut(&mut Batch, u32, T)) {
+    if gone.is_empty() {
+        return;
+    }
     let mut live = std::mem::take(&mut batch.live);
-    let mut answers = answers.into_iter();
+    let mut gone = gone.into_iter().peekable();
+    let mut place = 0..;
     live.retain(|row| {
-        answers
-            .next()
-            .is_none_or(|answer| apply(batch, *row, answer))
+        let here = place.next();
+        match gone.next_if(|(at, _)| Some(*at) == here) {
+            Some((_, why)) => {
+                apply(batch, *row, why);
+                false
+            }
+            None => true,
+        }
     });
+    debug_assert!(gone.next().is_none(), "each place was there, in order");
     batch.live = live;
 }
 
-/// Sets fields of a row. When one of them cannot be set the row fails, so what is left of it
-/// does not matter.
-fn set(
-    batch: &mut Batch,
-    row: u32,
-    fields: Vec<FieldResult>,
-    texts: &mut Texts,
-) -> Result<(), (String, String)> {
-    for FieldResult { name, value } in fields {
-        let Some(column) = batch.schema.column(&name) else {
-            let message = format!("set the unknown field {:?}", shortened(&name, MAX_FIELD));
-            return Err((name, message));
-        };
-        match received(value, texts) {
-            Ok(value) => {
-                if let Some(slot) = batch.row_mut(row).get_mut(column) {
-                    *slot = value;
-                }
-            }
-            Err(reason) => {
-                let message = format!("set field {name:?} to what is not JSON: {reason}");
-                return Err((name, message));
-            }
-        }
-    }
-    Ok(())
+fn fail(batch: &mut Batch, plugin: &Arc<PluginId>, failure: Failure) {
+    batch.failures.push(Failure {
+        plugin: Some(Arc::clone(plugin)),
+        ..failure
+    });
 }
 
 /// The code of a rejection: a row must have one.
@@ -168,7 +168,8 @@ mod tests {
 
     use bytestring::ByteString;
 
-    use super::super::bindings::types::ValueResult;
+    use super::super::bindings::types::{FieldResult, Outcome, ValueResult};
+    use super::super::rows;
     use super::*;
     use crate::row::{Column, Schema, Value};
 
@@ -217,25 +218,34 @@ mod tests {
     fn outcomes_move_rows() {
         let mut batch = batch(7);
         let plugin = plugin();
-        outcomes(
-            &mut batch,
-            &plugin,
-            vec![
-                Ok(Outcome::Unchanged),
-                Ok(Outcome::Set(vec![field("a", ValueResult::Integer(7))])),
-                Ok(Outcome::Drop("old".to_owned())),
-                Ok(Outcome::Reject(rejection("CODE", "text"))),
-                Ok(Outcome::Set(vec![field("z", ValueResult::None)])),
-                Ok(Outcome::Set(vec![field(
-                    "a",
-                    ValueResult::Json("{".to_owned()),
-                )])),
+        let answer = |outcomes| Ok(rows::changes(outcomes, &batch.schema));
+        let json = ValueResult::Json("{".to_owned());
+        let settled = vec![
+            (
+                0..3,
+                answer(vec![
+                    Outcome::Unchanged,
+                    Outcome::Set(vec![field("a", ValueResult::Integer(7))]),
+                    Outcome::Drop("old".to_owned()),
+                ]),
+            ),
+            (
+                3..6,
+                answer(vec![
+                    Outcome::Reject(rejection("CODE", "text")),
+                    Outcome::Set(vec![field("z", ValueResult::None)]),
+                    Outcome::Set(vec![field("a", json)]),
+                ]),
+            ),
+            (
+                6..7,
                 Err(Fault {
                     kind: Kind::Deadline,
                     message: "late".to_owned(),
                 }),
-            ],
-        );
+            ),
+        ];
+        changes(&mut batch, &plugin, settled);
         assert_eq!(batch.live, [0, 1]);
         assert_eq!(batch.values[1], Value::Integer(7));
         assert_eq!(
@@ -271,18 +281,15 @@ mod tests {
     #[test]
     fn rejections_become_one_failure() {
         let mut batch = batch(3);
-        rejections(
-            &mut batch,
-            &plugin(),
-            vec![
-                Ok(vec![rejection("ONE", "first"), rejection("TWO", "second")]),
-                Ok(Vec::new()),
-                Ok(vec![Rejection {
-                    field: Some("f".repeat(300)),
-                    ..rejection("", &"ß".repeat(3_000))
-                }]),
-            ],
-        );
+        let answer = rows::faults(vec![
+            vec![rejection("ONE", "first"), rejection("TWO", "second")],
+            Vec::new(),
+            vec![Rejection {
+                field: Some("f".repeat(300)),
+                ..rejection("", &"ß".repeat(3_000))
+            }],
+        ]);
+        faults(&mut batch, &plugin(), vec![(0..3, Ok(answer))]);
         assert_eq!(batch.live, [1]);
         let [first, second] = batch.failures.as_slice() else {
             panic!("two failures")

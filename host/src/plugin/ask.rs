@@ -4,14 +4,15 @@
 //!
 //! Each question gets a fresh instance, under the limits of every call.
 
+use super::answer::Question;
 use super::apply;
 use super::bindings::types;
 use super::component::Plugin;
-use super::convert::{with_failures, with_rows};
 use super::embeddings::{Access, Lent};
 use super::engine::apart;
 use super::fault::Fault;
 use super::limits::{MAX_CODE, MAX_FIELD, MAX_MESSAGE};
+use super::rows::with_failures;
 use super::runner::{Decision, decision};
 use super::text::cut;
 use crate::row::{Batch, Embeddings, Failure, Schema};
@@ -59,22 +60,27 @@ impl Plugin {
         batch: &mut Batch,
         rows: &[u32],
     ) -> Result<Vec<Vec<Rejection>>, NoAnswer> {
-        let live = std::mem::replace(&mut batch.live, rows.to_vec());
         let embeddings = std::mem::take(&mut batch.embeddings);
         let mut lent = Some(Lent::new(&batch.schema, embeddings, rows, Access::Read));
         let columns = self.columns(&batch.schema);
         let answer = apart(|| {
             let mut instance = self.open(settings)?;
-            with_rows(batch, &columns, |columns, rows| {
-                instance.validate(&mut lent, types::Batch { columns, rows })
-            })
+            let columns = &columns;
+            let question = Question {
+                batch,
+                rows,
+                columns,
+            };
+            instance.validate(&mut lent, question)
         });
-        batch.live = live;
         batch.embeddings = lent.map_or_else(Embeddings::default, Lent::undone);
-        Ok(answer?
-            .into_iter()
-            .map(|row| row.into_iter().map(rejection).collect())
-            .collect())
+        let mut rejections = vec![Vec::new(); rows.len()];
+        for (row, fault) in answer? {
+            if let Some(its) = rejections.get_mut(row as usize) {
+                its.push(rejection(fault));
+            }
+        }
+        Ok(rejections)
     }
 
     /// What the policy says about these failures, one decision for each.

@@ -30,25 +30,26 @@ pub(super) const PATIENCE: u32 = 40;
 /// What a call is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Its outcomes count.
+    /// Its answer counts.
     Settle,
     /// Only whether it fails counts: the rows will be presented again.
     Sample,
 }
 
-/// For each row its outcome, or why the plugin failed on it.
-pub(super) type Settled<T> = Vec<Result<T, Fault>>;
+/// The rows in order: those of a call that succeeded with its answer, or one on which the plugin
+/// failed with the reason.
+pub(super) type Settled<T> = Vec<(Range<usize>, Result<T, Fault>)>;
 
 struct Search<P, T> {
     probe: P,
-    settled: Vec<Option<Result<T, Fault>>>,
+    rows: usize,
+    settled: Settled<T>,
     guilty: usize,
     failed_for: Duration,
     patience: Duration,
 }
 
-/// Gets each row its outcome. `probe` calls the plugin with a range of the rows and returns
-/// one outcome for each of them.
+/// Gets each row settled. `probe` calls the plugin with a range of the rows.
 ///
 /// # Errors
 ///
@@ -56,16 +57,17 @@ struct Search<P, T> {
 pub(super) fn settle<T>(
     rows: usize,
     deadline: Duration,
-    mut probe: impl FnMut(Range<usize>, Purpose) -> Result<Vec<T>, Fault>,
+    mut probe: impl FnMut(Range<usize>, Purpose) -> Result<T, Fault>,
 ) -> Result<Settled<T>, String> {
     let began = Instant::now();
     let fault = match probe(0..rows, Purpose::Settle) {
-        Ok(outcomes) => return Ok(outcomes.into_iter().map(Ok).collect()),
+        Ok(answer) => return Ok(vec![(0..rows, Ok(answer))]),
         Err(fault) => fault,
     };
     let mut search = Search {
         probe,
-        settled: std::iter::repeat_with(|| None).take(rows).collect(),
+        rows,
+        settled: Vec::new(),
         guilty: 0,
         failed_for: Duration::ZERO,
         patience: deadline.saturating_mul(PATIENCE),
@@ -76,12 +78,13 @@ pub(super) fn settle<T>(
     } else {
         search.narrow(0..rows)?;
     }
-    Ok(search.settled.into_iter().flatten().collect())
+    search.settled.sort_by_key(|(range, _)| range.start);
+    Ok(search.settled)
 }
 
 impl<P, T> Search<P, T>
 where
-    P: FnMut(Range<usize>, Purpose) -> Result<Vec<T>, Fault>,
+    P: FnMut(Range<usize>, Purpose) -> Result<T, Fault>,
 {
     /// Settles a range of more than one row that is known to fail as a whole.
     fn narrow(&mut self, whole: Range<usize>) -> Result<(), String> {
@@ -113,11 +116,8 @@ where
     fn try_all(&mut self, range: Range<usize>) -> Result<bool, String> {
         let began = Instant::now();
         match (self.probe)(range.clone(), Purpose::Settle) {
-            Ok(outcomes) => {
-                let slots = self.settled.get_mut(range).unwrap_or_default();
-                for (slot, outcome) in slots.iter_mut().zip(outcomes) {
-                    *slot = Some(Ok(outcome));
-                }
+            Ok(answer) => {
+                self.settled.push((range, Ok(answer)));
                 Ok(true)
             }
             Err(fault) => {
@@ -132,7 +132,7 @@ where
 
     /// Tries rows alone, to see whether it is rows at all that are to blame.
     fn sample(&mut self) -> Result<(), String> {
-        let rows = self.settled.len();
+        let rows = self.rows;
         if rows < MAJORITY_FROM {
             return Ok(());
         }
@@ -154,15 +154,13 @@ where
 
     fn blame(&mut self, row: usize, fault: Fault) -> Result<(), String> {
         self.guilty += 1;
-        let rows = self.settled.len();
+        let rows = self.rows;
         if rows >= MAJORITY_FROM && 2 * self.guilty > rows {
             return Err(format!(
                 "it failed on most of {rows} rows; the last time with {fault}"
             ));
         }
-        if let Some(slot) = self.settled.get_mut(row) {
-            *slot = Some(Err(fault));
-        }
+        self.settled.push((row..row + 1, Err(fault)));
         Ok(())
     }
 
@@ -215,13 +213,15 @@ mod tests {
                 failed += 1;
                 return Err(fault(Kind::Trap));
             }
-            Ok(range.collect())
+            Ok(range)
         });
-        let kinds = |settled: Settled<usize>| {
-            settled
-                .into_iter()
-                .map(|row| row.map_err(|fault| fault.kind))
-                .collect()
+        let kinds = |settled: Settled<Range<usize>>| {
+            let each = |(range, answer): (Range<usize>, Result<Range<usize>, Fault>)| {
+                assert!(answer.as_ref().is_ok_and(|its| *its == range) || range.len() == 1);
+                let kind = answer.err().map(|fault| fault.kind);
+                range.map(move |row| kind.map_or(Ok(row), Err))
+            };
+            settled.into_iter().flat_map(each).collect()
         };
         Story {
             result: result.map(kinds),
@@ -306,7 +306,7 @@ mod tests {
         let mut calls = 0;
         let result = settle(300, Duration::from_secs(1), |_, _| {
             calls += 1;
-            Err::<Vec<()>, _>(fault(Kind::Unusable))
+            Err::<(), _>(fault(Kind::Unusable))
         });
         assert_eq!(result.unwrap_err(), "it cannot be started: bad");
         assert_eq!(calls, 1);
@@ -314,9 +314,7 @@ mod tests {
 
     #[test]
     fn patience_ends() {
-        let result = settle(2, Duration::ZERO, |_, _| {
-            Err::<Vec<()>, _>(fault(Kind::Trap))
-        });
+        let result = settle(2, Duration::ZERO, |_, _| Err::<(), _>(fault(Kind::Trap)));
         assert!(
             result
                 .unwrap_err()
@@ -330,10 +328,10 @@ mod tests {
             if range.len() > 10 {
                 Err(fault(Kind::Memory))
             } else {
-                Ok(range.collect())
+                Ok(())
             }
         });
-        assert!(result.unwrap().iter().all(Result::is_ok));
+        assert!(result.unwrap().iter().all(|(_, answer)| answer.is_ok()));
     }
 
     #[test]

@@ -7,10 +7,11 @@ use wasmtime::component::Component;
 use super::engine::Engine;
 use super::grants::{Grant, Grants, Wasi};
 
-/// The package of the interface.
-const PACKAGE: &str = "forebay:plugin";
+/// The packages of the interface: all of it, and its roles in packed form.
+pub(super) const INTERFACE: &str = "forebay:plugin";
+pub(super) const PACKED: &str = "forebay:packed";
 
-/// The version of it that this host speaks. Others of its `0.1` fit as well.
+/// The version of them that this host speaks. Others of its `0.1` fit as well.
 const VERSION: &str = "0.1.0";
 
 /// Why an import of WASI is refused.
@@ -114,18 +115,20 @@ pub(super) fn check_version<'a>(
     }
 }
 
-/// The version of the interface that a name is of, if it is of any.
-pub(super) fn interface_version(name: &str) -> Option<&str> {
+/// The package of the interface and its version that a name is of, if it is of any.
+pub(super) fn interface_version(name: &str) -> Option<(&str, &str)> {
     let (interface, version) = name.split_once('@')?;
     let (package, _) = interface.split_once('/')?;
-    (package == PACKAGE).then_some(version)
+    [INTERFACE, PACKED]
+        .contains(&package)
+        .then_some((package, version))
 }
 
 /// What is to be said about a name of another version of the interface.
 fn other_version(name: &str) -> Option<String> {
-    let version = interface_version(name)?;
+    let (package, version) = interface_version(name)?;
     let fits = version.starts_with("0.1.");
-    (!fits).then(|| format!("it is made for `{PACKAGE}@{version}`; this host has {VERSION}"))
+    (!fits).then(|| format!("it is made for `{package}@{version}`; this host has {VERSION}"))
 }
 
 fn standing(name: &str, wasi: Wasi, grants: &Grants) -> Standing {
@@ -134,9 +137,10 @@ fn standing(name: &str, wasi: Wasi, grants: &Grants) -> Standing {
         return Standing::Refused(reason);
     }
     match interface {
-        "forebay:plugin/types" | "forebay:plugin/log" | "forebay:plugin/embeddings" => {
-            return Standing::Interface;
-        }
+        "forebay:plugin/types"
+        | "forebay:plugin/log"
+        | "forebay:plugin/embeddings"
+        | "forebay:packed/types" => return Standing::Interface,
         _ => {}
     }
     let Some(granted_by) = linked_wasi(interface).filter(|_| version.starts_with("0.2.")) else {
@@ -187,6 +191,7 @@ mod tests {
         for wasi in [Wasi::Empty, Wasi::Refuse] {
             check("forebay:plugin/log@0.1.0", wasi, "interface");
             check("forebay:plugin/types@0.1.7", wasi, "interface");
+            check("forebay:packed/types@0.1.0", wasi, "interface");
             check("wasi:clocks/wall-clock@0.2.6", wasi, "granted (clock)");
             check("wasi:io/poll@0.2.0", wasi, "granted (clock)");
             let foreign = "REFUSED: unknown to this host";

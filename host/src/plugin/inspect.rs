@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::component::{Plugin, Roles};
-use super::imports::{Import, interface_version};
+use super::imports::{INTERFACE, Import, PACKED, interface_version};
 use super::load::LoadError;
 
 /// What was found out about a file while it was loaded, up to where it was refused.
@@ -63,8 +63,9 @@ impl Inspection {
     #[must_use]
     pub fn roles(&self) -> Roles {
         let exports = |role: &str| {
-            let interface = format!("forebay:plugin/{role}@");
-            self.exports().iter().any(|it| it.starts_with(&interface))
+            let names = self.exports().iter().map(String::as_str);
+            let mut interfaces = names.filter(|name| interface_version(name).is_some());
+            interfaces.any(|name| name.split(['/', '@']).nth(1) == Some(role))
         };
         Roles {
             transform: exports("transform"),
@@ -78,6 +79,14 @@ impl Inspection {
     pub fn interface(&self) -> Option<&str> {
         let exports = self.found.exports.iter().map(String::as_str);
         let imports = self.found.imports.iter().map(|it| it.name.as_str());
-        exports.chain(imports).find_map(interface_version)
+        let mut versions = exports.chain(imports).filter_map(interface_version);
+        versions.find_map(|(package, version)| (package == INTERFACE).then_some(version))
+    }
+
+    /// The version of the packed form of its roles, if it has that.
+    #[must_use]
+    pub fn packed(&self) -> Option<&str> {
+        let mut versions = self.exports().iter().filter_map(|it| interface_version(it));
+        versions.find_map(|(package, version)| (package == PACKED).then_some(version))
     }
 }

@@ -6,13 +6,17 @@
 use wasmtime::component::InstancePre;
 use wasmtime::{Store, Trap};
 
-use super::bindings::{dead_letter_policy, describe, transform, types, validate};
+use super::answer::{Changes, Faults, Form, Question};
+use super::bindings::packed::{transform as packed_transform, validate as packed_validate};
+use super::bindings::{dead_letter_policy, describe, transform, validate};
 use super::embeddings::Lent;
 use super::engine::{self, Engine};
 use super::fault::{Fault, Kind};
 use super::grants::Grants;
 use super::limits::{MAX_CODE, MAX_ERRORS, MAX_MESSAGE};
 use super::meter::Exceeded;
+use super::packed::{self, Packer};
+use super::rows::{self, with_batch};
 use super::sandbox::State;
 use super::text::cut;
 
@@ -20,8 +24,8 @@ use super::text::cut;
 pub(super) struct Prepared {
     pub(super) linked: InstancePre<State>,
     pub(super) describe: describe::GuestIndices,
-    pub(super) transform: Option<transform::GuestIndices>,
-    pub(super) validate: Option<validate::GuestIndices>,
+    pub(super) transform: Option<Form<transform::GuestIndices, packed_transform::GuestIndices>>,
+    pub(super) validate: Option<Form<validate::GuestIndices, packed_validate::GuestIndices>>,
     pub(super) policy: Option<dead_letter_policy::GuestIndices>,
 }
 
@@ -29,9 +33,12 @@ pub(super) struct Prepared {
 pub(super) struct Instance {
     store: Store<State>,
     describe: describe::Guest,
-    transform: Option<transform::Guest>,
-    validate: Option<validate::Guest>,
+    transform: Option<Form<transform::Guest, packed_transform::Guest>>,
+    validate: Option<Form<validate::Guest, packed_validate::Guest>>,
     policy: Option<dead_letter_policy::Guest>,
+    packer: Packer,
+    /// Bytes that an answer may have the host keep.
+    output: usize,
     ticks: u64,
     errors: u32,
 }
@@ -62,16 +69,16 @@ impl Instance {
             .instantiate(&mut store)
             .and_then(|instance| {
                 let describe = prepared.describe.load(&mut store, &instance)?;
-                let transform = prepared
-                    .transform
-                    .as_ref()
-                    .map(|it| it.load(&mut store, &instance))
-                    .transpose()?;
-                let validate = prepared
-                    .validate
-                    .as_ref()
-                    .map(|it| it.load(&mut store, &instance))
-                    .transpose()?;
+                let transform = match &prepared.transform {
+                    Some(Form::Rows(it)) => Some(Form::Rows(it.load(&mut store, &instance)?)),
+                    Some(Form::Packed(it)) => Some(Form::Packed(it.load(&mut store, &instance)?)),
+                    None => None,
+                };
+                let validate = match &prepared.validate {
+                    Some(Form::Rows(it)) => Some(Form::Rows(it.load(&mut store, &instance)?)),
+                    Some(Form::Packed(it)) => Some(Form::Packed(it.load(&mut store, &instance)?)),
+                    None => None,
+                };
                 let policy = prepared
                     .policy
                     .as_ref()
@@ -86,6 +93,8 @@ impl Instance {
                 transform,
                 validate,
                 policy,
+                packer: Packer::default(),
+                output: limits.output,
                 ticks,
                 errors: 0,
             }),
@@ -113,28 +122,54 @@ impl Instance {
     pub(super) fn transform(
         &mut self,
         lent: &mut Option<Lent>,
-        batch: types::Batch<'_>,
-    ) -> Result<Vec<types::Outcome>, Fault> {
-        let rows = batch.rows.len();
-        let outcomes = self.lend(lent, |it| match &it.transform {
-            Some(guest) => guest.call_transform(&mut it.store, batch),
+        question: Question<'_>,
+    ) -> Result<Changes, Fault> {
+        let answer = self.lend(lent, |it| match &it.transform {
+            Some(Form::Rows(guest)) => {
+                let answer = with_batch(question, |rows| guest.call_transform(&mut it.store, rows));
+                Ok(answer?.map(Form::Rows))
+            }
+            Some(Form::Packed(guest)) => {
+                let answer = it
+                    .packer
+                    .with_batch(question, |batch| guest.call_transform(&mut it.store, batch));
+                Ok(answer?.map(Form::Packed))
+            }
             None => wasmtime::bail!("the component does not export transform"),
         })?;
-        one_per_row(outcomes, rows)
+        let (rows, schema) = (question.rows.len(), &question.batch.schema);
+        match answer {
+            Form::Rows(outcomes) => Ok(rows::changes(one_per_row(outcomes, rows)?, schema)),
+            Form::Packed(changes) => {
+                packed::changes(changes, rows, schema, self.output).map_err(invalid)
+            }
+        }
     }
 
     /// Calls `validate`. The embeddings come back unchanged.
     pub(super) fn validate(
         &mut self,
         lent: &mut Option<Lent>,
-        batch: types::Batch<'_>,
-    ) -> Result<Vec<Vec<types::Rejection>>, Fault> {
-        let rows = batch.rows.len();
-        let rejections = self.lend(lent, |it| match &it.validate {
-            Some(guest) => guest.call_validate(&mut it.store, batch),
+        question: Question<'_>,
+    ) -> Result<Faults, Fault> {
+        let answer = self.lend(lent, |it| match &it.validate {
+            Some(Form::Rows(guest)) => {
+                let answer = with_batch(question, |rows| guest.call_validate(&mut it.store, rows));
+                Ok(answer?.map(Form::Rows))
+            }
+            Some(Form::Packed(guest)) => {
+                let answer = it
+                    .packer
+                    .with_batch(question, |batch| guest.call_validate(&mut it.store, batch));
+                Ok(answer?.map(Form::Packed))
+            }
             None => wasmtime::bail!("the component does not export validate"),
         })?;
-        one_per_row(rejections, rows)
+        let rows = question.rows.len();
+        match answer {
+            Form::Rows(rejections) => Ok(rows::faults(one_per_row(rejections, rows)?)),
+            Form::Packed(faults) => packed::faults(faults, rows).map_err(invalid),
+        }
     }
 
     /// Calls `decide`.
@@ -205,10 +240,14 @@ fn one_per_row<T>(answers: Vec<T>, rows: usize) -> Result<Vec<T>, Fault> {
         return Ok(answers);
     }
     let message = format!("answered with {} entries for {rows} rows", answers.len());
-    Err(Fault {
+    Err(invalid(message))
+}
+
+fn invalid(message: String) -> Fault {
+    Fault {
         kind: Kind::Output,
         message,
-    })
+    }
 }
 
 fn unusable(fault: Fault) -> Fault {

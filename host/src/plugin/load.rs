@@ -12,7 +12,8 @@ use nix::fcntl::OFlag;
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
-use super::bindings::{dead_letter_policy, describe, transform, validate};
+use super::answer::Form;
+use super::bindings::{dead_letter_policy, describe, packed, transform, validate};
 use super::component::{Plugin, Roles};
 use super::engine::{Engine, apart};
 use super::fault::{Fault, Kind};
@@ -208,8 +209,14 @@ impl Engine {
         };
         let prepared = Prepared {
             describe,
-            transform: transform::GuestIndices::new(&linked).ok(),
-            validate: validate::GuestIndices::new(&linked).ok(),
+            transform: match packed::transform::GuestIndices::new(&linked) {
+                Ok(packed) => Some(Form::Packed(packed)),
+                Err(_) => transform::GuestIndices::new(&linked).ok().map(Form::Rows),
+            },
+            validate: match packed::validate::GuestIndices::new(&linked) {
+                Ok(packed) => Some(Form::Packed(packed)),
+                Err(_) => validate::GuestIndices::new(&linked).ok().map(Form::Rows),
+            },
             policy: dead_letter_policy::GuestIndices::new(&linked).ok(),
             linked,
         };

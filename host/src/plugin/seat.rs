@@ -3,21 +3,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::answer::Question;
 use super::apply;
 use super::bindings::dead_letter_policy as policy;
-use super::bindings::types;
 use super::bisect::{Purpose, Settled, settle};
 use super::chain::Link;
-use super::convert::{with_failures, with_rows};
 use super::embeddings::{Access, Lent};
 use super::fault::Fault;
 use super::instance::Instance;
+use super::rows::with_failures;
 use super::runner::{Broken, Observed, PluginStats};
 use crate::metrics::PluginMeter;
 use crate::row::{Batch, Embeddings, Failure, Schema};
 
 /// How an instance is called in one of the roles that answer per row.
-type Role<T> = fn(&mut Instance, &mut Option<Lent>, types::Batch<'_>) -> Result<Vec<T>, Fault>;
+type Role<T> = fn(&mut Instance, &mut Option<Lent>, Question<'_>) -> Result<T, Fault>;
 
 /// One plugin at work.
 pub(super) struct Seat {
@@ -68,17 +68,17 @@ impl Seat {
     pub(super) fn run(&mut self, batch: &mut Batch) -> Result<(), Broken> {
         let roles = self.stats.roles;
         if roles.transform && !batch.live.is_empty() {
-            let outcomes = self.settle(batch, Access::Write, Instance::transform)?;
-            apply::outcomes(batch, self.link.plugin().id(), outcomes);
+            let changes = self.settle(batch, Access::Write, Instance::transform)?;
+            apply::changes(batch, self.link.plugin().id(), changes);
         }
         if roles.validate && !batch.live.is_empty() {
-            let rejections = self.settle(batch, Access::Read, Instance::validate)?;
-            apply::rejections(batch, self.link.plugin().id(), rejections);
+            let faults = self.settle(batch, Access::Read, Instance::validate)?;
+            apply::faults(batch, self.link.plugin().id(), faults);
         }
         Ok(())
     }
 
-    /// Gets an answer for each live row. The embeddings of the batch are lent to the calls and
+    /// Gets answers about all live rows. The embeddings of the batch are lent to the calls and
     /// come back with what the successful ones changed.
     fn settle<T>(
         &mut self,
@@ -89,30 +89,28 @@ impl Seat {
         let deadline = self.link.plugin().engine().limits().deadline;
         let mut embeddings = std::mem::take(&mut batch.embeddings);
         let columns = std::mem::take(&mut self.columns);
-        let settled = with_rows(batch, &columns, |columns, rows| {
-            settle(rows.len(), deadline, |range, purpose| {
-                let live = batch.live.get(range.clone()).unwrap_or_default();
-                let rows = rows.get(range).unwrap_or_default();
-                let mut lent = Some(Lent::new(
-                    &batch.schema,
-                    std::mem::take(&mut embeddings),
-                    live,
-                    access,
-                ));
-                let result = self.probe(|it| role(it, &mut lent, types::Batch { columns, rows }));
-                embeddings = returned(lent, result.is_ok() && purpose == Purpose::Settle);
-                result
-            })
+        let settled = settle(batch.live.len(), deadline, |range, purpose| {
+            let rows = batch.live.get(range).unwrap_or_default();
+            let embeddings_of = std::mem::take(&mut embeddings);
+            let mut lent = Some(Lent::new(&batch.schema, embeddings_of, rows, access));
+            let question = Question {
+                batch,
+                rows,
+                columns: &columns,
+            };
+            let result = self.probe(|it| role(it, &mut lent, question));
+            embeddings = returned(lent, result.is_ok() && purpose == Purpose::Settle);
+            result
         });
         self.columns = columns;
         batch.embeddings = embeddings;
         match settled {
             Ok(settled) => {
-                let faults = settled.iter().filter(|answer| answer.is_err()).count();
-                self.stats.rows += settled.len() as u64;
-                self.meter.settled(settled.len() as u64);
-                self.observed.rows += settled.len() as u64;
-                self.observed.faults += faults as u64;
+                let (rows, faults) = (batch.live.len(), settled.iter().filter(|it| it.1.is_err()));
+                self.observed.faults += faults.count() as u64;
+                self.observed.rows += rows as u64;
+                self.stats.rows += rows as u64;
+                self.meter.settled(rows as u64);
                 Ok(settled)
             }
             Err(message) => Err(Broken {

@@ -90,6 +90,7 @@ fn as_json(inspection: &Inspection, limits: &Limits) -> Value {
         "bytes": inspection.size(),
         "sha256": inspection.digest(),
         "interface": inspection.interface(),
+        "packed": inspection.packed(),
         "loads": plugin.is_ok(),
         "refused": plugin.err().map(|error| json!({ "what": error.what, "hint": error.hint })),
         "name": plugin.ok().map(|it| &it.id().name),
@@ -128,7 +129,10 @@ fn text(inspection: &Inspection, limits: &Limits) -> String {
     let interface = inspection.interface();
     line(
         "interface",
-        interface.map(|it| format!("forebay:plugin@{it}")),
+        interface.map(|it| match inspection.packed() {
+            Some(packed) => format!("forebay:plugin@{it}, forebay:packed@{packed}"),
+            None => format!("forebay:plugin@{it}"),
+        }),
     );
     let roles = inspection.roles().to_string();
     line("roles", Some(roles).filter(|roles| !roles.is_empty()));

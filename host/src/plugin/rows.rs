@@ -1,45 +1,40 @@
-//! Values on their way into a guest, borrowed, and back, checked.
+//! Rows of values on their way into a guest, borrowed, and those that it sets on their way back,
+//! checked: what policies see, and the roles in the form of rows.
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use serde::de::IgnoredAny;
 
+use super::answer::{Cell, Changes, Faults, Gone, Question, Why};
 use super::bindings::dead_letter_policy as policy;
-use super::bindings::types::{FieldParam, Row, ValueParam, ValueResult};
-use crate::row::{Batch, Failure, Value};
+use super::bindings::types::{
+    self, FieldParam, FieldResult, Outcome, Rejection, Row, ValueParam, ValueResult,
+};
+use crate::row::{Batch, Failure, Schema, Value};
 
-/// Lends the live rows of a batch, with these columns, for the time of `call`: the names of
-/// the columns, and the rows. Three allocations, whatever the number of rows.
-pub(super) fn with_rows<T>(
-    batch: &Batch,
-    columns: &[usize],
-    call: impl FnOnce(&[&str], &[Row<'_>]) -> T,
-) -> T {
-    let names: Vec<&str> = columns
-        .iter()
-        .filter_map(|column| batch.schema.columns.get(*column))
-        .map(|column| column.name.as_str())
-        .collect();
-    let picked = |row: u32| {
-        let values = batch.row(row);
-        columns.iter().filter_map(|column| values.get(*column))
-    };
-
-    let items = Items::of(batch.live.iter().flat_map(|row| picked(*row)));
+/// Lends the rows of a question for the time of `call`. Three allocations, whatever the number
+/// of rows.
+pub(super) fn with_batch<T>(question: Question<'_>, call: impl FnOnce(types::Batch<'_>) -> T) -> T {
+    let columns = question.names();
+    let rows = question.rows;
+    let items = Items::of(rows.iter().flat_map(|row| question.values(*row)));
     let mut lists = items.lists();
-    let mut values = Vec::with_capacity(batch.live.len() * columns.len());
-    for row in &batch.live {
-        values.extend(picked(*row).map(|value| lent(value, &mut lists)));
+    let mut values = Vec::with_capacity(rows.len() * columns.len());
+    for row in rows {
+        values.extend(question.values(*row).map(|value| lent(value, &mut lists)));
     }
     let mut rest = values.as_slice();
-    let mut rows = Vec::with_capacity(batch.live.len());
-    for row in &batch.live {
-        let key = batch.keys.get(*row as usize).map_or("", |key| &**key);
-        let (values, after) = rest.split_at_checked(names.len()).unwrap_or_default();
+    let lend = |row: &u32| {
+        let (values, after) = rest.split_at_checked(columns.len()).unwrap_or_default();
         rest = after;
-        rows.push(Row { key, values });
-    }
-    call(&names, &rows)
+        let key = question.key(*row);
+        Row { key, values }
+    };
+    let rows: Vec<_> = rows.iter().map(lend).collect();
+    call(types::Batch {
+        columns: &columns,
+        rows: &rows,
+    })
 }
 
 /// Lends failures with what is known of their rows' fields: those of these columns that are
@@ -141,10 +136,48 @@ fn lent<'a>(value: &'a Value, lists: &mut impl Iterator<Item = &'a [&'a str]>) -
     }
 }
 
+/// The outcomes of `transform`, one per row.
+pub(super) fn changes(outcomes: Vec<Outcome>, schema: &Schema) -> Changes {
+    let mut changes = Changes::default();
+    let mut texts = Texts::default();
+    for (row, outcome) in (0..).zip(outcomes) {
+        let why = match outcome {
+            Outcome::Unchanged => None,
+            Outcome::Set(fields) => fields.into_iter().find_map(|field| {
+                let cell = cell(row, field, schema, &mut texts);
+                cell.map(|cell| changes.cells.push(cell)).err()
+            }),
+            Outcome::Drop(reason) => Some(Why::Drop(reason)),
+            Outcome::Reject(rejection) => Some(Why::Reject(rejection)),
+        };
+        changes.gone.extend(why.map(|why| Gone { row, why }));
+    }
+    changes
+}
+
+fn cell(
+    row: u32,
+    FieldResult { name, value }: FieldResult,
+    schema: &Schema,
+    texts: &mut Texts,
+) -> Result<Cell, Why> {
+    let column = schema.column(&name);
+    let column = column.ok_or_else(|| Why::unknown_field(&name))?;
+    let value = received(value, texts).map_err(|error| Why::not_json(&name, &error))?;
+    Ok(Cell { row, column, value })
+}
+
+/// The rejections of `validate`, a list per row.
+pub(super) fn faults(rejections: Vec<Vec<Rejection>>) -> Faults {
+    let rows = (0..).zip(rejections);
+    rows.flat_map(|(row, faults)| faults.into_iter().map(move |fault| (row, fault)))
+        .collect()
+}
+
 /// Memory that the texts of a call's answer share: one block for hundreds of them, and nothing
 /// that the thread which drops them would have to give back to this one, text by text.
 #[derive(Default)]
-pub(super) struct Texts {
+struct Texts {
     memory: BytesMut,
 }
 
@@ -173,7 +206,7 @@ impl Texts {
 /// # Errors
 ///
 /// What is wrong with it: only JSON text can be wrong.
-pub(super) fn received(value: ValueResult, texts: &mut Texts) -> Result<Value, String> {
+fn received(value: ValueResult, texts: &mut Texts) -> Result<Value, serde_json::Error> {
     Ok(match value {
         ValueResult::None => Value::Null,
         ValueResult::Boolean(x) => Value::Boolean(x),
@@ -184,7 +217,7 @@ pub(super) fn received(value: ValueResult, texts: &mut Texts) -> Result<Value, S
         ValueResult::Timestamp(x) => Value::Timestamp(x),
         ValueResult::Json(x) => {
             // Reads all of it, keeps none of it.
-            serde_json::from_str::<IgnoredAny>(&x).map_err(|error| error.to_string())?;
+            serde_json::from_str::<IgnoredAny>(&x)?;
             Value::Json(texts.keep(x))
         }
         ValueResult::Texts(x) => Value::Texts(x.into_iter().map(|x| texts.keep(x)).collect()),
@@ -236,11 +269,20 @@ mod tests {
         }
     }
 
+    fn question<'a>(batch: &'a Batch, columns: &'a [usize]) -> Question<'a> {
+        Question {
+            batch,
+            rows: &batch.live,
+            columns,
+        }
+    }
+
     #[test]
     fn lends_the_live_rows_with_the_columns_asked_for() {
-        with_rows(&batch(), &[2, 0], |names, rows| {
-            assert_eq!(names, ["c", "a"]);
-            let shown: Vec<_> = rows
+        with_batch(question(&batch(), &[2, 0]), |lent| {
+            assert_eq!(lent.columns, ["c", "a"]);
+            let shown: Vec<_> = lent
+                .rows
                 .iter()
                 .map(|row| format!("{} {:?}", row.key, row.values))
                 .collect();
@@ -256,12 +298,10 @@ mod tests {
 
     #[test]
     fn lends_rows_without_columns() {
-        with_rows(&batch(), &[], |names, rows| {
-            assert!(names.is_empty());
-            assert_eq!(
-                rows.iter().map(|row| row.key).collect::<Vec<_>>(),
-                ["k0", "k2"]
-            );
+        with_batch(question(&batch(), &[]), |lent| {
+            assert!(lent.columns.is_empty());
+            let keys: Vec<_> = lent.rows.iter().map(|row| row.key).collect();
+            assert_eq!(keys, ["k0", "k2"]);
         });
     }
 
@@ -306,7 +346,7 @@ mod tests {
         let check =
             |text: &str| received(ValueResult::Json(text.to_owned()), &mut Texts::default());
         for text in ["null", "{\"a\": [1, \"x\"]}", " 1 "] {
-            assert_eq!(check(text), Ok(Value::Json(text.into())));
+            assert_eq!(check(text).unwrap(), Value::Json(text.into()));
         }
         for text in ["", "{", "{'a': 1}", "1 2", "NaN"] {
             assert!(check(text).is_err(), "{text}");
