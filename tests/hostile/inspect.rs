@@ -157,6 +157,7 @@ fn json_says_the_same() {
     assert_eq!(one["name"], "recruit-rules");
     assert_eq!(one["loads"], true);
     assert_eq!(one["interface"], "0.1.0");
+    assert_eq!(one["packed"], "0.1.0");
     assert_eq!(one["roles"][0], "validate");
     assert_eq!(one["imports"][0]["standing"], "interface");
     assert_eq!(one["limits"]["deadline_ms"], 500);

@@ -5,13 +5,14 @@
 #![allow(clippy::all, missing_docs, unreachable_pub)]
 
 wit_bindgen::generate!({
-    path: "wit",
+    path: ["wit", "wit/packed"],
     inline: "
         package forebay:rust;
         world imports {
             import forebay:plugin/types@0.1.0;
             import forebay:plugin/log@0.1.0;
             import forebay:plugin/embeddings@0.1.0;
+            import forebay:packed/types@0.1.0;
         }
     ",
     generate_all,
@@ -21,9 +22,12 @@ macro_rules! export_of {
     ($module:ident, $world:literal) => {
         pub mod $module {
             wit_bindgen::generate!({
-                path: "wit",
+                path: ["wit", "wit/packed"],
                 inline: $world,
-                with: { "forebay:plugin/types@0.1.0": crate::bindings::forebay::plugin::types },
+                with: {
+                    "forebay:plugin/types@0.1.0": crate::bindings::forebay::plugin::types,
+                    "forebay:packed/types@0.1.0": crate::bindings::forebay::packed::types,
+                },
                 pub_export_macro: true,
                 generate_all,
             });
@@ -37,6 +41,7 @@ export_of!(
         package forebay:rust;
         world describe {
             import forebay:plugin/types@0.1.0;
+            import forebay:packed/types@0.1.0;
             export forebay:plugin/describe@0.1.0;
         }
     "
@@ -48,7 +53,8 @@ export_of!(
         package forebay:rust;
         world transform {
             import forebay:plugin/types@0.1.0;
-            export forebay:plugin/transform@0.1.0;
+            import forebay:packed/types@0.1.0;
+            export forebay:packed/transform@0.1.0;
         }
     "
 );
@@ -59,7 +65,8 @@ export_of!(
         package forebay:rust;
         world validate {
             import forebay:plugin/types@0.1.0;
-            export forebay:plugin/validate@0.1.0;
+            import forebay:packed/types@0.1.0;
+            export forebay:packed/validate@0.1.0;
         }
     "
 );
@@ -70,6 +77,7 @@ export_of!(
         package forebay:rust;
         world policy {
             import forebay:plugin/types@0.1.0;
+            import forebay:packed/types@0.1.0;
             export forebay:plugin/dead-letter-policy@0.1.0;
         }
     "

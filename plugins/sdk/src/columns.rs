@@ -1,10 +1,43 @@
 //! Rows as plugins see them: borrowed, with the columns found once per batch.
 
 use std::fmt::{self, Debug, Display};
-use std::slice;
 
-use crate::bindings::forebay::plugin::types::{Batch, Row};
+use crate::bindings::forebay::packed::types::{Batch, Cells};
+use crate::packed::{self, Lying};
 use crate::{Field, Rejection, Value};
+
+/// A row where it lies.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    cells: &'a Cells,
+    /// The place of the key; the values come after it.
+    first: usize,
+    index: u32,
+}
+
+impl<'a> Row<'a> {
+    pub(crate) fn first(cells: &'a Cells) -> Self {
+        let (first, index) = (0, 0);
+        Self {
+            cells,
+            first,
+            index,
+        }
+    }
+
+    #[inline]
+    pub fn key(self) -> &'a str {
+        match Lying::at(self.cells, self.first) {
+            Lying::Text(key) => key,
+            _ => "",
+        }
+    }
+
+    pub fn index(self) -> u32 {
+        self.index
+    }
+}
 
 /// A view of a row, made by [`columns!`](crate::columns).
 pub trait Record<'a>: Sized {
@@ -17,7 +50,8 @@ pub trait Record<'a>: Sized {
     fn layout(columns: &'a [String]) -> Self::Layout;
 
     /// The view of one row.
-    fn view(layout: &Self::Layout, row: &'a Row, index: u32) -> Self;
+    #[doc(hidden)]
+    fn view(layout: &Self::Layout, row: Row<'a>) -> Self;
 
     /// Identifies the row in the source and in the target tables.
     fn key(&self) -> &'a str;
@@ -52,34 +86,33 @@ macro_rules! columns {
         #[derive(Clone, Copy, Debug)]
         $vis struct $name<'a> {
             $($field: $crate::Cell<'a>,)*
-            __key: &'a str,
-            __index: u32,
+            __row: $crate::component::Row<'a>,
         }
 
         impl<'a> $crate::Record<'a> for $name<'a> {
             const READS: Option<&'static [&'static str]> =
                 Some(&[$($crate::__column!($field $(= $column)?)),*]);
-            type Layout = [usize; <$name<'static> as $crate::Record<'static>>::READS.unwrap().len()];
+            type Layout = [Option<usize>; <$name<'static> as $crate::Record<'static>>::READS.unwrap().len()];
 
             fn layout(_columns: &'a [String]) -> Self::Layout {
                 [$($crate::component::position(_columns, $crate::__column!($field $(= $column)?))),*]
             }
 
-            fn view(layout: &Self::Layout, row: &'a $crate::component::Row, index: u32) -> Self {
+            #[inline]
+            fn view(layout: &Self::Layout, row: $crate::component::Row<'a>) -> Self {
                 let [$($field),*] = *layout;
                 Self {
                     $($field: $crate::Cell::at($crate::__column!($field $(= $column)?), row, $field),)*
-                    __key: &row.key,
-                    __index: index,
+                    __row: row,
                 }
             }
 
             fn key(&self) -> &'a str {
-                self.__key
+                self.__row.key()
             }
 
             fn index(&self) -> u32 {
-                self.__index
+                self.__row.index()
             }
         }
     };
@@ -100,14 +133,16 @@ macro_rules! __column {
 #[derive(Clone, Copy)]
 pub struct Cell<'a> {
     name: &'a str,
-    value: &'a Value,
+    value: Lying<'a>,
 }
 
 impl<'a> Cell<'a> {
     #[doc(hidden)]
     #[inline]
-    pub fn at(name: &'a str, row: &'a Row, position: usize) -> Self {
-        let value = row.values.get(position).unwrap_or(&Value::None);
+    pub fn at(name: &'a str, row: Row<'a>, position: Option<usize>) -> Self {
+        let value = position.map_or(Lying::None, |position| {
+            Lying::at(row.cells, row.first + 1 + position)
+        });
         Self { name, value }
     }
 
@@ -117,16 +152,16 @@ impl<'a> Cell<'a> {
         self.name
     }
 
-    /// Whatever is there.
+    /// A copy of whatever is there.
     #[must_use]
-    pub fn value(&self) -> &'a Value {
-        self.value
+    pub fn value(&self) -> Value {
+        self.value.value()
     }
 
     /// Whether this is null, or a column that the pipeline does not have.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        matches!(self.value, Value::None)
+        matches!(self.value, Lying::None)
     }
 
     /// The value to set in the answer of `transform`.
@@ -151,14 +186,14 @@ impl<'a> Cell<'a> {
 }
 
 macro_rules! getters {
-    ($($(#[$doc:meta])+ $name:ident: $variant:ident($value:ident) => $as:expr, $type:ty;)+) => {
+    ($($(#[$doc:meta])+ $name:ident: $variant:ident($value:ident), $type:ty;)+) => {
         impl<'a> Cell<'a> {
             $($(#[$doc])+
             #[must_use]
             #[inline]
             pub fn $name(&self) -> Option<$type> {
                 match self.value {
-                    Value::$variant($value) => Some($as),
+                    Lying::$variant($value) => Some($value),
                     _ => None,
                 }
             })+
@@ -168,26 +203,35 @@ macro_rules! getters {
 
 getters! {
     /// The value, if it is a boolean.
-    boolean: Boolean(value) => *value, bool;
+    boolean: Boolean(value), bool;
     /// The value, if it is an integer.
-    integer: Integer(value) => *value, i64;
+    integer: Integer(value), i64;
     /// The value, if it is a real number.
-    real: Real(value) => *value, f64;
+    real: Real(value), f64;
     /// The value, if it is a text.
-    text: Text(value) => value, &'a str;
+    text: Text(value), &'a str;
     /// The value, if it is binary.
-    binary: Binary(value) => value, &'a [u8];
+    binary: Binary(value), &'a [u8];
     /// Microseconds since 1970-01-01T00:00:00Z, if it is a timestamp.
-    timestamp: Timestamp(value) => *value, i64;
+    timestamp: Timestamp(value), i64;
     /// The value's text, if it is JSON.
-    json: Json(value) => value, &'a str;
-    /// The value, if it is a list of texts.
-    texts: Texts(value) => value, &'a [String];
+    json: Json(value), &'a str;
+}
+
+impl<'a> Cell<'a> {
+    /// The items, if the value is a list of texts.
+    #[must_use]
+    pub fn texts(&self) -> Option<Vec<&'a str>> {
+        match self.value {
+            Lying::Texts { items, text } => Some(packed::texts(items, text).collect()),
+            _ => None,
+        }
+    }
 }
 
 impl Debug for Cell<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {:?}", self.name, self.value)
+        write!(f, "{}: {:?}", self.name, self.value())
     }
 }
 
@@ -202,8 +246,10 @@ impl Display for Cell<'_> {
 #[derive(Debug)]
 pub struct Rows<'a, R: Record<'a>> {
     layout: R::Layout,
-    rows: slice::Iter<'a, Row>,
-    next: u32,
+    next: Row<'a>,
+    rows: u32,
+    /// Values of a row, with its key.
+    width: usize,
 }
 
 impl<'a, R: Record<'a>> Rows<'a, R> {
@@ -211,8 +257,9 @@ impl<'a, R: Record<'a>> Rows<'a, R> {
     pub fn of(batch: &'a Batch) -> Self {
         Self {
             layout: R::layout(&batch.columns),
-            rows: batch.rows.iter(),
-            next: 0,
+            next: Row::first(&batch.cells),
+            rows: batch.rows,
+            width: 1 + batch.columns.len(),
         }
     }
 }
@@ -222,14 +269,18 @@ impl<'a, R: Record<'a>> Iterator for Rows<'a, R> {
 
     #[inline]
     fn next(&mut self) -> Option<R> {
-        let row = self.rows.next()?;
-        let index = self.next;
-        self.next += 1;
-        Some(R::view(&self.layout, row, index))
+        let row = self.next;
+        if row.index == self.rows {
+            return None;
+        }
+        self.next.first += self.width;
+        self.next.index += 1;
+        Some(R::view(&self.layout, row))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.rows.size_hint()
+        let left = (self.rows - self.next.index) as usize;
+        (left, Some(left))
     }
 }
 
@@ -239,15 +290,14 @@ impl<'a, R: Record<'a>> ExactSizeIterator for Rows<'a, R> {}
 #[derive(Clone, Copy, Debug)]
 pub struct AllColumns<'a> {
     columns: &'a [String],
-    row: &'a Row,
-    index: u32,
+    row: Row<'a>,
 }
 
 impl<'a> AllColumns<'a> {
     /// Every column, in the pipeline's order.
     pub fn cells(self) -> impl Iterator<Item = Cell<'a>> {
-        let pairs = self.columns.iter().zip(&self.row.values);
-        pairs.map(|(name, value)| Cell { name, value })
+        let columns = self.columns.iter().enumerate();
+        columns.map(move |(position, name)| Cell::at(name, self.row, Some(position)))
     }
 
     /// A column by its name; null if the pipeline does not have it. Searches: declare what is
@@ -258,7 +308,7 @@ impl<'a> AllColumns<'a> {
         'a: 'n,
     {
         let position = self.columns.iter().position(|column| column == name);
-        Cell::at(name, self.row, position.unwrap_or(usize::MAX))
+        Cell::at(name, self.row, position)
     }
 }
 
@@ -270,20 +320,16 @@ impl<'a> Record<'a> for AllColumns<'a> {
         columns
     }
 
-    fn view(columns: &Self::Layout, row: &'a Row, index: u32) -> Self {
-        Self {
-            columns,
-            row,
-            index,
-        }
+    fn view(columns: &Self::Layout, row: Row<'a>) -> Self {
+        Self { columns, row }
     }
 
     fn key(&self) -> &'a str {
-        &self.row.key
+        self.row.key()
     }
 
     fn index(&self) -> u32 {
-        self.index
+        self.row.index()
     }
 }
 

@@ -3,14 +3,14 @@
 use std::sync::OnceLock;
 
 use crate::bindings::describe::exports::forebay::plugin::describe::Descriptor;
-pub use crate::bindings::forebay::plugin::types::{Batch, Row};
-use crate::{Decision, Failure, Level, Outcome, Plugin, Policy, Record, Rejection, Rows};
+pub use crate::bindings::forebay::packed::types::{Batch, Changes, Fault};
+pub use crate::columns::Row;
+use crate::{Decision, Failure, Level, Plugin, Policy, Record, Rows, packed};
 use crate::{Settings, Transform, Validate, log};
 
-/// Where the column is; a position that no row has if the pipeline lacks it.
-pub fn position(columns: &[String], name: &str) -> usize {
-    let found = columns.iter().position(|column| column == name);
-    found.unwrap_or(usize::MAX)
+/// Where the column is, if the pipeline has it.
+pub fn position(columns: &[String], name: &str) -> Option<usize> {
+    columns.iter().position(|column| column == name)
 }
 
 /// A plugin once it is configured, which the host does on every instance before its first
@@ -55,15 +55,34 @@ impl<P: Plugin> Slot<P> {
 
 impl<P: Transform> Slot<P> {
     /// `transform`.
-    pub fn transform(&self, batch: &Batch) -> Result<Vec<Outcome>, String> {
-        self.get()?.transform_batch(Rows::of(batch))
+    pub fn transform(&self, batch: &Batch) -> Result<Changes, String> {
+        let outcomes = self.get()?.transform_batch(Rows::of(batch))?;
+        one_per_row(outcomes.len(), batch)?;
+        Ok(packed::changes(outcomes))
     }
 }
 
 impl<P: Validate> Slot<P> {
     /// `validate`.
-    pub fn validate(&self, batch: &Batch) -> Result<Vec<Vec<Rejection>>, String> {
-        self.get()?.validate_batch(Rows::of(batch))
+    pub fn validate(&self, batch: &Batch) -> Result<Vec<Fault>, String> {
+        let rejections = self.get()?.validate_batch(Rows::of(batch))?;
+        one_per_row(rejections.len(), batch)?;
+        let rows = (0..).zip(rejections);
+        let faults = rows.flat_map(|(row, rejections)| {
+            let rejections = rejections.into_iter();
+            rejections.map(move |why| Fault { row, why })
+        });
+        Ok(faults.collect())
+    }
+}
+
+/// Only a plugin that answers for batches itself can give another number.
+fn one_per_row(answers: usize, batch: &Batch) -> Result<(), String> {
+    let rows = batch.rows as usize;
+    if answers == rows {
+        Ok(())
+    } else {
+        Err(format!("answered with {answers} entries for {rows} rows"))
     }
 }
 
@@ -116,20 +135,20 @@ macro_rules! export {
 #[macro_export]
 macro_rules! __role {
     (transform) => {
-        impl $crate::bindings::transform::exports::forebay::plugin::transform::Guest for Component {
+        impl $crate::bindings::transform::exports::forebay::packed::transform::Guest for Component {
             fn transform(
                 batch: $crate::component::Batch,
-            ) -> Result<Vec<$crate::Outcome>, String> {
+            ) -> Result<$crate::component::Changes, String> {
                 PLUGIN.transform(&batch)
             }
         }
         $crate::bindings::transform::export!(Component with_types_in $crate::bindings::transform);
     };
     (validate) => {
-        impl $crate::bindings::validate::exports::forebay::plugin::validate::Guest for Component {
+        impl $crate::bindings::validate::exports::forebay::packed::validate::Guest for Component {
             fn validate(
                 batch: $crate::component::Batch,
-            ) -> Result<Vec<Vec<$crate::Rejection>>, String> {
+            ) -> Result<Vec<$crate::component::Fault>, String> {
                 PLUGIN.validate(&batch)
             }
         }

@@ -42,17 +42,16 @@
 //! between calls, no clock, no files; errors are data. A panic costs only the row that causes
 //! it, and its message is logged, but finding the row is slow: reject bad rows instead.
 //!
-//! This layer costs nothing that can be measured. Columns are found once per batch, rows are
-//! borrowed, and what a plugin does not ask for is not computed.
+//! Batches come in one piece (`wit/packed/packed.wit`): columns are found once per batch, values
+//! are read where they lie, and what a plugin does not ask for is not looked at.
 
-#[cfg(any(test, all(target_family = "wasm", feature = "allocator")))]
-mod allocator;
 mod answer;
 #[doc(hidden)]
 pub mod bindings;
 mod columns;
 #[doc(hidden)]
 pub mod component;
+mod packed;
 mod settings;
 pub mod testing;
 
@@ -62,11 +61,6 @@ pub use bindings::forebay::plugin::types::{Field, Outcome, Rejection, Value};
 pub use bindings::policy::exports::forebay::plugin::dead_letter_policy::{Decision, Failure};
 pub use columns::{AllColumns, Cell, NoColumns, Record, Rows};
 pub use settings::Settings;
-
-/// That of every plugin; one that brings its own does without the feature `allocator`.
-#[cfg(all(target_family = "wasm", feature = "allocator"))]
-#[global_allocator]
-static ALLOCATOR: allocator::Allocator = allocator::Allocator::new();
 
 /// What every plugin has: the columns it reads, and settings.
 ///

@@ -3,8 +3,9 @@
 //! What a plugin imports ([`embeddings`](crate::embeddings), [`log()`](crate::log)) is only in
 //! the sandbox. `forebay plugin test` tests the component itself there.
 
-use crate::bindings::forebay::plugin::types;
-use crate::{Plugin, Record, Settings, Value};
+use crate::bindings::forebay::packed::types::Cells;
+use crate::columns;
+use crate::{Plugin, Record, Settings, Value, packed};
 
 /// The plugin with these settings.
 ///
@@ -23,7 +24,7 @@ pub fn configured<P: Plugin>(settings: &[(&str, &str)]) -> Result<P, String> {
 #[derive(Debug)]
 pub struct Row {
     columns: Vec<String>,
-    row: types::Row,
+    cells: Cells,
 }
 
 /// A row with the key `key` and these columns.
@@ -37,18 +38,20 @@ pub struct Row {
 /// assert!(posting.title.is_none());
 /// ```
 pub fn row<'n>(columns: impl IntoIterator<Item = (&'n str, Value)>) -> Row {
-    let pairs = columns.into_iter();
-    let (columns, values) = pairs.map(|(name, value)| (name.to_owned(), value)).unzip();
-    let key = "key".to_owned();
-    Row {
-        columns,
-        row: types::Row { key, values },
-    }
+    let mut cells = packed::none();
+    packed::push(&mut cells, &Value::Text("key".to_owned()));
+    let pairs = columns.into_iter().map(|(name, value)| {
+        packed::push(&mut cells, &value);
+        name.to_owned()
+    });
+    let columns = pairs.collect();
+    Row { columns, cells }
 }
 
 impl Row {
     /// As a plugin sees it.
     pub fn view<'a, R: Record<'a>>(&'a self) -> R {
-        R::view(&R::layout(&self.columns), &self.row, 0)
+        let row = columns::Row::first(&self.cells);
+        R::view(&R::layout(&self.columns), row)
     }
 }

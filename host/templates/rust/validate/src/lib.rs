@@ -1,6 +1,6 @@
 //! Says which columns of a row must be given.
 
-use forebay_plugin::{AllColumns, Cell, Plugin, Rejection, Settings, Validate, Value};
+use forebay_plugin::{AllColumns, Cell, Plugin, Rejection, Settings, Validate};
 
 struct Required {
     columns: Vec<String>,
@@ -29,9 +29,5 @@ impl Validate for Required {
 }
 
 fn is_missing(cell: &Cell<'_>) -> bool {
-    match cell.value() {
-        Value::None => true,
-        Value::Text(text) => text.is_empty(),
-        _ => false,
-    }
+    cell.is_none() || cell.text().is_some_and(str::is_empty)
 }
