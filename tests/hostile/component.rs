@@ -52,8 +52,8 @@ pub const PACKED: &str = r#"
           (br $next)))
       (i32.const 256))"#;
 
-/// As what the packed function is exported.
-pub const PACKED_TRANSFORM: &str = r#"
+/// The types of the packed form, for either role.
+const PACKED_TYPES: &str = r#"
   (import "forebay:packed/types@0.1.0" (instance $packed
     (alias outer 1 $rejection (type $r))
     (export "rejection" (type $rejection (eq $r)))
@@ -68,8 +68,14 @@ pub const PACKED_TRANSFORM: &str = r#"
     (export "departure" (type $departure (eq $d)))
     (type $a (record (field "columns" (list string)) (field "places" (list u64))
       (field "cells" $cells) (field "gone" (list $departure))))
-    (export "changes" (type (eq $a)))))
-  (alias export $packed "batch" (type $packed-batch))
+    (export "changes" (type (eq $a)))
+    (type $f (record (field "row" u32) (field "why" $rejection)))
+    (export "fault" (type (eq $f)))))
+  (alias export $packed "batch" (type $packed-batch))"#;
+
+/// As what the packed function is exported.
+pub const PACKED_TRANSFORM: &str = r#"
+  {{packed_types}}
   (alias export $packed "changes" (type $changes))
   (func $answer (param "batch" $packed-batch) (result (result $changes (error string)))
     (canon lift (core func $main "packed") (memory $memory) (realloc $realloc)
@@ -82,17 +88,7 @@ pub const PACKED_TRANSFORM: &str = r#"
 
 /// The list of faults is the first list of an answer.
 pub const PACKED_VALIDATE: &str = r#"
-  (import "forebay:packed/types@0.1.0" (instance $packed
-    (alias outer 1 $rejection (type $r))
-    (export "rejection" (type $rejection (eq $r)))
-    (type $c (record (field "kinds" (list u8)) (field "words" (list u64)) (field "text" string)
-      (field "binary" (list u8)) (field "items" (list u64))))
-    (export "cells" (type $cells (eq $c)))
-    (type $b (record (field "columns" (list string)) (field "rows" u32) (field "cells" $cells)))
-    (export "batch" (type (eq $b)))
-    (type $f (record (field "row" u32) (field "why" $rejection)))
-    (export "fault" (type (eq $f)))))
-  (alias export $packed "batch" (type $packed-batch))
+  {{packed_types}}
   (alias export $packed "fault" (type $fault))
   (func $answer (param "batch" $packed-batch) (result (result (list $fault) (error string)))
     (canon lift (core func $main "packed") (memory $memory) (realloc $realloc)
@@ -121,9 +117,10 @@ pub const POLICY: &str = r#"
   (export "forebay:plugin/dead-letter-policy@{{version}}" (instance $role))"#;
 
 /// What is in a place where nothing is put.
-const DEFAULTS: [(&str, &str); 18] = [
-    // Before the others, because the version is a place in it.
+const DEFAULTS: [(&str, &str); 19] = [
+    // Before the others, because there are places in it.
     ("role", TRANSFORM),
+    ("packed_types", PACKED_TYPES),
     ("version", "0.1.0"),
     ("name", "hostile"),
     ("name_len", "7"),
