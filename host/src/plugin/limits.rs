@@ -27,7 +27,8 @@ pub struct Limits {
     pub log_lines: u32,
     /// Bytes a guest may hand to the host in its answer; and as many in all calls of imported
     /// functions during a call, together with the copies of embeddings that it has the host
-    /// make. A batch of 300 rows whose every field is set has well under 1 MiB.
+    /// make. What the values of a packed answer come to when each is written out may be as much.
+    /// A batch of 300 rows whose every field is set has well under 1 MiB.
     pub output: usize,
 }
 
