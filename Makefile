@@ -21,8 +21,8 @@ test: tools plugins examples lint ## Run every check and every test
 		-p forebay-plugin -p recruit-normalize -p recruit-rules -p recruit-dlq
 	@echo '==> Python environment of the examples'
 	examples/setup.sh
-	@echo '==> tests of the host, on real parts'
-	$(CARGO) test --release --locked
+	@echo '==> tests of the host, on real parts, and of the bench'
+	$(CARGO) test --release --locked --workspace
 
 .PHONY: build
 build: tools ## Build the host
