@@ -163,9 +163,10 @@ impl Package {
 fn a_released_interface_never_changes() {
     for release in releases() {
         let directory = release.file_name().unwrap().to_str().unwrap();
-        let (package, version) = match directory.strip_prefix("packed-") {
-            Some(version) => (&PACKAGES[1], version),
-            None => (&PACKAGES[0], directory),
+        let [plugin, packed] = &PACKAGES;
+        let (package, version) = match directory.strip_prefix(packed.prefix) {
+            Some(version) => (packed, version),
+            None => (plugin, directory),
         };
         let wit = package.released(version);
         assert_eq!(package.version(&wit), version, "in {directory}");

@@ -341,6 +341,14 @@ fn exporting() -> Vec<Hostile> {
             End::Refused("cannot be started"),
         ),
         role(
+            "packed-wrong-type",
+            "exports a packed transform that takes nothing",
+            r#"(func $answer (canon lift (core func $main "nothing")))
+               (instance $role (export "transform" (func $answer)))
+               (export "forebay:packed/transform@0.1.0" (instance $role))"#,
+            End::Refused("cannot be started"),
+        ),
+        role(
             "wrong-kind",
             "exports a function where the interface should be",
             r#"(func $answer (canon lift (core func $main "nothing")))

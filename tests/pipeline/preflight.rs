@@ -1,8 +1,9 @@
 //! What is known about a database before the first row is moved.
 
+use forebay::proto::FieldType;
 use serde_json::Value;
 
-use crate::support::{Ended, Home, Script, row};
+use crate::support::{Ended, Home, Script, row, rows};
 
 /// A home with tables, and a pipeline of two rows into one of them.
 async fn home(tables: &str, table: &str) -> (Home, crate::support::Scripted) {
@@ -269,4 +270,63 @@ async fn more_partitions_than_connections_are_refused() {
     refused.said("database.connections: 3 are allowed, and the pipeline needs 4");
     refused.exit(2);
     assert_eq!(connections(4).done()["rows"]["inserted"], 3);
+}
+
+#[tokio::test]
+async fn a_flag_that_cannot_be_is_said_before_the_first_row() {
+    let home = Home::new().await;
+    home.database
+        .execute(
+            "create table items (id int primary key, number int, vector vector(2), note text,
+                 since timestamptz not null default now(), gone boolean)",
+        )
+        .await;
+    let source = Script::new(2, &[("number", FieldType::Integer)])
+        .chunk(rows(1..=3))
+        .serve();
+    let refused = |missing: &str| {
+        home.configure(&source.pipeline(&["items"], &format!("missing = {missing}")));
+        let ended = home.run();
+        assert_eq!(ended.status.code(), Some(2), "{}", ended.log);
+        let lines = ended.log.lines().filter(|line| !line.contains("INFO"));
+        lines.map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let mut said = String::new();
+    for missing in [
+        "{ flag = \"nowhere\" }",
+        "{ flag = \"number\" }",
+        "{ flag = \"note\" }",
+        "{ flag = \"since\" }",
+        "{ flag = \"id\" }",
+    ] {
+        said += &refused(missing);
+    }
+    source.change(Script::changes);
+    said += &refused("\"remove\"");
+    home.database
+        .execute("alter table items alter gone set not null")
+        .await;
+    said += &refused("{ flag = \"gone\" }");
+    insta::assert_snapshot!(said, @"
+    error: pipeline rows: pipelines.rows.missing: no table has a column `nowhere`
+      hint: add it: `boolean not null default false`, or `timestamptz` that may be null
+    error: pipeline rows: pipelines.rows.missing: `number` is fed by the dataset
+      hint: name a column that only Forebay writes
+    error: pipeline rows: items.note: cannot hold the flag of rows that the source no longer has
+      hint: use `boolean not null default false`, or `timestamptz` that may be null
+    error: pipeline rows: items.since: cannot hold the flag of rows that the source no longer has
+      hint: use `boolean not null default false`, or `timestamptz` that may be null
+    error: pipeline rows: items.id: cannot hold the flag of rows that the source no longer has
+      hint: use `boolean not null default false`, or `timestamptz` that may be null
+    error: pipeline rows: pipelines.rows.missing: the dataset `rows` delivers changes: a row that does not come is not gone
+      hint: leave `missing` out; such a source marks what it has deleted (Row.deleted)
+    error: pipeline rows: items.gone: cannot hold the flag of rows that the source no longer has
+      hint: use `boolean not null default false`, or `timestamptz` that may be null
+    pipelines.rows.missing: the dataset `rows` delivers changes: a row that does not come is not gone
+      hint: leave `missing` out; such a source marks what it has deleted (Row.deleted)
+    ");
+    for table in ["items", "forebay.run"] {
+        let count = format!("select count(*) from {table}");
+        assert_eq!(home.database.number(&count).await, 0, "{table}");
+    }
 }

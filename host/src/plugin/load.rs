@@ -197,7 +197,7 @@ impl Engine {
         imports::check_version(found.exports.iter().map(String::as_str))?;
         imports::check(&found.imports, "it")?;
         let linked = self.linker().instantiate_pre(component).map_err(|error| {
-            let hint = "build it against `wit/plugin.wit` of this version";
+            let hint = "build it against `wit/` of this version";
             (
                 format!("imports what the host has otherwise: {error:#}"),
                 hint.to_owned(),
@@ -234,7 +234,7 @@ impl Engine {
 
 fn does_not_start(fault: &Fault) -> Wrong {
     debug_assert_eq!(fault.kind, Kind::Unusable);
-    let hint = "its exports must have the types of `wit/plugin.wit`, and it must start within \
+    let hint = "its exports must have the types of those in `wit/`, and it must start within \
                 the limits of `[plugins]`";
     (
         format!("cannot be started: {}", fault.message),

@@ -71,9 +71,11 @@ impl Packer {
         self.text.clear();
         self.binary.clear();
         self.items.clear();
+        self.kinds.shrink_to(KEPT);
         self.words.shrink_to(KEPT / size_of::<u64>());
         self.text.shrink_to(KEPT);
         self.binary.shrink_to(KEPT);
+        self.items.shrink_to(KEPT / size_of::<u64>());
     }
 
     fn push(&mut self, kind: u8, word: u64) {
@@ -148,7 +150,10 @@ pub(super) fn changes(
         gone,
     } = answer;
     let mut cells = Cells::of(cells, places.len(), limit)?;
-    let known: Vec<_> = columns.iter().map(|name| schema.column(name)).collect();
+    let columns: Vec<_> = columns
+        .iter()
+        .map(|name| (name, schema.column(name)))
+        .collect();
 
     let mut changes = Changes {
         cells: Vec::with_capacity(places.len()),
@@ -171,8 +176,7 @@ pub(super) fn changes(
     for (at, place) in places.into_iter().enumerate() {
         let (row, column) = halves(place);
         let row = existing(row, rows)?;
-        let (Some(name), Some(known)) = (columns.get(column as usize), known.get(column as usize))
-        else {
+        let Some((name, known)) = columns.get(column as usize) else {
             let there_are = columns.len();
             return Err(format!("set column {column}; it named {there_are}"));
         };

@@ -167,3 +167,22 @@ macro_rules! __role {
         $crate::bindings::policy::export!(Component with_types_in $crate::bindings::policy);
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_an_answer_for_each_row() {
+        let batch = Batch {
+            columns: Vec::new(),
+            rows: 2,
+            cells: packed::none(),
+        };
+        assert_eq!(one_per_row(2, &batch), Ok(()));
+        for answers in [1, 3] {
+            let message = format!("answered with {answers} entries for 2 rows");
+            assert_eq!(one_per_row(answers, &batch), Err(message));
+        }
+    }
+}
