@@ -22,7 +22,7 @@ test: tools plugins examples lint ## Run every check and every test
 	@echo '==> Python environment of the examples'
 	examples/setup.sh
 	@echo '==> tests of the host, on real parts, and of the bench'
-	$(CARGO) test --release --locked --workspace
+	$(CARGO) test --release --locked --workspace --no-fail-fast
 
 .PHONY: build
 build: tools ## Build the host

@@ -279,10 +279,10 @@ mod tests {
     }
 
     #[test]
-    fn the_peak_is_of_this_process_alone() {
-        let before = Usage::now().peak_memory.unwrap();
+    fn the_peak_has_what_was_held() {
         let held = vec![1_u8; 64 << 20];
-        let with = Usage::now().peak_memory.unwrap();
-        assert!(with >= before.max(held.len() as u64));
+        // Seen from outside, so that an optimised build does not leave it out.
+        let held = std::hint::black_box(held.as_slice());
+        assert!(Usage::now().peak_memory.unwrap() >= held.len() as u64);
     }
 }
