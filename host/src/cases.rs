@@ -24,7 +24,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::plugin::Plugin;
+use crate::plugin::{Failing, Plugin};
 
 pub use expect::{Answer, Expect, Fault, Verdict, Wanted, WantedFault, WantedRejection};
 pub use run::{CaseResult, Failure, Options, Outcome, run, run_with};
@@ -36,18 +36,26 @@ pub use update::accept;
 /// # Errors
 ///
 /// With the first case that fails, or what is wrong with a file.
-pub fn pass(plugin: &Arc<Plugin>) -> Result<(), String> {
-    let unreadable = |error: io::Error| format!("its cases cannot be read: {error}");
-    for path in beside(plugin.path()).map_err(unreadable)? {
-        let suite = Suite::load(&path).map_err(|error| error.to_string())?;
+pub fn pass(plugin: &Arc<Plugin>) -> Result<(), Failing> {
+    let failing = |what, file: &Path| Failing {
+        what,
+        hint: "mend the plugin or its cases; `forebay plugin test` shows all of it".to_owned(),
+        files: vec![file.to_owned()],
+    };
+    let files = beside(plugin.path()).map_err(|error| {
+        let directory = plugin.path().with_extension("cases");
+        failing(format!("its cases cannot be read: {error}"), &directory)
+    })?;
+    for path in files {
+        let suite = Suite::load(&path).map_err(|error| failing(error.to_string(), &path))?;
         let outcome = run(plugin, &suite);
         let failed = outcome.failed().count();
         if let Some(first) = outcome.failed().next() {
             let file = path.display();
             let (line, case, text) = (first.line, &first.case, &first.text);
-            return Err(format!(
-                "{failed} of its cases fail; the first is {file}:{line} `{case}`: {text}"
-            ));
+            let what =
+                format!("{failed} of its cases fail; the first is {file}:{line} `{case}`: {text}");
+            return Err(failing(what, &path));
         }
     }
     Ok(())

@@ -188,7 +188,7 @@ impl Partition {
                             return Err(error.into());
                         }
                     };
-                    self.rollout.tried(&prepared.trials);
+                    self.rollout.tried(committed.trials());
                     self.account(&committed, &prepared, tally);
                     let (totals, plugins) = (committed.totals(), prepared.times.plugins);
                     pace.committed(&totals, prepared.bytes, plugins, Instant::now());

@@ -109,7 +109,7 @@ impl Pipeline {
             Ok(host.store.plugin_versions(&config.name).await?)
         })
         .await?;
-        let rollout = rollout(host, config, &known);
+        let rollout = rollout(host, config, known).await;
         let transforms = rollout.as_ref().is_ok_and(|rollout| {
             let chain = rollout.chain();
             chain.plugins().any(|plugin| plugin.roles().transform)
@@ -199,7 +199,8 @@ impl Pipeline {
         })
         .await?;
         crate::fault::point!("run.begun");
-        self.host.plugins.enter(&self.rollout);
+        let (plugins, rollout) = (Arc::clone(&self.host.plugins), Arc::clone(&self.rollout));
+        apart(move || plugins.enter(&rollout)).await;
         rollout::follow(&self.rollout, store).await?;
         let before: u64 = run
             .partitions
@@ -434,19 +435,30 @@ where
     }
 }
 
-/// The plugins of a pipeline with their settings.
-fn rollout(
+/// The plugins of a pipeline with their settings. Other pipelines go on while they are loaded.
+async fn rollout(
     host: &Host,
     config: &config::Pipeline,
-    known: &[Known],
+    known: Vec<Known>,
 ) -> Result<Arc<Rollout>, Vec<Misfit>> {
-    let directory = host.plugins.directory();
-    Rollout::new(directory, config, &host.config.plugins, known).map_err(|misfits| {
+    let directory = Arc::clone(host.plugins.directory());
+    let (rules, pipeline) = (Arc::clone(&host.config), config.clone());
+    let new = move || Rollout::new(&directory, &pipeline, &rules.plugins, &known);
+    apart(new).await.map_err(|misfits| {
         let misfits = misfits.into_iter();
         misfits
             .map(|misfit| misfit_of(host, config, misfit))
             .collect()
     })
+}
+
+/// Does what blocks on a thread of its own.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        // Nothing aborts it.
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
 }
 
 fn misfit_of(host: &Host, config: &config::Pipeline, misfit: rollout::Misfit) -> Misfit {

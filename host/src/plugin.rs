@@ -53,7 +53,7 @@ mod wasi;
 pub use ask::{NoAnswer, Rejection};
 pub use chain::{Chain, ChainError, Link, Member, Settings};
 pub use component::{Plugin, Roles};
-pub use directory::{Change, Directory, Examination, Refused};
+pub use directory::{Change, Directory, Examination, Failing, Refused};
 pub(crate) use engine::apart;
 pub use engine::{Engine, EngineError};
 pub use grants::{Grant, Grants, Permissions, Wasi};

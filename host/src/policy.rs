@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    plugin::{Chain, Decision},
+    plugin::{Chain, Decision, Trial},
     row::{Batch, Drop, Embeddings, Failure},
     store::DeadLetter,
     workers::{WorkerGone, Workers},
@@ -41,6 +41,9 @@ pub struct Settled {
     pub dead_letters: Vec<DeadLetter>,
     /// To be forgotten, counted under their code.
     pub drops: Vec<Drop>,
+    /// What a policy that is tried would have decided otherwise about rows that the database
+    /// refused.
+    pub trials: Vec<Trial>,
 }
 
 /// A failed row that is to be tried again.
@@ -136,7 +139,8 @@ impl Settler {
         budget: &mut Budget,
     ) -> Result<Vec<Retry>, Halted> {
         let (subset, reindexed) = subset(batch, &failures);
-        let decisions = self.workers.decide(chain, subset, reindexed).await?;
+        let (decisions, trials) = self.workers.decide(chain, subset, reindexed).await?;
+        settled.trials.extend(trials);
         carry_out(failures, decisions, settled, budget)
     }
 }

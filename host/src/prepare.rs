@@ -13,12 +13,13 @@ use uuid::Uuid;
 
 use crate::{
     decode::Decoder,
-    plugin::{Broken, Chain, Decision, PluginStats, Runner, Trial},
+    plugin::{Broken, Chain, PluginStats, Runner, Trial},
     policy::{Budget, Halted, Retry, Settled, carry_out},
     rollout::{Rollout, Verdict},
     row::{Batch, Failure, KeySet, Value},
     source::wire,
     store::target::Targets,
+    workers::Decided,
 };
 
 /// A chunk as it came, with the room it takes.
@@ -125,17 +126,12 @@ impl Preparer {
     }
 
     /// Asks the policy of `chain` about rows that failed after they were prepared.
-    pub fn decide(
-        &mut self,
-        chain: &Arc<Chain>,
-        batch: &Batch,
-        failures: &[Failure],
-    ) -> Vec<Decision> {
+    pub fn decide(&mut self, chain: &Arc<Chain>, batch: &Batch, failures: &[Failure]) -> Decided {
         self.runner.take_up(chain);
         let decisions = self.runner.decide(batch, failures);
         // The chunk goes on either way: a verdict is for the ones after it.
         let _verdict = self.rollout.judge(chain, &self.runner.take_observed());
-        decisions
+        (decisions, self.runner.take_trials())
     }
 
     /// Decode, plugins, route; then the policy about the rows that failed. A chunk that met a

@@ -70,6 +70,8 @@ pub struct Rollout {
     settings: BTreeMap<String, Settings>,
     directory: Arc<Directory>,
     state: Mutex<Members>,
+    /// Whoever takes notes has them written before somebody else takes the next ones.
+    following: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -170,6 +172,7 @@ impl Rollout {
                 notes,
                 proven,
             }),
+            following: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -202,6 +205,8 @@ impl Rollout {
         let mut slots = members.slots.clone();
         let position = slots.iter().position(|slot| slot.name == id.name);
         match position.and_then(|position| slots.get_mut(position)) {
+            // Somebody else was quicker.
+            Some(slot) if slot.has(&id.digest) => return Ok(()),
             Some(slot) => slot.take(link, &self.rules),
             None => {
                 let after = slots.partition_point(|slot| slot.name < id.name);
@@ -212,6 +217,7 @@ impl Rollout {
         let slot = members.slots.iter().find(|slot| slot.name == id.name);
         let notes: Vec<Note> = slot.map(Slot::notes).unwrap_or_default();
         members.notes.extend(notes);
+        metrics::counter!("forebay_plugin_swaps_total", "plugin" => id.name.clone()).increment(1);
         tracing::info!(
             pipeline = self.pipeline,
             plugin = id.name,
@@ -224,7 +230,6 @@ impl Rollout {
                 "the next chunk meets a new version"
             }
         );
-        metrics::counter!("forebay_plugin_swaps_total", "plugin" => id.name.clone()).increment(1);
         Ok(())
     }
 
@@ -328,10 +333,19 @@ impl Rollout {
         if back.is_none() {
             slots.remove(position);
         }
-        // What was good together before is good together now.
-        if members.publish(slots).is_err() {
+        if let Err(error) = members.publish(slots) {
+            // The others have become others meanwhile. Whoever is barred goes on until the end.
+            if let Some(slot) = members.slots.get_mut(position) {
+                slot.canary = None;
+            }
+            tracing::error!(
+                pipeline = self.pipeline, plugin = id.name, version = id.version, reason = message, %error,
+                "the new version fails, and what was good before does not fit beside the others"
+            );
             return;
         }
+        metrics::counter!("forebay_plugin_rollbacks_total", "plugin" => id.name.clone())
+            .increment(1);
         tracing::error!(
             pipeline = self.pipeline,
             plugin = id.name,
@@ -341,8 +355,6 @@ impl Rollout {
             back_to = back.as_ref().map_or("no version", |back| &back.version),
             "the new version is barred until its file changes"
         );
-        metrics::counter!("forebay_plugin_rollbacks_total", "plugin" => id.name.clone())
-            .increment(1);
         members.barred.insert(id.digest.clone(), message.clone());
         members.notes.push(Note::new(id, State::Barred, message));
         members

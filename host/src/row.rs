@@ -103,6 +103,17 @@ pub enum Value {
     Texts(Vec<ByteString>),
 }
 
+impl Value {
+    /// Whether two values are the same, bit for bit: a NaN is what it was.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Real(a), Self::Real(b)) => a.to_bits() == b.to_bits(),
+            (a, b) => a == b,
+        }
+    }
+}
+
 /// A vector as the little-endian bytes of its elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Vector {

@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    plugin::{Chain, Decision, PluginStats},
+    plugin::{Chain, Decision, PluginStats, Trial},
     policy::Halted,
     prepare::{Prepared, Preparer, Received},
     row::{Batch, Failure},
@@ -30,13 +30,16 @@ const MAX_WORKERS: usize = 4;
 #[error("a worker thread has gone; its panic is on stderr")]
 pub struct WorkerGone;
 
+/// A policy's decisions, and what one that is tried would have decided otherwise.
+pub type Decided = (Vec<Decision>, Vec<Trial>);
+
 enum Job {
     Prepare(Box<Received>, oneshot::Sender<Result<Prepared, Halted>>),
     Decide(
         Arc<Chain>,
         Box<Batch>,
         Vec<Failure>,
-        oneshot::Sender<Vec<Decision>>,
+        oneshot::Sender<Decided>,
     ),
 }
 
@@ -45,7 +48,7 @@ enum Job {
 pub struct Workers {
     queues: Vec<mpsc::Sender<Job>>,
     next: AtomicUsize,
-    threads: Mutex<Vec<JoinHandle<Vec<PluginStats>>>>,
+    threads: Vec<JoinHandle<Vec<PluginStats>>>,
 }
 
 /// As many workers as help on this machine.
@@ -75,7 +78,7 @@ impl Workers {
         Ok(Self {
             queues,
             next: AtomicUsize::new(0),
-            threads: Mutex::new(threads),
+            threads,
         })
     }
 
@@ -101,7 +104,7 @@ impl Workers {
         chain: &Arc<Chain>,
         batch: Batch,
         failures: Vec<Failure>,
-    ) -> Result<Vec<Decision>, WorkerGone> {
+    ) -> Result<Decided, WorkerGone> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Decide(
             Arc::clone(chain),
@@ -125,9 +128,7 @@ impl Workers {
     #[must_use]
     pub fn join(mut self) -> Vec<Vec<PluginStats>> {
         self.queues.clear();
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        threads
+        self.threads
             .into_iter()
             .filter_map(|thread| thread.join().ok())
             .collect()

@@ -208,7 +208,7 @@ fn changes(batch: &Batch, before: &(Vec<Value>, Vec<Option<Vector>>)) -> Vec<Ans
             .take(columns);
         let fields = values
             .zip(&batch.schema.columns)
-            .filter(|((now, was), _)| !same(now, was));
+            .filter(|((now, was), _)| !now.is_same(was));
         let vectors = batch
             .embeddings
             .vectors
@@ -229,12 +229,4 @@ fn changes(batch: &Batch, before: &(Vec<Value>, Vec<Option<Vector>>)) -> Vec<Ans
         }
     };
     (0..batch.keys.len()).map(row).collect()
-}
-
-/// Whether two values are the same, bit for bit: a NaN is what it was.
-fn same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Real(a), Value::Real(b)) => a.to_bits() == b.to_bits(),
-        (a, b) => a == b,
-    }
 }

@@ -94,21 +94,21 @@ impl Cache {
         let mut artefacts = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
-            if entry
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == EXTENSION)
+            let path = entry.path();
+            // Another process may have removed it meanwhile.
+            if path.extension().is_some_and(|it| it == EXTENSION)
+                && let Ok(metadata) = entry.metadata()
             {
-                let written = entry
-                    .metadata()?
-                    .modified()
-                    .unwrap_or(SystemTime::UNIX_EPOCH);
-                artefacts.push((written, entry.path()));
+                let written = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                artefacts.push((written, path));
             }
         }
         artefacts.sort();
         for (_, path) in artefacts.iter().rev().skip(MAX_ARTEFACTS) {
-            fs::remove_file(path)?;
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
         Ok(())
     }

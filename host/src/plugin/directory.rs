@@ -10,14 +10,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::component::Plugin;
 use super::engine::Engine;
-use super::load::{LoadError, digest_of, wasm_files};
+use super::load::{LoadError, bytes_and_digest, digest_of, wasm_files};
 
 /// What has happened to a file of the directory.
 #[derive(Clone, Debug)]
@@ -42,7 +42,18 @@ pub struct Refused {
 }
 
 /// What a plugin has to pass besides being one.
-pub type Examination = dyn Fn(&Arc<Plugin>) -> Result<(), String> + Send + Sync;
+pub type Examination = dyn Fn(&Arc<Plugin>) -> Result<(), Failing> + Send + Sync;
+
+/// Why a plugin does not pass.
+#[derive(Clone, Debug)]
+pub struct Failing {
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it.
+    pub hint: String,
+    /// Files that this depends on besides its own: when one of them changes it may pass.
+    pub files: Vec<PathBuf>,
+}
 
 /// The plugins of a directory.
 pub struct Directory {
@@ -69,6 +80,8 @@ struct File {
     /// The last good one that was in this file.
     plugin: Option<Arc<Plugin>>,
     refused: Option<Refused>,
+    /// Other files for which it is refused.
+    others: Vec<(PathBuf, Option<Stamp>)>,
 }
 
 impl Directory {
@@ -174,23 +187,20 @@ impl Directory {
         let stamp = Stamp::of(path);
         let mut file = {
             let mut files = self.files();
-            match files.get_mut(path) {
-                None => {
-                    files.insert(path.to_owned(), File::new(stamp));
-                    return Vec::new();
-                }
-                Some(file) if file.stamp != stamp => {
-                    file.stamp = stamp;
-                    file.settled = false;
-                    return Vec::new();
-                }
-                Some(file) if file.settled => return Vec::new(),
-                Some(file) => File {
-                    stamp,
-                    settled: false,
-                    plugin: file.plugin.clone(),
-                    refused: None,
-                },
+            let Some(file) = files.get_mut(path) else {
+                files.insert(path.to_owned(), File::new(stamp));
+                return Vec::new();
+            };
+            if file.has_changed(stamp) {
+                file.settled = false;
+                return Vec::new();
+            }
+            if file.settled {
+                return Vec::new();
+            }
+            File {
+                plugin: file.plugin.clone(),
+                ..File::new(stamp)
             }
         };
         let before = file.plugin.clone();
@@ -207,16 +217,17 @@ impl Directory {
     /// Loads and examines what is in the file now.
     fn look_into(&self, path: &Path, file: &mut File) {
         file.settled = true;
+        file.others.clear();
         let loaded = self.engine.load(path).and_then(|plugin| {
-            self.check_name(path, &plugin.id().name)?;
-            match (self.examine)(&plugin) {
+            let passed = self.check_name(path, &plugin.id().name);
+            match passed.and_then(|()| (self.examine)(&plugin)) {
                 Ok(()) => Ok(plugin),
-                Err(what) => Err(LoadError {
-                    path: path.to_owned(),
-                    what,
-                    hint: "mend the plugin or its cases; `forebay plugin test` shows all of it"
-                        .to_owned(),
-                }),
+                Err(Failing { what, hint, files }) => {
+                    let stamped = |path: PathBuf| (path.clone(), Stamp::of(&path));
+                    file.others = files.into_iter().map(stamped).collect();
+                    let path = path.to_owned();
+                    Err(LoadError { path, what, hint })
+                }
             }
         });
         match loaded {
@@ -239,17 +250,17 @@ impl Directory {
         }
     }
 
-    fn check_name(&self, path: &Path, name: &str) -> Result<(), LoadError> {
+    fn check_name(&self, path: &Path, name: &str) -> Result<(), Failing> {
         let files = self.files();
         let other = files.iter().find(|(other, file)| {
             *other != path && file.plugin.as_ref().is_some_and(|it| it.id().name == name)
         });
         match other {
             None => Ok(()),
-            Some((other, _)) => Err(LoadError {
-                path: path.to_owned(),
+            Some((other, _)) => Err(Failing {
                 what: format!("{} is named {name} as well", other.display()),
                 hint: "names are unique in a directory: rename or remove one".to_owned(),
+                files: vec![other.clone()],
             }),
         }
     }
@@ -269,11 +280,12 @@ impl Directory {
             return Ok(());
         }
         fs::create_dir_all(&self.kept)?;
-        let mut copy = tempfile::NamedTempFile::new_in(&self.kept)?;
-        io::copy(&mut fs::File::open(plugin.path())?, &mut copy)?;
-        if digest_of(copy.path())? != plugin.id().digest {
+        let (bytes, digest) = bytes_and_digest(plugin.path())?;
+        if digest != plugin.id().digest {
             return Err(io::Error::other("the file has changed since it was loaded"));
         }
+        let mut copy = tempfile::NamedTempFile::new_in(&self.kept)?;
+        copy.write_all(&bytes)?;
         copy.persist(target)?;
         Ok(())
     }
@@ -319,7 +331,18 @@ impl File {
             settled: false,
             plugin: None,
             refused: None,
+            others: Vec::new(),
         }
+    }
+
+    /// Whether it is not as it was when this was last asked, or what it is refused for.
+    fn has_changed(&mut self, stamp: Option<Stamp>) -> bool {
+        let mut changed = std::mem::replace(&mut self.stamp, stamp) != stamp;
+        for (path, stamp) in &mut self.others {
+            let now = Stamp::of(path);
+            changed |= std::mem::replace(stamp, now) != now;
+        }
+        changed
     }
 
     /// What has become of the file, which had `before` in it.

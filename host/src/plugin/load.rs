@@ -84,39 +84,6 @@ impl Engine {
         })
     }
 
-    /// Loads every `*.wasm` of a directory, in the order of their names. A plugin that has the
-    /// name of one before it is an error.
-    ///
-    /// # Errors
-    ///
-    /// When the directory cannot be read. What is wrong with a file is in its entry.
-    pub fn load_directory(
-        self: &Arc<Self>,
-        directory: &Path,
-    ) -> Result<Vec<Result<Arc<Plugin>, LoadError>>, LoadError> {
-        let paths = Self::files_of(directory)?;
-        let mut loaded: Vec<Result<Arc<Plugin>, LoadError>> = Vec::with_capacity(paths.len());
-        for path in paths {
-            let plugin = self.load(&path).and_then(|plugin| {
-                let name = &plugin.id().name;
-                match loaded
-                    .iter()
-                    .flatten()
-                    .find(|before| before.id().name == *name)
-                {
-                    Some(before) => Err(LoadError {
-                        path,
-                        what: format!("{} is named {name} as well", before.path().display()),
-                        hint: "names are unique in a directory: rename or remove one".to_owned(),
-                    }),
-                    None => Ok(plugin),
-                }
-            });
-            loaded.push(plugin);
-        }
-        Ok(loaded)
-    }
-
     fn try_load(self: &Arc<Self>, path: &Path, found: &mut Found) -> Result<Plugin, Wrong> {
         let bytes = read(path, found)?;
         check_header(&bytes)?;
@@ -357,11 +324,19 @@ fn checked(
 
 /// SHA-256 of a file, in lower-case hexadecimal.
 pub(super) fn digest_of(path: &Path) -> io::Result<String> {
-    let metadata = path.metadata()?;
-    if !metadata.is_file() || metadata.len() > MAX_FILE {
-        return Err(io::Error::other("not a file of a plugin's size"));
-    }
-    Ok(hex(&Sha256::digest(std::fs::read(path)?)))
+    Ok(bytes_and_digest(path)?.1)
+}
+
+/// What is in a file, and its SHA-256.
+pub(super) fn bytes_and_digest(path: &Path) -> io::Result<(Vec<u8>, String)> {
+    let (what, _hint) = match read(path, &mut Found::default()) {
+        Ok(bytes) => {
+            let digest = hex(&Sha256::digest(&bytes));
+            return Ok((bytes, digest));
+        }
+        Err(wrong) => wrong,
+    };
+    Err(io::Error::other(what))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -58,8 +58,7 @@ impl Before {
 
     /// Lets the shadow do the same, and says where it came to something else.
     pub(super) fn compare(mut self, after: &Batch, shadow: &mut Seat) -> Trial {
-        let rows = std::mem::take(&mut self.0.live);
-        self.0.live.clone_from(&rows);
+        let rows = self.0.live.clone();
         let plugin = Arc::clone(shadow.link.plugin().id());
         if let Err(broken) = shadow.run(&mut self.0) {
             return Trial {
@@ -186,7 +185,7 @@ fn changed(a: &Batch, b: &Batch, row: u32) -> Option<String> {
         .iter()
         .zip(a.row(row).iter().zip(b.row(row)));
     let mut names: Vec<&str> = columns
-        .filter(|(_, (a, b))| a != b)
+        .filter(|(_, (a, b))| !a.is_same(b))
         .map(|(column, _)| column.name.as_str())
         .collect();
     for (index, embedding) in a.schema.embeddings.iter().enumerate() {

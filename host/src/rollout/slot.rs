@@ -37,7 +37,7 @@ pub(super) struct Slot {
 /// A version in its first chunks.
 #[derive(Clone, Debug)]
 pub(super) struct Canary {
-    /// What to go back to; `None` where there was no plugin before.
+    /// What to go back to; `None` where there was no plugin of this name before: then it leaves.
     last_good: Option<Arc<Link>>,
     chunks: u32,
     seen: Observed,
@@ -152,7 +152,11 @@ impl Slot {
             return Judgement::Good;
         };
         canary.seen.add(observed);
-        canary.chunks = canary.chunks.saturating_sub(1);
+        let roles = self.active.plugin().roles();
+        // Of a chunk with rows that the database refuses, a policy is heard more than once.
+        if observed.rows > 0 || !(roles.transform || roles.validate) {
+            canary.chunks = canary.chunks.saturating_sub(1);
+        }
         let Observed {
             rows,
             faults,
@@ -180,7 +184,7 @@ impl Slot {
     /// A run has come to its end: whether a version on trial has proven itself with it.
     pub(super) fn is_proven_by_run(&self) -> bool {
         let canary = self.canary.as_ref();
-        canary.is_some_and(|canary| canary.seen.rows > 0)
+        canary.is_some_and(|canary| canary.seen.rows + canary.seen.failures > 0)
     }
 
     /// Counts what the shadow would have done otherwise; whether it may be promoted now.
@@ -275,26 +279,25 @@ impl First<'_> {
         let Some(good) = &self.kept else {
             return Ok(slot(link(found)?, None, None));
         };
-        // What cannot be configured any more is nothing to go back to.
-        let good = link(good).ok();
+        let Ok(good) = link(good) else {
+            // What cannot be configured any more is nothing to go back to.
+            return Ok(slot(link(found)?, None, None));
+        };
         let promoted = self
             .known
             .iter()
             .any(|known| known.digest == id.digest && (known.promoted || known.state.is_in_use()));
         let new = link(found)?;
-        Ok(match good {
-            Some(good) if self.shadowed && !promoted => {
-                let shadow = Shadow {
-                    link: new,
-                    rows: 0,
-                    differing: 0,
-                };
-                slot(good, None, Some(shadow))
-            }
-            good => {
-                let canary = Canary::new(&new, good, rules);
-                slot(new, Some(canary), None)
-            }
+        Ok(if self.shadowed && !promoted {
+            let shadow = Shadow {
+                link: new,
+                rows: 0,
+                differing: 0,
+            };
+            slot(good, None, Some(shadow))
+        } else {
+            let canary = Canary::new(&new, Some(good), rules);
+            slot(new, Some(canary), None)
         })
     }
 }

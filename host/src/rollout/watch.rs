@@ -9,7 +9,7 @@ use std::{
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::Rollout;
+use super::{Refusal, Rollout};
 use crate::{
     plugin::{Change, Directory, Plugin, Refused},
     row::PluginId,
@@ -49,11 +49,21 @@ impl Living {
         &self.directory
     }
 
-    /// From now on, until it is dropped, a pipeline is offered what is new.
+    /// From now on, until it is dropped, a pipeline is offered what is new; so is, now, what has
+    /// come since it was put together. Blocks for as long as it takes to configure that.
     pub fn enter(&self, rollout: &Arc<Rollout>) {
-        let mut rollouts = self.rollouts.lock().unwrap_or_else(PoisonError::into_inner);
-        rollouts.retain(|rollout| rollout.strong_count() > 0);
-        rollouts.push(Arc::downgrade(rollout));
+        {
+            let mut rollouts = self.rollouts.lock().unwrap_or_else(PoisonError::into_inner);
+            rollouts.retain(|rollout| rollout.strong_count() > 0);
+            rollouts.push(Arc::downgrade(rollout));
+        }
+        for plugin in self.directory.plugins() {
+            match rollout.offer(&plugin) {
+                // That was said when the pipeline was put together.
+                Ok(()) | Err(Refusal::Barred(_)) => {}
+                Err(refusal) => not_taken_up(rollout, &plugin, &refusal),
+            }
+        }
     }
 
     fn rollouts(&self) -> Vec<Arc<Rollout>> {
@@ -86,19 +96,15 @@ impl Living {
     fn offer(&self, plugin: &Arc<Plugin>) {
         for rollout in self.rollouts() {
             if let Err(refusal) = rollout.offer(plugin) {
-                let (pipeline, id) = (rollout.pipeline(), plugin.id());
-                tracing::error!(pipeline, plugin = id.name, version = id.version, reason = %refusal, "a new version is not taken up; the one in use stays");
-                metrics::counter!("forebay_plugin_refused_total", "plugin" => id.name.clone())
-                    .increment(1);
-                rollout.refused(id, &refusal.to_string());
+                not_taken_up(&rollout, plugin, &refusal);
             }
         }
     }
 
     fn refuse(&self, refused: &Refused) {
         let (plugin, error) = (&refused.name, &refused.error);
-        tracing::error!(plugin, %error, "a file is not taken up; the version in use stays");
         metrics::counter!("forebay_plugin_refused_total", "plugin" => plugin.clone()).increment(1);
+        tracing::error!(plugin, %error, "a file is not taken up; the version in use stays");
         let id = PluginId {
             name: plugin.clone(),
             version: String::new(),
@@ -118,6 +124,13 @@ impl Living {
             }
         }
     }
+}
+
+fn not_taken_up(rollout: &Rollout, plugin: &Plugin, refusal: &Refusal) {
+    let (pipeline, id) = (rollout.pipeline(), plugin.id());
+    rollout.refused(id, &refusal.to_string());
+    metrics::counter!("forebay_plugin_refused_total", "plugin" => id.name.clone()).increment(1);
+    tracing::error!(pipeline, plugin = id.name, version = id.version, reason = %refusal, "a new version is not taken up; the one in use stays");
 }
 
 async fn watch(living: Arc<Living>, store: Store, stop: CancellationToken) {
@@ -146,6 +159,7 @@ pub(crate) async fn follow(
     rollout: &Arc<Rollout>,
     store: &Store,
 ) -> Result<(), crate::store::StoreError> {
+    let _following = rollout.following.lock().await;
     let taking = Arc::clone(rollout);
     let notes = tokio::task::spawn_blocking(move || taking.take_notes())
         .await

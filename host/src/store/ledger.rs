@@ -123,7 +123,8 @@ impl Store {
         Ok(versions(&mut *self.pool.acquire().await?, pipeline).await?)
     }
 
-    /// Writes down what has happened to versions, in this order.
+    /// Writes down what has happened to versions, in this order. One that is barred, or at work, does
+    /// not become refused.
     ///
     /// # Errors
     /// If the database cannot be asked.
@@ -152,7 +153,9 @@ impl Store {
                  select id, $2, $3, $4, $5, $6 from forebay.pipeline where name = $1
                  on conflict (pipeline, name, digest) do update set
                      since = case when v.state = $5 then v.since else now() end,
-                     state = $5, message = $6, last_active = now()",
+                     promote = v.promote and not $7,
+                     state = $5, message = $6, last_active = now()
+                 where $5 <> 'refused' or v.state in ('refused', 'retired')",
             )
             .bind(pipeline)
             .bind(&id.name)
@@ -160,6 +163,7 @@ impl Store {
             .bind(&id.version)
             .bind(state.as_str())
             .bind(message)
+            .bind(state.is_in_use())
             .execute(&mut *transaction)
             .await?;
         }

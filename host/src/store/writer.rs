@@ -42,7 +42,7 @@ use super::{
 };
 use crate::{
     fault,
-    plugin::Chain,
+    plugin::{Chain, Trial},
     policy::{Halted, Settler},
     prepare::Prepared,
     row::Failure,
@@ -64,11 +64,12 @@ pub struct DeadLetter {
     pub queue: String,
 }
 
-/// Proof that a chunk is durable. Only [`Writer::commit`] makes one.
+/// Proof that a chunk is durable. Only a [`Writer`] makes one.
 #[derive(Debug)]
 #[must_use = "a commit may release a notification"]
 pub struct Committed {
     totals: Totals,
+    trials: Vec<Trial>,
 }
 
 /// What a chunk came to.
@@ -91,6 +92,12 @@ impl Committed {
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.totals
+    }
+
+    /// What new versions of plugins would have done otherwise.
+    #[must_use]
+    pub fn trials(&self) -> &[Trial] {
+        &self.trials
     }
 }
 
@@ -173,10 +180,10 @@ impl Writer {
         loop {
             let in_turn = turn.has_come();
             let undone = match self.attempt(prepared, settler, &mut turn, care).await {
-                Ok(totals) => {
+                Ok(mut committed) => {
                     turn.pass();
-                    let totals = Totals { gave_way, ..totals };
-                    return Ok(Committed { totals });
+                    committed.totals.gave_way = gave_way;
+                    return Ok(committed);
                 }
                 Err(undone) => undone,
             };
@@ -220,7 +227,7 @@ impl Writer {
         settler: &Settler,
         turn: &mut Turn,
         care: Care,
-    ) -> Result<Totals, Undone> {
+    ) -> Result<Committed, Undone> {
         let started = Instant::now();
         let transaction = self.connection.begin_with(self.begin.clone()).await?;
         let beginning = started.elapsed();
@@ -260,7 +267,7 @@ impl Writer {
         if !is_known {
             ledger::meet(connection, place.pipeline, &prepared.chain).await?;
         }
-        ledger::compare(connection, place.pipeline, &prepared.trials).await?;
+        ledger::compare(connection, place.pipeline, &fates.trials).await?;
         let notify = self.notify.as_deref();
         move_checkpoint(connection, place, self.epoch, prepared, &fates, notify).await?;
         fault::point!("write.checkpoint");
@@ -274,12 +281,15 @@ impl Writer {
         })?;
         fault::point!("commit.after");
         self.met = Some(Arc::clone(&prepared.chain));
-        Ok(Totals {
-            rows: fates.rows,
-            writing,
-            beginning,
-            committing: committing.elapsed(),
-            gave_way: false,
+        Ok(Committed {
+            totals: Totals {
+                rows: fates.rows,
+                writing,
+                beginning,
+                committing: committing.elapsed(),
+                gave_way: false,
+            },
+            trials: fates.trials,
         })
     }
 }

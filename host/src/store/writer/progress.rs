@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{DeadLetter, Undone};
 use crate::{
+    plugin::Trial,
     policy::Settled,
     prepare::Prepared,
     row::Drop,
@@ -81,6 +82,8 @@ pub(super) struct Fates {
     pub rows: Counts,
     pub letters: Vec<DeadLetter>,
     drops: Vec<Drop>,
+    /// What would have become of them otherwise.
+    pub trials: Vec<Trial>,
 }
 
 impl Fates {
@@ -114,6 +117,7 @@ impl Fates {
             rows,
             letters,
             drops,
+            trials: [&*prepared.trials, &*settled.trials].concat(),
         })
     }
 
