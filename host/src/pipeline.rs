@@ -358,8 +358,8 @@ impl Pipeline {
             Err(_) => Status::Failed,
         };
         let message = ended.as_ref().err().map(ToString::to_string);
-        if matches!(status, Status::Succeeded | Status::HeldBack) {
-            self.rollout.run_succeeded();
+        if matches!(status, Status::Succeeded | Status::HeldBack) && run.starts == 1 {
+            self.rollout.whole_run_succeeded();
         }
         rollout::follow(&self.rollout, store).await?;
         let notify = match ended {
@@ -443,7 +443,8 @@ async fn rollout(
 ) -> Result<Arc<Rollout>, Vec<Misfit>> {
     let directory = Arc::clone(host.plugins.directory());
     let (rules, pipeline) = (Arc::clone(&host.config), config.clone());
-    let new = move || Rollout::new(&directory, &pipeline, &rules.plugins, &known);
+    let anew = host.plugins.is_new(&config.name);
+    let new = move || Rollout::new(&directory, &pipeline, &rules.plugins, &known, anew);
     apart(new).await.map_err(|misfits| {
         let misfits = misfits.into_iter();
         misfits
@@ -482,6 +483,11 @@ fn misfit_of(host: &Host, config: &config::Pipeline, misfit: rollout::Misfit) ->
             place: format!("pipelines.{name}.plugins"),
             message,
             hint: "put another version into its file, or `forebay plugin promote` it".into(),
+        },
+        rollout::Misfit::Role(_) => Misfit {
+            place: format!("pipelines.{name}.plugins"),
+            message,
+            hint: "put a version into its file that has the role".into(),
         },
         rollout::Misfit::Chain(_) => Misfit {
             place: format!("pipelines.{name}.settings"),

@@ -149,6 +149,11 @@ impl Preparer {
         } = received;
         let mut wire = chunk.rows;
         let sorted = loop {
+            match self.rollout.verdict(&chain) {
+                Verdict::Keep => {}
+                Verdict::Again(other) => chain = other,
+                Verdict::Halt(message) => return Err(Halted { message }),
+            }
             timed(&mut times.plugins, || self.runner.take_up(&chain));
             let mut sorted = Sorted::default();
             let result = self.sort(wire, &mut sorted, &mut times);
@@ -158,11 +163,12 @@ impl Preparer {
                 Err(Failed::Broken(broken)) => self.rollout.broken(&chain, broken),
             };
             match (verdict, result) {
-                (Verdict::Again, _) => {
+                (Verdict::Again(other), _) => {
                     self.runner.take_trials();
                     wire = sorted.batch.wire;
-                    chain = self.rollout.chain();
+                    chain = other;
                 }
+                (Verdict::Halt(message), _) => return Err(Halted { message }),
                 (Verdict::Keep, Ok(())) => break sorted,
                 (Verdict::Keep, Err(Failed::Halted(halted))) => return Err(halted),
                 (Verdict::Keep, Err(Failed::Broken(broken))) => {

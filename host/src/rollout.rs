@@ -14,19 +14,21 @@
 //! What happens is noted, for the ledger in the database (`forebay.plugin_version`).
 
 mod slot;
+mod trial;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{
     config,
-    plugin::{Broken, Chain, ChainError, Directory, Link, Observed, Plugin, Settings, Trial},
+    plugin::{Chain, ChainError, Directory, Link, Plugin, Settings, Trial},
     row::PluginId,
     store::ledger::{Known, Note, State},
     workers,
 };
-use slot::{Judgement, Slot};
+use slot::Slot;
+pub use trial::Verdict;
 pub(crate) use watch::follow;
 pub use watch::{Living, Watching};
 
@@ -51,15 +53,6 @@ pub enum Refusal {
     },
 }
 
-/// What a chunk's plugins have done says about going on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The chunk may be written.
-    Keep,
-    /// A plugin of the chunk's chain is barred by now: prepare it again, with [`Rollout::chain`].
-    Again,
-}
-
 /// The versions of one pipeline's plugins.
 #[derive(Debug)]
 pub struct Rollout {
@@ -80,10 +73,10 @@ struct Members {
     chain: Arc<Chain>,
     /// Digests that must not be used, and why.
     barred: BTreeMap<String, String>,
+    /// Why no chunk may go on.
+    halted: Option<String>,
     /// Not yet in the ledger.
     notes: Vec<Note>,
-    /// Proven, and not yet kept.
-    proven: Vec<Arc<Plugin>>,
 }
 
 /// Why a pipeline's plugins cannot be put together.
@@ -102,6 +95,9 @@ pub enum Misfit {
         /// What it did.
         why: String,
     },
+    /// Rows would go on unchecked.
+    #[error(transparent)]
+    Role(Refusal),
     /// Its settings, or its place beside the others.
     #[error(transparent)]
     Chain(#[from] ChainError),
@@ -111,7 +107,9 @@ impl Rollout {
     /// Puts the plugins of a pipeline together. `known` is what the ledger says of versions that
     /// were met before.
     ///
-    /// A version that is not the one that is kept is on trial from its first chunk on.
+    /// A version that is not the one that was good the last time is on trial from its first chunk
+    /// on. `anew` says that the pipeline has not run since the host was started. Blocks while
+    /// plugins are loaded and configured.
     ///
     /// # Errors
     /// With everything that does not fit.
@@ -120,6 +118,7 @@ impl Rollout {
         pipeline: &config::Pipeline,
         rules: &config::Plugins,
         known: &[Known],
+        anew: bool,
     ) -> Result<Arc<Self>, Vec<Misfit>> {
         let barred: BTreeMap<String, String> = known
             .iter()
@@ -127,20 +126,23 @@ impl Rollout {
             .map(|known| (known.digest.clone(), known.message.clone()))
             .collect();
         let found = directory.plugins();
-        let all = || {
-            found
-                .iter()
-                .map(|plugin| plugin.id().name.clone())
-                .collect()
+        let names = match &pipeline.plugins {
+            Some(names) => names.clone(),
+            None => every(directory, &found, known),
         };
-        let names: Vec<String> = pipeline.plugins.clone().unwrap_or_else(all);
         let (mut slots, mut misfits) = (Vec::new(), Vec::new());
         for name in names {
             let settings = pipeline.settings.get(&name).cloned().unwrap_or_default();
             let found = found.iter().find(|plugin| plugin.id().name == name);
+            let last_good = known.iter().find(|known| {
+                let is_found = found.is_some_and(|found| found.id().digest == known.digest);
+                known.name == name && known.last_good && !is_found
+            });
             let version = slot::First {
                 found,
-                kept: directory.kept(&name, found.map(|found| &**found)),
+                last_good,
+                kept: last_good.and_then(|known| directory.kept(&name, &known.digest)),
+                anew,
                 shadowed: rules.is_shadowed(&name),
                 known,
                 barred: &barred,
@@ -157,8 +159,15 @@ impl Rollout {
                 return Err(misfits);
             }
         };
-        let proven = slots.iter().filter_map(Slot::proven_at_once).collect();
-        let notes = slots.iter().flat_map(Slot::notes).collect();
+        for slot in &slots {
+            directory.keep(slot.active.plugin());
+        }
+        let left = known.iter().filter(|known| {
+            let at_work = known.state.is_in_use() || known.state == State::Shadow;
+            at_work && !slots.iter().any(|slot| slot.has(&known.digest))
+        });
+        let retired = left.map(|known| Note::new(&known.id(), State::Retired, String::new()));
+        let notes = retired.chain(slots.iter().flat_map(Slot::notes)).collect();
         Ok(Arc::new(Self {
             pipeline: pipeline.name.clone(),
             takes_all: pipeline.plugins.is_none(),
@@ -169,8 +178,8 @@ impl Rollout {
                 slots,
                 chain,
                 barred,
+                halted: None,
                 notes,
-                proven,
             }),
             following: tokio::sync::Mutex::default(),
         }))
@@ -200,8 +209,8 @@ impl Rollout {
         };
         // Outside of the lock: chunks go on meanwhile.
         let link = Link::new(Arc::clone(plugin), settings, workers::count())?;
+        self.directory.keep(plugin);
         let mut members = self.members();
-        let members = &mut *members;
         let mut slots = members.slots.clone();
         let position = slots.iter().position(|slot| slot.name == id.name);
         match position.and_then(|position| slots.get_mut(position)) {
@@ -215,7 +224,8 @@ impl Rollout {
         }
         members.publish(slots)?;
         let slot = members.slots.iter().find(|slot| slot.name == id.name);
-        let notes: Vec<Note> = slot.map(Slot::notes).unwrap_or_default();
+        let notes = slot.map(Slot::notes).unwrap_or_default();
+        let is_beside = slot.is_some_and(|slot| slot.has_shadow(&id.digest));
         members.notes.extend(notes);
         metrics::counter!("forebay_plugin_swaps_total", "plugin" => id.name.clone()).increment(1);
         tracing::info!(
@@ -224,7 +234,7 @@ impl Rollout {
             version = id.version,
             digest = short(&id.digest),
             "{}",
-            if self.rules.is_shadowed(&id.name) {
+            if is_beside {
                 "a new version runs beside the one in use"
             } else {
                 "the next chunk meets a new version"
@@ -236,7 +246,7 @@ impl Rollout {
     /// The settings for this version, if it is one to take up.
     fn wants(&self, plugin: &Arc<Plugin>) -> Result<Option<Settings>, Refusal> {
         let id = plugin.id();
-        let members = self.members();
+        let mut members = self.members();
         if let Some(why) = members.barred.get(&id.digest) {
             return Err(Refusal::Barred(why.clone()));
         }
@@ -244,122 +254,16 @@ impl Rollout {
         match slot {
             None if !self.takes_all => return Ok(None),
             None => {}
-            Some(slot) if slot.has(&id.digest) => return Ok(None),
+            Some(slot) if slot.has_shadow(&id.digest) => return Ok(None),
+            Some(slot) if slot.has(&id.digest) => {
+                members.is_back(&id.name);
+                return Ok(None);
+            }
             Some(slot) => slot.allows(plugin)?,
         }
         Ok(Some(
             self.settings.get(&id.name).cloned().unwrap_or_default(),
         ))
-    }
-
-    /// Counts what the plugins of a chunk did, and bars a new version that fails too often.
-    pub fn judge(&self, chain: &Arc<Chain>, observed: &[Observed]) -> Verdict {
-        let mut members = self.members();
-        for observed in observed {
-            let slot = members
-                .slots
-                .iter_mut()
-                .find(|slot| slot.active.plugin().id() == &observed.plugin);
-            let judgement = slot.map(|slot| slot.judge(observed, &self.rules.canary));
-            match judgement {
-                Some(Judgement::Proven) => self.proven(&mut members, &observed.plugin),
-                Some(Judgement::Failed(message)) => {
-                    self.bar(&mut members, &observed.plugin, message)
-                }
-                Some(Judgement::Good) | None => {}
-            }
-        }
-        if members.barred.is_empty() || !members.bars(chain) {
-            Verdict::Keep
-        } else {
-            Verdict::Again
-        }
-    }
-
-    /// A run has come to its end: a dataset shorter than the trial is as good.
-    pub fn run_succeeded(&self) {
-        let mut members = self.members();
-        let slots = members.slots.iter().filter(|slot| slot.is_proven_by_run());
-        let proven: Vec<_> = slots
-            .map(|slot| Arc::clone(slot.active.plugin().id()))
-            .collect();
-        for id in proven {
-            self.proven(&mut members, &id);
-        }
-    }
-
-    /// What to do about a plugin that fails on most rows.
-    pub fn broken(&self, chain: &Arc<Chain>, broken: &Broken) -> Verdict {
-        let mut members = self.members();
-        let on_trial = members
-            .slots
-            .iter()
-            .any(|slot| slot.active.plugin().id() == &broken.plugin && slot.canary.is_some());
-        if on_trial {
-            self.bar(&mut members, &broken.plugin, broken.message.clone());
-        }
-        if members.bars(chain) {
-            Verdict::Again
-        } else {
-            Verdict::Keep
-        }
-    }
-
-    fn proven(&self, members: &mut Members, id: &Arc<PluginId>) {
-        let slot = members.slots.iter_mut().find(|slot| slot.name == id.name);
-        if let Some(slot) = slot {
-            slot.canary = None;
-            members.proven.push(Arc::clone(slot.active.plugin()));
-            members
-                .notes
-                .push(Note::new(id, State::Active, String::new()));
-            tracing::info!(
-                pipeline = self.pipeline,
-                plugin = id.name,
-                version = id.version,
-                digest = short(&id.digest),
-                "the new version has proven itself"
-            );
-        }
-    }
-
-    /// The last good version comes back.
-    fn bar(&self, members: &mut Members, id: &Arc<PluginId>, message: String) {
-        let mut slots = members.slots.clone();
-        let Some(position) = slots.iter().position(|slot| slot.name == id.name) else {
-            return;
-        };
-        let back = slots.get_mut(position).and_then(Slot::go_back);
-        if back.is_none() {
-            slots.remove(position);
-        }
-        if let Err(error) = members.publish(slots) {
-            // The others have become others meanwhile. Whoever is barred goes on until the end.
-            if let Some(slot) = members.slots.get_mut(position) {
-                slot.canary = None;
-            }
-            tracing::error!(
-                pipeline = self.pipeline, plugin = id.name, version = id.version, reason = message, %error,
-                "the new version fails, and what was good before does not fit beside the others"
-            );
-            return;
-        }
-        metrics::counter!("forebay_plugin_rollbacks_total", "plugin" => id.name.clone())
-            .increment(1);
-        tracing::error!(
-            pipeline = self.pipeline,
-            plugin = id.name,
-            version = id.version,
-            digest = short(&id.digest),
-            reason = message,
-            back_to = back.as_ref().map_or("no version", |back| &back.version),
-            "the new version is barred until its file changes"
-        );
-        members.barred.insert(id.digest.clone(), message.clone());
-        members.notes.push(Note::new(id, State::Barred, message));
-        members
-            .notes
-            .extend(back.map(|id| Note::new(&id, State::Active, String::new())));
     }
 
     /// Counts what shadows would have done otherwise; what is counted is committed.
@@ -436,11 +340,13 @@ impl Rollout {
         !members.barred.is_empty() || members.slots.iter().any(|slot| slot.shadow.is_some())
     }
 
-    /// Notes that a file is not taken up.
+    /// Notes that a file is not taken up, if it may be one for this pipeline.
     fn refused(&self, id: &PluginId, message: &str) {
-        self.members()
-            .notes
-            .push(Note::new(id, State::Refused, message.to_owned()));
+        let mut members = self.members();
+        if self.takes_all || members.slots.iter().any(|slot| slot.name == id.name) {
+            let note = Note::new(id, State::Refused, message.to_owned());
+            members.notes.push(note);
+        }
     }
 
     /// Notes that the file of a plugin has gone, if it is one of this pipeline: it stays in use.
@@ -457,21 +363,10 @@ impl Rollout {
         true
     }
 
-    /// What has happened since this was last called; and copies of what has proven itself are
-    /// made. Blocks for as long as that takes.
+    /// What has happened since this was last called.
     #[must_use]
     pub fn take_notes(&self) -> Vec<Note> {
-        let (notes, proven) = {
-            let mut members = self.members();
-            (
-                std::mem::take(&mut members.notes),
-                std::mem::take(&mut members.proven),
-            )
-        };
-        for plugin in proven {
-            self.directory.keep(&plugin);
-        }
-        notes
+        std::mem::take(&mut self.members().notes)
     }
 
     /// Puts notes back that could not be written.
@@ -492,11 +387,45 @@ impl Members {
         Ok(())
     }
 
-    /// Whether a plugin of this chain is barred.
-    fn bars(&self, chain: &Arc<Chain>) -> bool {
-        !Arc::ptr_eq(chain, &self.chain)
-            && chain.ids().any(|id| self.barred.contains_key(&id.digest))
+    /// The version in use is in its file again: nothing runs beside it any more.
+    fn is_back(&mut self, name: &str) {
+        let mut slots = self.slots.clone();
+        let Some(slot) = slots.iter_mut().find(|slot| slot.name == name) else {
+            return;
+        };
+        let gone = slot.drop_shadow();
+        self.notes.extend(slot.notes());
+        if let Some(gone) = gone {
+            let note = Note::new(&gone, State::Retired, String::new());
+            self.notes.push(note);
+            // Less than what was good together.
+            drop(self.publish(slots));
+        }
     }
+}
+
+/// The plugins of a pipeline that names none: all of the directory, and those that were in use
+/// and have no file any more, as long as there is a copy.
+fn every(directory: &Directory, found: &[Arc<Plugin>], known: &[Known]) -> Vec<String> {
+    let mut names: BTreeSet<String> = found
+        .iter()
+        .map(|plugin| plugin.id().name.clone())
+        .collect();
+    let in_use = known.iter().filter(|known| known.state.is_in_use());
+    for Known { name, .. } in in_use {
+        if names.contains(name) {
+            continue;
+        }
+        if directory.has_kept(name) {
+            names.insert(name.clone());
+        } else {
+            tracing::error!(
+                plugin = name,
+                "its file is not in the directory any more, and there is no copy: rows go on without it"
+            );
+        }
+    }
+    names.into_iter().collect()
 }
 
 /// Enough of a digest to recognise it.

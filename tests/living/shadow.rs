@@ -40,7 +40,7 @@ async fn what_would_change_is_shown_and_promoted_by_hand() {
 
     stage.json(&["plugin", "promote", "stamp"]);
     host.until("promoted: the next chunk meets the new version");
-    stage.until_met(&mut host, "4000").await;
+    stage.until_state(&mut host, "4000", "active").await;
     stage.end(host).await;
     assert_eq!(stage.versions().await, ["0000", "4000"]);
     assert_eq!(stage.states().await, ["0000 retired", "4000 active"]);
@@ -98,4 +98,19 @@ async fn a_shadow_survives_a_restart() {
     stage.source.end();
     host.wait().done();
     assert_eq!(stage.states().await, ["0000 retired", "4000 active"]);
+    let asked = "select count(*) from forebay.plugin_version where promote";
+    assert_eq!(stage.home.database.number(asked).await, 0);
+}
+
+#[tokio::test]
+async fn a_shadow_goes_when_the_version_in_use_is_in_its_file_again() {
+    let stage = Stage::new("plugins.shadow = { plugins = [\"stamp\"] }").await;
+    let mut host = stage.home.start("");
+    stage.until_met(&mut host, "0000").await;
+    stage.put("4000");
+    stage.until_state(&mut host, "4000", "shadow").await;
+    stage.put("0000");
+    stage.until_state(&mut host, "4000", "retired").await;
+    stage.end(host).await;
+    assert_eq!(stage.states().await, ["0000 active", "4000 retired"]);
 }

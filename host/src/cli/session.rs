@@ -186,8 +186,10 @@ fn load_plugins(config: &Config) -> anyhow::Result<Arc<Living>> {
     let kept = config.directory.join(".forebay").join("plugins");
     let directory = Directory::open(engine, path, &kept, Box::new(cases::pass))?;
     let mut broken = Vec::new();
+    let plugins = directory.plugins();
     for refused in directory.refused() {
-        if directory.kept(&refused.name, None).is_some() {
+        let is_there = plugins.iter().any(|it| it.id().name == refused.name);
+        if !is_there && directory.has_kept(&refused.name) {
             let (plugin, error) = (refused.name, refused.error);
             tracing::error!(plugin, %error, "a file is not taken up; the copy of the last good version is used");
         } else {
@@ -197,7 +199,6 @@ fn load_plugins(config: &Config) -> anyhow::Result<Arc<Living>> {
     if !broken.is_empty() {
         return Err(UsageError(broken.join("\n")).into());
     }
-    let plugins = directory.plugins();
     for name in directory.engine().permissions().grants.keys() {
         if !plugins.iter().any(|plugin| plugin.id().name == *name) {
             tracing::warn!(plugin = name, "grants for a plugin that is not there");

@@ -256,6 +256,7 @@ fn check_relations(document: &Value, problems: &mut Problems<'_>) {
         .flatten()
     {
         check_bounds(name, pipeline, problems);
+        plugins::check_names(name, pipeline, problems);
         let settings = pipeline.get("settings").and_then(Value::as_object);
         let (Some(plugins), Some(settings)) =
             (pipeline.get("plugins").and_then(Value::as_array), settings)

@@ -24,6 +24,19 @@ pub(super) fn check_stack(document: &Value, problems: &mut Problems<'_>) {
     }
 }
 
+/// A plugin that a pipeline names twice: it has one place.
+pub(super) fn check_names(name: &str, pipeline: &Value, problems: &mut Problems<'_>) {
+    let named = pipeline.get("plugins").and_then(Value::as_array);
+    let mut seen = BTreeSet::new();
+    for plugin in named.into_iter().flatten().filter_map(Value::as_str) {
+        if !seen.insert(plugin) {
+            let message = format!("`{plugin}` is named twice");
+            let hint = "a row meets each plugin once: remove one".to_owned();
+            problems.add(&["pipelines", name, "plugins"], message, Some(hint));
+        }
+    }
+}
+
 fn count(number: Option<u32>, default: usize) -> usize {
     number.and_then(|n| n.try_into().ok()).unwrap_or(default)
 }

@@ -384,6 +384,10 @@ fn one_problem_each() {
             ":6: pipelines.p.settings.b: settings of a plugin that the pipeline does not use\n  hint: name it in pipelines.p.plugins, or remove its settings",
         ),
         (
+            "plugins = [\"a\", \"b\", \"a\"]",
+            ":5: pipelines.p.plugins: `a` is named twice\n  hint: a row meets each plugin once: remove one",
+        ),
+        (
             "rename = {",
             ":5: not valid TOML: unclosed inline table, expected `}`",
         ),

@@ -5,19 +5,29 @@
 //! at the start is taken as it is. Looking is done by polling: it costs a few system calls, and
 //! works on every file system and through symbolic links.
 //!
-//! Of each plugin that has proven itself a copy is kept in a directory of the host's own, so that
-//! there is something to go back to after a restart as well.
+//! Of each version that is taken up a copy is kept in a directory of the host's own, under its
+//! digest, so that there is something to go back to after a restart as well. Which of them was good
+//! is for the ledger to say.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use super::component::Plugin;
 use super::engine::Engine;
 use super::load::{LoadError, bytes_and_digest, digest_of, wasm_files};
+use crate::row::PluginId;
+
+/// Copies of a plugin's versions that are kept in any case, the last used.
+const KEPT: usize = 16;
+
+/// For how long a copy is kept that was used before those.
+const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
 
 /// What has happened to a file of the directory.
 #[derive(Clone, Debug)]
@@ -62,6 +72,8 @@ pub struct Directory {
     kept: PathBuf,
     examine: Box<Examination>,
     files: Mutex<BTreeMap<PathBuf, File>>,
+    /// It could not be read the last time.
+    unreadable: AtomicBool,
 }
 
 /// Enough of a file's state to see that it was written to.
@@ -85,8 +97,8 @@ struct File {
 }
 
 impl Directory {
-    /// Loads what is in `path`. Copies of plugins that have proven themselves are kept in
-    /// `kept`, which is made when it is needed. `examine` is asked about every plugin before
+    /// Loads what is in `path`. Copies of plugins that are taken up are kept in `kept`, which is
+    /// made when it is needed. `examine` is asked about every plugin before
     /// it counts.
     ///
     /// # Errors
@@ -104,6 +116,7 @@ impl Directory {
             kept: kept.to_owned(),
             examine,
             files: Mutex::default(),
+            unreadable: AtomicBool::new(false),
         };
         let found = files_in(path).map_err(|error| LoadError {
             path: path.to_owned(),
@@ -158,11 +171,14 @@ impl Directory {
             Ok(found) => found,
             Err(error) => {
                 // Whatever is the matter, the plugins in use are in memory.
-                let directory = self.path.display();
-                tracing::warn!(%directory, %error, "cannot read the plugin directory");
+                if !self.unreadable.swap(true, Ordering::Relaxed) {
+                    let directory = self.path.display();
+                    tracing::warn!(%directory, %error, "cannot read the plugin directory");
+                }
                 return Vec::new();
             }
         };
+        self.unreadable.store(false, Ordering::Relaxed);
         let mut changes = self.take_removed(&found);
         for path in found {
             changes.extend(self.look_at(&path));
@@ -265,8 +281,9 @@ impl Directory {
         }
     }
 
-    /// Keeps a copy of a plugin that has proven itself, in the place of the one before. Where
-    /// that cannot be done a warning says so: there is nothing to go back to after a restart.
+    /// Keeps a copy of a plugin that is taken up, beside those of other versions: while its file
+    /// is still what was loaded. Where that cannot be done a warning says so: there may be nothing
+    /// to go back to after a restart.
     pub fn keep(&self, plugin: &Plugin) {
         if let Err(error) = self.try_keep(plugin) {
             let (plugin, kept) = (&plugin.id().name, self.kept.display());
@@ -275,32 +292,35 @@ impl Directory {
     }
 
     fn try_keep(&self, plugin: &Plugin) -> io::Result<()> {
-        let target = self.kept_path(&plugin.id().name);
-        if digest_of(&target).is_ok_and(|digest| digest == plugin.id().digest) {
-            return Ok(());
+        let PluginId { name, digest, .. } = &**plugin.id();
+        let copies = self.copies_of(name);
+        let target = copies.join(format!("{digest}.wasm"));
+        if let Ok(copy) = fs::File::options().append(true).open(&target)
+            && copy.metadata()?.len() == plugin.size() as u64
+        {
+            // It was used: others go before it.
+            return copy.set_modified(SystemTime::now());
         }
-        fs::create_dir_all(&self.kept)?;
-        let (bytes, digest) = bytes_and_digest(plugin.path())?;
-        if digest != plugin.id().digest {
+        fs::create_dir_all(&copies)?;
+        let (bytes, found) = bytes_and_digest(plugin.path())?;
+        if found != *digest {
             return Err(io::Error::other("the file has changed since it was loaded"));
         }
-        let mut copy = tempfile::NamedTempFile::new_in(&self.kept)?;
+        let mut copy = tempfile::NamedTempFile::new_in(&copies)?;
         copy.write_all(&bytes)?;
         copy.persist(target)?;
-        Ok(())
+        prune(&copies)
     }
 
-    /// The kept copy of a plugin, if there is one, it is another than the one that is found,
-    /// and it can still be used.
+    /// The copy of a version of a plugin, if there is one and it can still be used.
     #[must_use]
-    pub fn kept(&self, name: &str, found: Option<&Plugin>) -> Option<Arc<Plugin>> {
-        let path = self.kept_path(name);
-        let digest = digest_of(&path).ok()?;
-        if found.is_some_and(|found| found.id().digest == digest) {
+    pub fn kept(&self, name: &str, digest: &str) -> Option<Arc<Plugin>> {
+        let path = self.copies_of(name).join(format!("{digest}.wasm"));
+        if !path.exists() {
             return None;
         }
         match self.engine.load(&path) {
-            Ok(plugin) if plugin.id().name == name => Some(plugin),
+            Ok(plugin) if plugin.id().digest == digest && plugin.id().name == name => Some(plugin),
             Ok(_) => None,
             Err(error) => {
                 tracing::warn!(%error, "the kept copy of a plugin cannot be used");
@@ -309,8 +329,14 @@ impl Directory {
         }
     }
 
-    fn kept_path(&self, name: &str) -> PathBuf {
-        self.kept.join(format!("{name}.wasm"))
+    /// Whether there is a copy of any version of a plugin.
+    #[must_use]
+    pub fn has_kept(&self, name: &str) -> bool {
+        wasm_files(&self.copies_of(name)).is_ok_and(|copies| !copies.is_empty())
+    }
+
+    fn copies_of(&self, name: &str) -> PathBuf {
+        self.kept.join(name)
     }
 
     fn files(&self) -> MutexGuard<'_, BTreeMap<PathBuf, File>> {
@@ -382,6 +408,20 @@ fn files_in(path: &Path) -> io::Result<Vec<PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         found => found,
     }
+}
+
+/// Removes copies that nobody has used for a while, if there are many.
+fn prune(copies: &Path) -> io::Result<()> {
+    let mut used = Vec::new();
+    for path in wasm_files(copies)? {
+        used.push((fs::metadata(&path)?.modified()?, path));
+    }
+    used.sort();
+    let old = |used: &SystemTime| used.elapsed().is_ok_and(|ago| ago > KEPT_FOR);
+    for (_, path) in used.iter().rev().skip(KEPT).filter(|(used, _)| old(used)) {
+        fs::remove_file(path)?;
+    }
+    Ok(())
 }
 
 fn stem(path: &Path) -> String {

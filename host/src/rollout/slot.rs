@@ -37,10 +37,22 @@ pub(super) struct Slot {
 /// A version in its first chunks.
 #[derive(Clone, Debug)]
 pub(super) struct Canary {
-    /// What to go back to; `None` where there was no plugin of this name before: then it leaves.
-    last_good: Option<Arc<Link>>,
+    back: Back,
+    /// Whether it was there when the pipeline was put together.
+    from_the_start: bool,
     chunks: u32,
     seen: Observed,
+}
+
+/// What becomes of a version's place when it fails its trial.
+#[derive(Clone, Debug)]
+pub(super) enum Back {
+    /// The last good version comes back.
+    To(Arc<Link>),
+    /// There was no plugin of this name before: it leaves.
+    Out,
+    /// The last good version cannot be had: rows must not go on without, so the pipeline halts.
+    Nowhere,
 }
 
 /// A version that runs beside the one in use.
@@ -52,9 +64,10 @@ pub(super) struct Shadow {
 }
 
 impl Canary {
-    fn new(link: &Link, last_good: Option<Arc<Link>>, rules: &config::Plugins) -> Self {
+    fn new(link: &Link, back: Back, rules: &config::Plugins) -> Self {
         Self {
-            last_good,
+            back,
+            from_the_start: false,
             chunks: rules.canary.chunks,
             seen: Observed::new(link.plugin().id()),
         }
@@ -66,7 +79,7 @@ impl Slot {
     pub(super) fn added(link: Arc<Link>, rules: &config::Plugins) -> Self {
         Self {
             name: link.plugin().id().name.clone(),
-            canary: Some(Canary::new(&link, None, rules)),
+            canary: Some(Canary::new(&link, Back::Out, rules)),
             active: link,
             shadow: None,
         }
@@ -95,15 +108,7 @@ impl Slot {
 
     /// Whether nothing would go on unchecked with this version.
     pub(super) fn allows(&self, plugin: &Plugin) -> Result<(), Refusal> {
-        let has = plugin.roles().names();
-        let roles = self.active.plugin().roles().names();
-        match roles.into_iter().find(|role| !has.contains(role)) {
-            None => Ok(()),
-            Some(role) => Err(Refusal::Role {
-                role,
-                version: self.id().version.clone(),
-            }),
-        }
+        keeps_roles(self.active.plugin(), plugin)
     }
 
     /// Takes up a version: in the place of the one in use, or beside it.
@@ -123,20 +128,24 @@ impl Slot {
     /// on trial itself.
     fn replace(&mut self, link: Arc<Link>, rules: &config::Plugins) {
         let old = std::mem::replace(&mut self.active, link);
-        let last_good = match self.canary.take() {
-            Some(canary) => canary.last_good,
-            None => Some(old),
-        };
-        let is_last_good = last_good
-            .as_ref()
-            .is_some_and(|good| good.plugin().id() == self.id());
-        self.canary = (!is_last_good).then(|| Canary::new(&self.active, last_good, rules));
+        let back = self.canary.take().map_or(Back::To(old), |it| it.back);
+        let is_last_good = matches!(&back, Back::To(good) if good.plugin().id() == self.id());
+        self.canary = (!is_last_good).then(|| Canary::new(&self.active, back, rules));
     }
 
-    /// Goes back to the last good version; its name, if there is one.
-    pub(super) fn go_back(&mut self) -> Option<Arc<PluginId>> {
-        self.active = self.canary.take()?.last_good?;
-        Some(Arc::clone(self.id()))
+    /// Ends a trial that failed. A place to which nothing comes back stays as it is.
+    pub(super) fn fail(&mut self) -> Back {
+        let back = self.canary.take().map_or(Back::Nowhere, |it| it.back);
+        if let Back::To(good) = &back {
+            self.active = Arc::clone(good);
+        }
+        back
+    }
+
+    /// Forgets what runs beside the version in use; its name.
+    pub(super) fn drop_shadow(&mut self) -> Option<Arc<PluginId>> {
+        let shadow = self.shadow.take()?;
+        Some(Arc::clone(shadow.link.plugin().id()))
     }
 
     /// Makes the shadow the version in use; its name.
@@ -181,10 +190,11 @@ impl Slot {
         }
     }
 
-    /// A run has come to its end: whether a version on trial has proven itself with it.
+    /// A whole run has come to its end: whether a version on trial has proven itself with it.
     pub(super) fn is_proven_by_run(&self) -> bool {
-        let canary = self.canary.as_ref();
-        canary.is_some_and(|canary| canary.seen.rows + canary.seen.failures > 0)
+        self.canary.as_ref().is_some_and(|canary| {
+            canary.from_the_start && canary.seen.rows + canary.seen.failures > 0
+        })
     }
 
     /// Counts what the shadow would have done otherwise; whether it may be promoted now.
@@ -214,21 +224,19 @@ impl Slot {
             .map(|shadow| Note::new(shadow.link.plugin().id(), State::Shadow, String::new()));
         [Some(active), shadow].into_iter().flatten().collect()
     }
-
-    /// The version in use, if it is to be kept as it is.
-    pub(super) fn proven_at_once(&self) -> Option<Arc<Plugin>> {
-        self.canary
-            .is_none()
-            .then(|| Arc::clone(self.active.plugin()))
-    }
 }
 
 /// What there is for a slot when a pipeline is put together.
 pub(super) struct First<'a> {
     /// In the directory.
     pub(super) found: Option<&'a Arc<Plugin>>,
-    /// The copy of what was good the last time, if that is another.
+    /// What was good the last time, if that is another.
+    pub(super) last_good: Option<&'a Known>,
+    /// Its copy, if there is one.
     pub(super) kept: Option<Arc<Plugin>>,
+    /// Whether the pipeline runs for the first time since the host was started: whoever did that
+    /// may want to do without a role.
+    pub(super) anew: bool,
     pub(super) shadowed: bool,
     pub(super) known: &'a [Known],
     pub(super) barred: &'a BTreeMap<String, String>,
@@ -251,53 +259,88 @@ impl First<'_> {
             canary,
             shadow,
         };
-        let kept = |kept: &Option<Arc<Plugin>>| kept.as_ref().map(&link).transpose();
+        let good = self.kept.as_ref().map(&link).transpose();
         let Some(found) = self.found else {
-            let good = kept(&self.kept)?.ok_or_else(|| Misfit::Missing(name.to_owned()))?;
+            let good = good?.ok_or_else(|| Misfit::Missing(name.to_owned()))?;
             tracing::warn!(
                 plugin = name,
-                "its file is not in the directory any more; the copy of the last good version is used"
+                "no file of the directory has it; the copy of the last good version is used"
             );
             return Ok(slot(good, None, None));
         };
         let id = found.id();
+        let new = match self.objection(found) {
+            Some(objection) => Err(objection),
+            None => link(found).map_err(Misfit::Chain),
+        };
+        let new = match (new, good.as_ref()) {
+            (Ok(new), _) => new,
+            (Err(objection), Ok(Some(good))) => {
+                let version = &id.version;
+                tracing::error!(plugin = name, version, reason = %objection, "not taken up; the last good version is used");
+                return Ok(slot(Arc::clone(good), None, None));
+            }
+            (Err(objection), _) => return Err(objection),
+        };
+        let Some(last_good) = self.last_good else {
+            return Ok(slot(new, None, None));
+        };
+        let known = self.known.iter().find(|known| known.digest == id.digest);
+        let promoted = known.is_some_and(|known| known.promoted || known.state.is_in_use());
+        Ok(match good {
+            Ok(Some(good)) if self.shadowed && !promoted => {
+                let shadow = Shadow {
+                    link: new,
+                    rows: known.map_or(0, |known| known.rows_compared),
+                    differing: known.map_or(0, |known| known.rows_different),
+                };
+                slot(good, None, Some(shadow))
+            }
+            good => {
+                let back = good.ok().flatten().map_or_else(
+                    || {
+                        tracing::warn!(
+                            plugin = name,
+                            version = id.version,
+                            last_good = last_good.version,
+                            "a new version is on trial with nothing to go back to: the last good one has no copy here, or refuses its settings"
+                        );
+                        Back::Nowhere
+                    },
+                    Back::To,
+                );
+                let canary = Canary {
+                    from_the_start: true,
+                    ..Canary::new(&new, back, rules)
+                };
+                slot(new, Some(canary), None)
+            }
+        })
+    }
+
+    /// Why what is in the directory must not be used.
+    fn objection(&self, found: &Plugin) -> Option<Misfit> {
+        let id = found.id();
         if let Some(why) = self.barred.get(&id.digest) {
-            let good = kept(&self.kept)?;
-            let good = good.ok_or_else(|| Misfit::Barred {
-                name: name.to_owned(),
+            return Some(Misfit::Barred {
+                name: id.name.clone(),
                 version: id.version.clone(),
                 why: why.clone(),
-            })?;
-            tracing::warn!(
-                plugin = name,
-                version = id.version,
-                reason = why,
-                "barred until its file changes; the last good version is used"
-            );
-            return Ok(slot(good, None, None));
+            });
         }
-        let Some(good) = &self.kept else {
-            return Ok(slot(link(found)?, None, None));
-        };
-        let Ok(good) = link(good) else {
-            // What cannot be configured any more is nothing to go back to.
-            return Ok(slot(link(found)?, None, None));
-        };
-        let promoted = self
-            .known
-            .iter()
-            .any(|known| known.digest == id.digest && (known.promoted || known.state.is_in_use()));
-        let new = link(found)?;
-        Ok(if self.shadowed && !promoted {
-            let shadow = Shadow {
-                link: new,
-                rows: 0,
-                differing: 0,
-            };
-            slot(good, None, Some(shadow))
-        } else {
-            let canary = Canary::new(&new, Some(good), rules);
-            slot(new, Some(canary), None)
-        })
+        let kept = self.kept.as_ref().filter(|_| !self.anew)?;
+        Some(Misfit::Role(keeps_roles(kept, found).err()?))
+    }
+}
+
+/// Whether nothing goes on unchecked with `new` in the place of `old`.
+fn keeps_roles(old: &Plugin, new: &Plugin) -> Result<(), Refusal> {
+    let (roles, has) = (old.roles().names(), new.roles().names());
+    match roles.into_iter().find(|role| !has.contains(role)) {
+        None => Ok(()),
+        Some(role) => Err(Refusal::Role {
+            role,
+            version: old.id().version.clone(),
+        }),
     }
 }

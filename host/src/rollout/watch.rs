@@ -3,6 +3,7 @@
 //! Loading, compiling and examining happen on threads of their own, off the data path.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
@@ -25,6 +26,8 @@ const INTERVAL: Duration = Duration::from_millis(100);
 pub struct Living {
     directory: Arc<Directory>,
     rollouts: Mutex<Vec<Weak<Rollout>>>,
+    /// Pipelines that have run since the host was started.
+    entered: Mutex<BTreeSet<String>>,
 }
 
 /// Ends the watching when it is dropped.
@@ -40,6 +43,7 @@ impl Living {
         Arc::new(Self {
             directory: Arc::new(directory),
             rollouts: Mutex::default(),
+            entered: Mutex::default(),
         })
     }
 
@@ -49,6 +53,13 @@ impl Living {
         &self.directory
     }
 
+    /// Whether a pipeline has not run yet.
+    #[must_use]
+    pub fn is_new(&self, pipeline: &str) -> bool {
+        let entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner);
+        !entered.contains(pipeline)
+    }
+
     /// From now on, until it is dropped, a pipeline is offered what is new; so is, now, what has
     /// come since it was put together. Blocks for as long as it takes to configure that.
     pub fn enter(&self, rollout: &Arc<Rollout>) {
@@ -56,6 +67,8 @@ impl Living {
             let mut rollouts = self.rollouts.lock().unwrap_or_else(PoisonError::into_inner);
             rollouts.retain(|rollout| rollout.strong_count() > 0);
             rollouts.push(Arc::downgrade(rollout));
+            let mut entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner);
+            entered.insert(rollout.pipeline().to_owned());
         }
         for plugin in self.directory.plugins() {
             match rollout.offer(&plugin) {
@@ -160,10 +173,7 @@ pub(crate) async fn follow(
     store: &Store,
 ) -> Result<(), crate::store::StoreError> {
     let _following = rollout.following.lock().await;
-    let taking = Arc::clone(rollout);
-    let notes = tokio::task::spawn_blocking(move || taking.take_notes())
-        .await
-        .unwrap_or_default();
+    let notes = rollout.take_notes();
     if !notes.is_empty()
         && let Err(error) = store.note_plugins(rollout.pipeline(), &notes).await
     {

@@ -97,8 +97,24 @@ pub struct Known {
     pub since: String,
     /// Whether it is asked for by hand that it be used.
     pub promoted: bool,
+    /// Whether it is what there is to go back to.
+    pub last_good: bool,
     /// Rows that it has seen as a shadow.
     pub rows_compared: u64,
+    /// Of them, those of which something else would have become.
+    pub rows_different: u64,
+}
+
+impl Known {
+    /// Its name, version and digest.
+    #[must_use]
+    pub fn id(&self) -> PluginId {
+        PluginId {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            digest: self.digest.clone(),
+        }
+    }
 }
 
 /// What a shadow would have done otherwise.
@@ -131,9 +147,9 @@ impl Store {
     pub async fn note_plugins(&self, pipeline: &str, notes: &[Note]) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         for Note { id, state, message } in notes {
-            // There is one version in use, and one beside it.
+            // There is one version in use, and one beside it; what was refused before is history.
             let replaces: &[&str] = match state {
-                State::Canary | State::Active => &["canary", "active"],
+                State::Canary | State::Active => &["canary", "active", "refused"],
                 State::Shadow => &["shadow"],
                 State::Retired | State::Barred | State::Refused => &[],
             };
@@ -149,11 +165,14 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
             sqlx::query(
-                "insert into forebay.plugin_version as v (pipeline, name, digest, version, state, message)
-                 select id, $2, $3, $4, $5, $6 from forebay.pipeline where name = $1
+                "insert into forebay.plugin_version as v (pipeline, name, digest, version, state, message, good_at)
+                 select id, $2, $3, $4, $5, $6, case when $5 = 'active' then clock_timestamp() end
+                 from forebay.pipeline where name = $1
                  on conflict (pipeline, name, digest) do update set
                      since = case when v.state = $5 then v.since else now() end,
                      promote = v.promote and not $7,
+                     good_at = case $5 when 'active' then clock_timestamp() when 'barred' then null else v.good_at end,
+                     version = coalesce(nullif($4, ''), v.version),
                      state = $5, message = $6, last_active = now()
                  where $5 <> 'refused' or v.state in ('refused', 'retired')",
             )
@@ -162,7 +181,8 @@ impl Store {
             .bind(&id.digest)
             .bind(&id.version)
             .bind(state.as_str())
-            .bind(message)
+            // A file or a guest may have put it there, and the server's texts have none.
+            .bind(message.replace('\0', "\u{fffd}"))
             .bind(state.is_in_use())
             .execute(&mut *transaction)
             .await?;
@@ -280,7 +300,10 @@ async fn versions(
 ) -> Result<Vec<Known>, sqlx::Error> {
     let rows = sqlx::query(
         "select v.name, v.version, v.digest, v.state, v.message,
-             to_char(v.since at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), v.promote, v.rows_compared
+             to_char(v.since at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), v.promote,
+             coalesce(v.good_at = max(v.good_at) over (partition by v.name), false), v.rows_compared,
+             coalesce((select sum(d.rows)::bigint from forebay.plugin_difference d
+                 where (d.pipeline, d.name, d.digest) = (v.pipeline, v.name, v.digest)), 0)
          from forebay.plugin_version v join forebay.pipeline p on p.id = v.pipeline
          where p.name = $1 order by v.name, v.since desc, v.digest",
     )
@@ -304,7 +327,9 @@ fn known(row: &PgRow) -> Result<Known, sqlx::Error> {
         message: row.try_get(4)?,
         since: row.try_get(5)?,
         promoted: row.try_get(6)?,
-        rows_compared: row.try_get::<i64, _>(7)?.unsigned_abs(),
+        last_good: row.try_get(7)?,
+        rows_compared: row.try_get::<i64, _>(8)?.unsigned_abs(),
+        rows_different: row.try_get::<i64, _>(9)?.unsigned_abs(),
     })
 }
 

@@ -1,5 +1,7 @@
 //! `forebay plugin promote`
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::{
@@ -20,13 +22,21 @@ impl Promote {
         let config = session::config(global)?;
         session::with_database(global, Some(&config), async |database| {
             let states = [State::Shadow, State::Barred];
-            let versions = self.which.versions(&config, database, &states).await?;
+            let mut versions = self.which.versions(&config, database, &states).await?;
+            // Of each pipeline the one that runs beside, or the one that was barred last.
+            versions.sort_by_key(|(_, known)| known.state != State::Shadow);
+            let mut seen = BTreeSet::new();
+            versions.retain(|(pipeline, _)| seen.insert(pipeline.clone()));
             for (pipeline, known) in &versions {
                 let (name, digest) = (&known.name, &known.digest);
                 database.store.ask_promotion(pipeline, name, digest).await?;
                 if !global.json {
+                    let then = match known.state {
+                        State::Shadow => "is used from the next chunk on",
+                        _ => "is not barred any more: it is tried again if it is in its file",
+                    };
                     println!(
-                        "{pipeline}: {name} {} (sha256 {}…) is used from the next chunk on",
+                        "{pipeline}: {name} {} (sha256 {}…) {then}",
                         known.version,
                         short(digest)
                     );
