@@ -202,7 +202,7 @@ async fn a_run_and_what_can_be_asked_about_it() {
     place.make_tables(DIMENSIONS).await;
     place.write("forebay.toml", &recruit(&source.url()));
     let migrated = place.done(&["migrate"]);
-    assert_shown!(place, migrated, @"postgres:///forebay: schema forebay is up to date (4 migrations)");
+    assert_shown!(place, migrated, @"postgres:///forebay: schema forebay is up to date (5 migrations)");
     assert_eq!(place.done(&["migrate"]), migrated);
     assert_eq!(
         place.done(&["checkpoint", "show", "recruit"]),

@@ -34,7 +34,8 @@ pub struct Report {
     /// received. `None` where they are kept and not looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<Missing>,
-    /// Over all starts: failed and dropped rows by stage and code.
+    /// Over all starts: failed and dropped rows by stage and code. Codes that come after about a
+    /// thousand others are counted as `OTHER`.
     pub codes: Vec<Code>,
     /// Over all starts.
     pub chunks: u64,

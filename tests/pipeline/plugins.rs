@@ -25,6 +25,31 @@ async fn a_short_answer_costs_its_row() {
     one_bad_row("short_on", "PLUGIN_OUTPUT").await;
 }
 
+#[tokio::test]
+async fn reasons_without_end_do_not_lengthen_the_report() {
+    let home = Home::new().await;
+    home.database
+        .execute("create table items (id int primary key, number int not null, vector vector(2) not null)")
+        .await;
+    let mut script = Script::new(2, &[("number", FieldType::Integer)]);
+    for chunk in 0..9 {
+        script = script.chunk(rows(300 * chunk + 1..=300 * chunk + 300));
+    }
+    let source = script.serve();
+    let plugins = "plugins = [\"faulty\"]\nsettings = { faulty = { drop_each_on = \"*\" } }";
+    home.configure_with(
+        &home.only("faulty"),
+        "",
+        &source.pipeline_with(&["items"], plugins, 300, ""),
+    );
+    let report = home.run().done();
+    assert_eq!(report["rows"]["dropped"], 2_700, "{:#}", report["rows"]);
+    let codes = report["codes"].as_array().unwrap();
+    assert_eq!(codes.len(), 1_201);
+    let other = codes.iter().find(|code| code["code"] == "OTHER").unwrap();
+    assert_eq!(other["rows"], 1_500);
+}
+
 /// Two chunks of 300 rows, of which row 217 sets the fault off.
 async fn one_bad_row(fault: &str, code: &str) {
     let home = Home::new().await;

@@ -14,6 +14,10 @@ use crate::{
     store::{StoreError, checkpoint::Counts, dead_letter::Place},
 };
 
+/// When a run has so many codes, what has a new one is counted as `OTHER`: a plugin that gives
+/// every row its own shall not make the report as long as the dataset.
+const CODES: i64 = 1_000;
+
 /// The fence: the checkpoint moves only for the host that claimed it last. What goes with it is
 /// counted in the same statement: rows by fate, failed and dropped rows by code, and what the
 /// API server is owed.
@@ -40,8 +44,12 @@ pub(super) async fn move_checkpoint(
              where id = $5 and exists (select from moved)),
          coded as (
              insert into forebay.run_code as c (run, fate, stage, code, rows)
-             select $5, * from unnest($13::text[], $14::text[], $15::text[], $16::bigint[])
+             select $5, n.fate, n.stage, case when k.code is not null or known.codes < $20 then n.code else 'OTHER' end, sum(n.rows)
+             from unnest($13::text[], $14::text[], $15::text[], $16::bigint[]) n (fate, stage, code, rows)
+             left join forebay.run_code k on (k.run, k.fate, k.stage, k.code) = ($5, n.fate, n.stage, n.code),
+             (select count(*) as codes from forebay.run_code where run = $5) known
              where exists (select from moved)
+             group by 1, 2, 3, 4
              on conflict (run, fate, stage, code) do update set rows = c.rows + excluded.rows),
          owed as (
              insert into forebay.outbox as o (id, pipeline, run, target, changed_rows)
@@ -69,6 +77,7 @@ pub(super) async fn move_checkpoint(
     .bind(Uuid::now_v7())
     .bind(notify)
     .bind(signed(rows.deleted))
+    .bind(CODES)
     .fetch_one(connection)
     .await?;
     if moved == 0 {

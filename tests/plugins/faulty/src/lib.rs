@@ -20,7 +20,7 @@ use forebay::plugin::types::{Batch, Field, Outcome, Rejection, Row, Value};
 const EMBEDDING: &str = "vector";
 
 /// What can go wrong, by the name of its setting.
-const FAULTS: [&str; 15] = [
+const FAULTS: [&str; 16] = [
     // More lines than the host writes.
     "log_flood_on",
     // The row's embedding becomes (1, 0, 0, …).
@@ -43,8 +43,9 @@ const FAULTS: [&str; 15] = [
     "bad_set_on",
     // The row sets `exp_years` to a text.
     "bad_type_on",
-    // The row is dropped, or rejected.
+    // The row is dropped, for a reason that is its own, or rejected.
     "drop_on",
+    "drop_each_on",
     "reject_on",
     // The row is dropped, but not by the first call of an instance.
     "remember_on",
@@ -159,6 +160,8 @@ fn outcome(row: &Row) -> Outcome {
         || is_on("remember_on", row) && CALLS.load(Ordering::Relaxed) > 1
     {
         Outcome::Drop("FAULTY".to_owned())
+    } else if is_on("drop_each_on", row) {
+        Outcome::Drop(row.key.clone())
     } else if is_on("reject_on", row) {
         let message = format!("met row {}", row.key);
         Outcome::Reject(Rejection {
