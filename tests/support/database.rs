@@ -16,7 +16,8 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use super::target;
 
-/// Databases at a time: each test takes up to ten of the server's fifty connections.
+/// Databases at a time: each test takes up to ten of the server's fifty connections. A test that
+/// has one must not wait for another, or all could.
 static ROOM: Semaphore = Semaphore::const_new(4);
 
 static SERVER: OnceCell<Server> = OnceCell::const_new();

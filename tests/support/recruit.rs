@@ -15,6 +15,9 @@ use super::{Home, State, anywhere};
 pub const ROWS: u64 = 1_500;
 pub const DIMENSIONS: usize = 8;
 
+/// What a run comes to that nothing disturbs.
+static UNDISTURBED: OnceCell<State> = OnceCell::const_new();
+
 /// A source, an API server, and a home whose configuration names them.
 pub struct Recruit {
     pub home: Home,
@@ -30,6 +33,18 @@ impl Recruit {
 
     /// With a source whose n-th stream breaks after the n-th number of chunks.
     pub async fn breaking(after: &[u64]) -> Self {
+        // Before this test has a database: see there.
+        UNDISTURBED
+            .get_or_init(|| async {
+                let recruit = Self::start(&[]).await;
+                recruit.home.run().done();
+                recruit.state().await
+            })
+            .await;
+        Self::start(after).await
+    }
+
+    async fn start(after: &[u64]) -> Self {
         let dataset = Arc::new(Dataset::new(ROWS, DIMENSIONS).unwrap().with_revisions());
         let after = after.iter().copied();
         let source =
@@ -69,13 +84,8 @@ impl Recruit {
     /// Asserts that everything is as after a run that nothing disturbed, and that the API server
     /// knows.
     pub async fn assert_undisturbed(&self, what: &str) {
-        static UNDISTURBED: OnceCell<State> = OnceCell::const_new();
-        let undisturbed = UNDISTURBED.get_or_init(|| async {
-            let recruit = Self::new().await;
-            recruit.home.run().done();
-            recruit.state().await
-        });
-        undisturbed.await.assert_same(&self.state().await, what);
+        let undisturbed = UNDISTURBED.get().unwrap();
+        undisturbed.assert_same(&self.state().await, what);
         let expected = self.dataset.expected();
         let calls = self.api.received();
         let last = calls
