@@ -7,12 +7,16 @@
     reason = "each test uses some of it"
 )]
 
+#[path = "support/isolation.rs"]
+mod isolation;
+
 use std::fs::{self, Permissions};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use isolation::isolate;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
 
@@ -53,7 +57,8 @@ pub struct Ended {
 
 impl Place {
     pub fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        // Where TMPDIR is, a socket's path may be too long.
+        let directory = tempfile::tempdir_in("/tmp").unwrap();
         // The server's account has to enter also when the tests run as root.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
         Self(directory)
@@ -68,14 +73,10 @@ impl Place {
     }
 
     pub fn run(&self, arguments: &[&str]) -> Ended {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
-        command
+        let output = isolate(&mut Command::new(env!("CARGO_BIN_EXE_forebay")))
             .args(arguments)
             .current_dir(self.path())
-            .env_remove("DATABASE_URL")
-            .env_remove("FOREBAY_LOG");
-        // Texts are as wide as here on every terminal.
-        let output = command
+            // Texts are as wide as here on every terminal.
             .env("COLUMNS", "100")
             .stdin(Stdio::null())
             .output()

@@ -13,6 +13,9 @@
 
 mod plugin_support;
 
+#[path = "support/isolation.rs"]
+mod isolation;
+
 #[path = "hostile/answers.rs"]
 mod answers;
 #[path = "hostile/calls.rs"]
@@ -36,7 +39,7 @@ mod starts;
 
 use std::fs;
 
-use nix::sys::resource::{UsageWho, getrusage};
+use forebay::report::Usage;
 
 use host::Host;
 
@@ -60,9 +63,9 @@ fn every_component_ends_as_the_table_says() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     // With the other tests, which run beside this one.
-    let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
-    println!("the host took {} MiB at most", usage.max_rss() >> 10);
-    assert!(usage.max_rss() < 1 << 20, "{} KiB", usage.max_rss());
+    let peak = Usage::now().peak_memory.unwrap();
+    println!("the host took {} MiB at most", peak >> 20);
+    assert!(peak < 1 << 30, "{peak} bytes");
 }
 
 /// The table of the README, as it has to be.

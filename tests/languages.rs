@@ -12,6 +12,8 @@
     clippy::indexing_slicing
 )]
 
+#[path = "support/isolation.rs"]
+mod isolation;
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use std::sync::Arc;
 
 use forebay::demo::dataset::Dataset;
 use forebay::demo::embedding_server;
+use isolation::isolate;
 use support::{Home, State, anywhere, guests, target};
 use tokio::sync::OnceCell;
 
@@ -198,11 +201,10 @@ fn bug_names_its_place(language: &str, file: &str, (from, to): (&str, &str), mes
     ] {
         let tools = target().join("guest-tools/bin");
         let path = std::env::var("PATH").unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_forebay"))
+        let output = isolate(&mut Command::new(env!("CARGO_BIN_EXE_forebay")))
             .args(arguments)
             .current_dir(place.path())
             .env("PATH", format!("{}:{path}", tools.display()))
-            .env("XDG_CACHE_HOME", target().join("test-cache"))
             .output()
             .unwrap();
         let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));

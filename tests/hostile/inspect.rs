@@ -8,12 +8,13 @@ use insta::{Settings, assert_snapshot};
 use serde_json::Value;
 
 use super::catalog;
+use super::isolation::isolate;
 use super::plugin_support::guest;
 
 /// Exit code, standard output and standard error of `forebay …` in a directory.
 fn forebay(directory: &Path, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
-    command.args(arguments).current_dir(directory);
+    let command = isolate(&mut command).args(arguments).current_dir(directory);
     let output = command.env("COLUMNS", "100").output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (

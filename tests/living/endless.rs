@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use forebay::demo::running::Running;
 use forebay::proto::embedding_source_service_server::{
@@ -28,13 +29,19 @@ pub(crate) struct Endless {
 
 #[derive(Default)]
 struct State {
+    pause: Duration,
     ended: AtomicBool,
     sent: AtomicU64,
 }
 
 impl Endless {
-    pub(crate) fn start() -> Self {
-        let state = Arc::new(State::default());
+    /// With a pause before each chunk.
+    pub(crate) fn start(pause: Duration) -> Self {
+        let state = State {
+            pause,
+            ..State::default()
+        };
+        let state = Arc::new(state);
         let service = EmbeddingSourceServiceServer::new(Server(Arc::clone(&state)));
         let router = tonic::transport::Server::builder().add_service(service);
         Self {
@@ -99,7 +106,12 @@ impl EmbeddingSourceService for Server {
     ) -> Result<Response<Self::StreamChunksStream>, Status> {
         let state = Arc::clone(&self.0);
         let first: u64 = request.into_inner().resume_token.parse().unwrap_or(0);
+        let pause = state.pause;
         let chunks = stream::iter(first..)
+            .then(move |chunk| async move {
+                tokio::time::sleep(pause).await;
+                chunk
+            })
             .take_while(move |_| {
                 let goes_on = !state.ended.load(Ordering::SeqCst);
                 state

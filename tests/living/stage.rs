@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -26,7 +27,7 @@ impl Stage {
             )
             .await;
         let plugins = home.only("stamp");
-        let source = Endless::start();
+        let source = Endless::start(Duration::ZERO);
         let pipeline = format!(
             r#"
             [pipelines.rows]
