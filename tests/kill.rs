@@ -142,7 +142,6 @@ async fn at_random_moments() {
         kills += u32::from(is_killed(&host.wait()));
     }
     println!("killed {kills} times");
-    assert!(kills > 0);
     recruit.assert_undisturbed(&format!("seed {seed}")).await;
 }
 

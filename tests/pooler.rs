@@ -13,7 +13,7 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
 use tempfile::TempDir;
 
-use support::{Home, Recruit};
+use support::{Home, Recruit, nowhere};
 
 /// Connections to the server for transactions: fewer than clients, so that they change hands.
 const SERVER_CONNECTIONS: u32 = 3;
@@ -38,7 +38,7 @@ const KEEPS_STATEMENTS: (u32, u32) = (1, 21);
 struct Pooler {
     child: Child,
     directory: TempDir,
-    port: u16,
+    address: SocketAddr,
     database: String,
 }
 
@@ -72,8 +72,7 @@ impl Pooler {
             value.replace("%2F", "/")
         };
         let directory = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
-        let port = port.unwrap().port();
+        let address = nowhere();
         let (host, server_port, user) = (value("host"), value("port"), value("user"));
         let statements = if version(program) >= KEEPS_STATEMENTS {
             format!("max_prepared_statements = {statements}")
@@ -86,10 +85,10 @@ impl Pooler {
         } else {
             SERVER_CONNECTIONS
         };
-        let sockets = directory.path().display();
+        let (sockets, ip, port) = (directory.path().display(), address.ip(), address.port());
         let settings = format!(
             "[databases]\n* = host={host} port={server_port} user={user}\n\
-             [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir = {sockets}\n\
+             [pgbouncer]\nlisten_addr = {ip}\nlisten_port = {port}\nunix_socket_dir = {sockets}\n\
              auth_type = any\npool_mode = {mode}\ndefault_pool_size = {size}\n{statements}\n"
         );
         let file = directory.path().join("pgbouncer.ini");
@@ -120,19 +119,19 @@ impl Pooler {
         Self {
             child,
             directory,
-            port,
+            address,
             database: database.to_owned(),
         }
     }
 
     fn tcp(&self) -> String {
-        let (port, database) = (self.port, &self.database);
-        format!("postgres://forebay@127.0.0.1:{port}/{database}?sslmode=disable")
+        let (address, database) = (self.address, &self.database);
+        format!("postgres://forebay@{address}/{database}?sslmode=disable")
     }
 
     fn socket(&self) -> String {
         let directory = self.directory.path().display().to_string();
-        let (host, port) = (directory.replace('/', "%2F"), self.port);
+        let (host, port) = (directory.replace('/', "%2F"), self.address.port());
         let database = &self.database;
         format!("postgres:///{database}?host={host}&port={port}&user=forebay&sslmode=disable")
     }

@@ -19,7 +19,7 @@ use forebay::demo::embedding_server;
 use insta::assert_snapshot;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use support::{Home, Host, Recruit};
+use support::{Home, Host, PATIENCE, Recruit, nowhere};
 
 const EVERY_SECOND: &str = "schedule = \"* * * * * ?\"";
 
@@ -51,9 +51,7 @@ impl Serving {
 
     fn ask(&self, request: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -79,12 +77,13 @@ impl Serving {
         value.parse().unwrap()
     }
 
-    /// Waits until a series is at least at this value, for at most half a minute.
+    /// Waits until a series is at least at this value.
     #[track_caller]
     fn until_metric(&self, series: &str, value: f64) {
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + PATIENCE;
         while self.metric(series) < value {
             assert!(Instant::now() < end, "{series} does not become {value}");
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -243,7 +242,7 @@ async fn pipelines_run_at_their_times_and_one_that_fails_hinders_no_other() {
         source = {{ grpc = "{url}", dataset = "recruit" }}
         tables = ["nowhere"]
         schedule = "0 0 0 1 JAN ?""#,
-        free_address()
+        nowhere()
     );
     recruit.home.configure(&pipelines);
     let mut serving = Serving::start(&recruit.home);
@@ -263,7 +262,7 @@ async fn pipelines_run_at_their_times_and_one_that_fails_hinders_no_other() {
             format!("{name}: {status}, {message}, {}", pipeline["problem"])
         })
         .collect();
-    insta::with_settings!({filters => vec![(r"127\.0\.0\.1:\d+", "[address]")]}, {
+    insta::with_settings!({filters => vec![(r"127\.0\.0\.\d:\d+", "[address]")]}, {
         assert_snapshot!(shown.join("\n"), @r#"
         "away": "failed", "gave up after 100ms: source http://[address] is away: The service is currently unavailable: tcp connect error", null
         "misfit": "failed", "nowhere: no such table\n  hint: create it, or name it with its schema", null
@@ -324,7 +323,9 @@ async fn stopping_drains_and_the_next_start_goes_on() {
     serving.host.signal(Signal::SIGTERM);
     serving.until("stopping when what was received is committed", 1);
     // It answers until the end.
-    while serving.health().1["status"] != "stopping" {}
+    while serving.health().1["status"] != "stopping" {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     assert_eq!(serving.health().0, 503);
     held.rollback().await.unwrap();
     let ended = serving.host.wait();
@@ -346,7 +347,7 @@ async fn what_is_away_at_the_start_is_waited_for_longer_than_a_run_would() {
     let place = tempfile::tempdir().unwrap();
     let (socket, later) = (socket_directory(&home), place.path().join("later"));
     home.database.url = home.database.url.replace(&socket, later.to_str().unwrap());
-    let source = free_address();
+    let source = nowhere();
     let pipeline = format!(
         "[pipelines.recruit]\nsource = {{ grpc = \"http://{source}\", dataset = \"recruit\" }}\n\
          tables = [\"recruit_metadata\", \"recruit_embedding\"]"
@@ -392,12 +393,6 @@ async fn what_cannot_be_served_is_said_at_once() {
         ended.said("pipelines.p.schedule: `0 2 * * *` is not a schedule");
         ended.exit(2);
     }
-}
-
-/// An address at which nobody listens.
-fn free_address() -> SocketAddr {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    taken.local_addr().unwrap()
 }
 
 /// Where the socket of a home's database is.

@@ -15,7 +15,9 @@ mod recruit;
 mod source;
 mod state;
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use database::Database;
 pub use host::{Ended, Home, Host};
@@ -23,9 +25,21 @@ pub use recruit::Recruit;
 pub use source::{RowBuilder, Script, Scripted, row, rows, tombstone};
 pub use state::State;
 
+/// Nothing that is waited for takes so long, however busy the machine is: a plugin that brings an
+/// interpreter takes minutes to be compiled then.
+pub const PATIENCE: Duration = Duration::from_secs(300);
+
 /// Any free port of this machine.
-pub fn anywhere() -> std::net::SocketAddr {
+pub fn anywhere() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
+}
+
+/// An address at which nobody listens yet. All of 127.0.0.0/8 is this machine on Linux: there it
+/// is apart from where others get a port meanwhile.
+pub fn nowhere() -> SocketAddr {
+    let host = [127, 0, 0, if cfg!(target_os = "linux") { 2 } else { 1 }];
+    let taken = TcpListener::bind(SocketAddr::from((host, 0))).unwrap();
+    taken.local_addr().unwrap()
 }
 
 /// Where `make plugins` puts `kind`: `plugins` or `test-plugins`.

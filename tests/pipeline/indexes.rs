@@ -359,7 +359,7 @@ async fn what_a_build_leaves_that_was_cut_off_is_removed() {
     // The server notices by itself that nobody waits for it any more.
     stage
         .database()
-        .until("select not exists (select from pg_stat_progress_create_index)")
+        .until("select not exists (select from pg_stat_progress_create_index where datname = current_database())")
         .await;
     held.rollback().await.unwrap();
     let invalid =

@@ -1,18 +1,14 @@
 //! The API server is told once the rows are there, however long that takes, and for nothing else.
 
-use std::net::TcpListener;
-
 use forebay::demo::api_server;
 
-use crate::support::{Home, Recruit};
+use crate::support::{Home, Recruit, nowhere};
 
 #[tokio::test]
 async fn what_an_absent_api_server_is_owed_is_delivered_by_the_next_run() {
     let recruit = Recruit::new().await;
     let home = &recruit.home;
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
-    drop(taken);
+    let address = nowhere();
     let notify = format!("notify = {{ grpc = \"http://{address}\", target = \"recruit\" }}");
     home.configure_recruit(&recruit.source.url(), &notify);
 

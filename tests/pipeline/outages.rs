@@ -1,13 +1,12 @@
 //! Source and database go away and come back: the run ends as if nothing had been.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use forebay::demo::dataset::Dataset;
 use forebay::demo::embedding_server;
 use forebay::proto::FieldType;
 
-use crate::support::{Home, Recruit, Script, row};
+use crate::support::{Home, Recruit, Script, nowhere, row};
 
 #[tokio::test]
 async fn a_source_that_breaks_off_is_asked_again_from_the_checkpoint() {
@@ -22,9 +21,7 @@ async fn a_source_that_breaks_off_is_asked_again_from_the_checkpoint() {
 #[tokio::test]
 async fn a_source_that_comes_later_is_waited_for() {
     let home = Home::recruit(8).await;
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
-    drop(taken);
+    let address = nowhere();
     home.configure_recruit(&format!("http://{address}"), "");
     let mut host = home.start("");
     host.until("trying again");
@@ -38,9 +35,7 @@ async fn a_source_that_comes_later_is_waited_for() {
 #[tokio::test]
 async fn a_source_that_stays_away_is_given_up() {
     let home = Home::recruit(8).await;
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
-    drop(taken);
+    let address = nowhere();
     home.configure_with(
         &crate::support::guests("plugins"),
         "retry.give_up_after = \"100ms\"",

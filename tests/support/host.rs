@@ -6,17 +6,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Database, guests, target};
-
-/// No test's host is silent for so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::{Database, PATIENCE, guests, target};
 
 /// A configuration and a database for it.
 pub struct Home {
