@@ -10,9 +10,10 @@
 mod plugin_support;
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
-use forebay::plugin::{Chain, ChainError, Engine, Limits};
+use forebay::plugin::{Chain, ChainError, Directory, Engine, Limits};
 use plugin_support::{batch, engine, guest, load, runner, schema, settings};
 
 #[test]
@@ -134,25 +135,19 @@ fn a_directory_has_each_name_once() {
     }
     fs::copy(guest("recruit-rules"), directory.path().join("c.wasm")).unwrap();
     fs::write(directory.path().join("notes.txt"), "").unwrap();
-    let loaded = engine().load_directory(directory.path()).unwrap();
-    let shown: Vec<_> = loaded
-        .iter()
-        .map(|loaded| match loaded {
-            Ok(plugin) => plugin.id().name.clone(),
-            Err(error) => error
-                .path
-                .file_name()
-                .unwrap()
-                .to_string_lossy()
-                .into_owned(),
-        })
-        .collect();
-    assert_eq!(shown, ["recruit-dlq", "b.wasm", "recruit-rules"]);
-    assert!(
-        engine()
-            .load_directory(&directory.path().join("absent"))
-            .is_err()
-    );
+    let open = |path: &Path| {
+        let kept = directory.path().join("kept");
+        Directory::open(engine(), path, &kept, Box::new(|_| Ok(())))
+    };
+    let opened = open(directory.path()).unwrap();
+    let plugins = opened.plugins();
+    let names: Vec<_> = plugins.iter().map(|it| it.id().name.as_str()).collect();
+    assert_eq!(names, ["recruit-dlq", "recruit-rules"]);
+    let [refused] = opened.refused().try_into().unwrap();
+    assert_eq!(refused.error.path, directory.path().join("b.wasm"));
+    let what = &refused.error.what;
+    assert!(what.contains("a.wasm"), "{what}");
+    assert!(open(&directory.path().join("notes.txt")).is_err());
 }
 
 #[test]

@@ -16,9 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use forebay::row::{Batch, Stage, Value};
-use plugin_support::{
-    DEADLINE, ROWS, all_but, batch, failures, load, run, runner, schema, unit, vector,
-};
+use plugin_support::{ROWS, all_but, batch, failures, load, run, runner, schema, unit, vector};
 
 #[test]
 fn one_bad_row_costs_itself() {
@@ -68,7 +66,6 @@ fn a_few_bad_rows_cost_themselves() {
 #[test]
 fn failing_on_every_row_is_a_broken_plugin() {
     for fault in ["trap_on", "loop_on", "eat_on", "error_on", "short_on"] {
-        let began = Instant::now();
         let (result, batch, runner) = run("faulty", &[(fault, "*")]);
         let broken = result.unwrap_err();
         assert_eq!(broken.plugin.name, "faulty");
@@ -76,13 +73,8 @@ fn failing_on_every_row_is_a_broken_plugin() {
             broken.message.contains("most of the rows"),
             "{fault}: {broken}"
         );
+        // Of which those that loop take a deadline each.
         assert!(runner.stats()[0].calls <= 11, "{fault}");
-        // 8 calls that loop; the rest is room for a busy machine.
-        assert!(
-            began.elapsed() < 30 * DEADLINE,
-            "{fault} took {:?}",
-            began.elapsed()
-        );
         assert_eq!(
             batch.embeddings.vectors.len(),
             ROWS as usize,
@@ -215,16 +207,15 @@ fn the_same_rows_get_the_same_answers() {
 
 #[test]
 fn wasi_is_empty_and_stands_still() {
+    let (plugin, schema) = (load("wasi-user"), schema());
     let surroundings = || {
+        let mut runner = runner(&plugin, &[], &schema);
+        let mut batch = batch(&schema, ROWS);
         let began = Instant::now();
-        let (result, batch, _) = run("wasi-user", &[]);
-        result.unwrap();
+        runner.run(&mut batch).unwrap();
         assert!(batch.failures.is_empty(), "{:?}", batch.failures);
-        assert!(
-            began.elapsed() < 30 * DEADLINE,
-            "slept for {:?}",
-            began.elapsed()
-        );
+        // It would sleep for a year.
+        assert!(began.elapsed() < Duration::from_secs(60));
         batch.values
     };
     let first = surroundings();
