@@ -47,7 +47,7 @@ mod seat;
 mod shape;
 mod text;
 mod trial;
-mod vectors;
+pub(crate) mod vectors;
 mod wasi;
 
 pub use ask::{NoAnswer, Rejection};

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use half::f16;
 
+pub(super) use crate::plugin::vectors::{elements, from_elements as f32s, narrowed, norm};
 use crate::row::Vector;
 
 /// How far a norm may be from the one that is expected.
@@ -14,15 +15,6 @@ const ELEMENT_TOLERANCE: f32 = 1e-6;
 /// The increment of splitmix64.
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A vector of f32 elements.
-pub(super) fn f32s(elements: &[f32]) -> Vector {
-    let mut bytes = vec![0; 4 * elements.len()];
-    for (to, x) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(elements) {
-        *to = x.to_le_bytes();
-    }
-    Vector::F32(Bytes::from(bytes))
-}
-
 /// A vector of f16 elements.
 pub(super) fn f16s(elements: &[f32]) -> Vector {
     let mut bytes = vec![0; 2 * elements.len()];
@@ -32,31 +24,11 @@ pub(super) fn f16s(elements: &[f32]) -> Vector {
     Vector::F16(Bytes::from(bytes))
 }
 
-/// The elements, widened.
-pub(super) fn elements(vector: &Vector) -> Vec<f32> {
-    match vector {
-        Vector::F32(bytes) => {
-            let elements = bytes.as_chunks::<4>().0.iter();
-            elements.map(|x| f32::from_le_bytes(*x)).collect()
-        }
-        Vector::F16(bytes) => {
-            let elements = bytes.as_chunks::<2>().0.iter();
-            elements.map(|x| f16::from_le_bytes(*x).to_f32()).collect()
-        }
-    }
-}
-
 /// The encoded elements.
 pub(super) fn bytes(vector: &Vector) -> &Bytes {
     match vector {
         Vector::F32(bytes) | Vector::F16(bytes) => bytes,
     }
-}
-
-/// The Euclidean norm.
-pub(super) fn norm(vector: &Vector) -> f64 {
-    let squares = elements(vector).into_iter().map(|x| f64::from(x).powi(2));
-    squares.sum::<f64>().sqrt()
 }
 
 /// Whether two vectors have the same elements but for rounding, whatever their format.
@@ -91,12 +63,6 @@ pub(super) fn random(seed: u64, dimensions: usize, norm: Option<f64>) -> Vector 
     };
     let elements: Vec<f32> = elements.iter().map(|x| narrowed(x * scale)).collect();
     f32s(&elements)
-}
-
-/// To the nearest f32.
-#[expect(clippy::cast_possible_truncation, reason = "rounding is meant")]
-pub(super) fn narrowed(x: f64) -> f32 {
-    x as f32
 }
 
 #[cfg(test)]

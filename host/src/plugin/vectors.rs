@@ -22,7 +22,7 @@ pub(super) fn size(vector: &Vector) -> usize {
 }
 
 /// The Euclidean norm, summed in f64. Finite elements cannot overflow it.
-pub(super) fn norm(vector: &Vector) -> f64 {
+pub(crate) fn norm(vector: &Vector) -> f64 {
     match vector {
         Vector::F32(bytes) => sum_of_squares(bytes).sqrt(),
         Vector::F16(bytes) => {
@@ -93,7 +93,7 @@ pub(super) fn divided(vector: &Vector, divisor: f64) -> Vector {
     clippy::cast_possible_truncation,
     reason = "rounding to the nearest f32 is meant"
 )]
-pub(super) fn narrowed(x: f64) -> f32 {
+pub(crate) fn narrowed(x: f64) -> f32 {
     x as f32
 }
 
@@ -109,7 +109,7 @@ pub(super) fn truncated(vector: &Vector, dimensions: usize) -> Option<Vector> {
 }
 
 /// A copy of the elements.
-pub(super) fn elements(vector: &Vector) -> Vec<f32> {
+pub(crate) fn elements(vector: &Vector) -> Vec<f32> {
     let mut out = Vec::with_capacity(vector.dimensions());
     match vector {
         Vector::F32(bytes) => {
@@ -127,7 +127,7 @@ pub(super) fn elements(vector: &Vector) -> Vec<f32> {
 }
 
 /// A vector of these elements.
-pub(super) fn from_elements(values: &[f32]) -> Vector {
+pub(crate) fn from_elements(values: &[f32]) -> Vector {
     let mut out = vec![0; 4 * values.len()];
     for (to, x) in out.as_chunks_mut::<4>().0.iter_mut().zip(values) {
         *to = x.to_le_bytes();
