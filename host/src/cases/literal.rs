@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use bytestring::ByteString;
 use chrono::{DateTime, SecondsFormat, Utc};
+use half::f16;
 use toml::de::{DeTable, DeValue};
 
 use super::reader::{Entries, Node, Reader};
@@ -13,10 +14,18 @@ use super::vectors;
 use crate::row::{FieldType, Value, Vector};
 
 /// Elements of an embedding: the most that pgvector stores.
-const MAX_DIMENSIONS: i64 = 16_000;
+const MAX_DIMENSIONS: usize = 16_000;
 
 /// Elements up to which a vector is written as numbers; a longer one is written as base64.
 const MAX_LISTED: usize = 16;
+
+/// What an embedding may be told by, and the keys that go with it.
+const FORMS: [(&str, &[&str]); 4] = [
+    ("f16", &["f16"]),
+    ("f32", &["f32"]),
+    ("fill", &["fill", "dimensions"]),
+    ("random", &["random", "dimensions", "norm"]),
+];
 
 /// The names of types in `[columns]`.
 pub(super) const TYPES: [(&str, FieldType); 8] = [
@@ -217,65 +226,120 @@ impl Reader<'_> {
     /// Reads an embedding.
     pub(super) fn vector(&mut self, node: &Node<'_>, key: &str) -> Option<Vector> {
         if node.get_ref().is_array() {
-            return self.elements(node, key).map(|it| vectors::f32s(&it));
+            return self
+                .elements(node, key, f32::is_infinite)
+                .map(|it| vectors::f32s(&it));
         }
         let known = ["random", "dimensions", "norm", "fill", "f32", "f16"];
         let entries = self.entries(node, key, &known)?;
-        if let Some(member) = entries.get("f16") {
-            if member.get_ref().is_str() {
-                return self.base64(member, key).map(Vector::F16);
-            }
-            return self.elements(member, key).map(|it| vectors::f16s(&it));
-        }
-        if let Some(member) = entries.get("f32") {
-            if member.get_ref().is_str() {
-                return self.base64(member, key).map(Vector::F32);
-            }
-            return self.elements(member, key).map(|it| vectors::f32s(&it));
-        }
-        let dimensions = self.dimensions(node, &entries, key)?;
-        if let Some(member) = entries.get("fill") {
-            let element = vectors::narrowed(self.real(member, key)?);
-            return Some(vectors::f32s(&vec![element; dimensions]));
-        }
-        let Some(seed) = entries.get("random") else {
+        let mut forms = FORMS.iter();
+        let form = forms.find_map(|(kind, keys)| Some((*kind, keys, entries.get(kind)?)));
+        let Some((kind, keys, member)) = form else {
             return self.wrong(
                 node,
                 key,
                 "an embedding is a list of numbers, or has `random`, `fill`, `f32` or `f16`",
             );
         };
-        let seed = self.integer(seed, key)?.cast_unsigned();
-        let norm = match entries.get("norm") {
-            Some(norm) => Some(self.real(norm, key)?),
-            None => None,
-        };
-        Some(vectors::random(seed, dimensions, norm))
+        let mut others = entries.iter().filter(|(name, _)| known.contains(name));
+        if let Some((name, other)) = others.find(|(name, _)| !keys.contains(name)) {
+            return self.wrong(other, key, format!("`{name}` does not go with `{kind}`"));
+        }
+        match kind {
+            "f16" if member.get_ref().is_str() => self.bytes(member, key, 2).map(Vector::F16),
+            "f16" => self
+                .elements(member, key, is_over_f16)
+                .map(|it| vectors::f16s(&it)),
+            "f32" if member.get_ref().is_str() => self.bytes(member, key, 4).map(Vector::F32),
+            "f32" => self
+                .elements(member, key, f32::is_infinite)
+                .map(|it| vectors::f32s(&it)),
+            "fill" => {
+                let dimensions = self.dimensions(node, &entries, key)?;
+                let element = self.element(member, key, f32::is_infinite)?;
+                Some(vectors::f32s(&vec![element; dimensions]))
+            }
+            _ => {
+                let dimensions = self.dimensions(node, &entries, key)?;
+                let seed = self.integer(member, key)?.cast_unsigned();
+                let norm = match entries.get("norm") {
+                    Some(norm) => Some(self.norm(norm, key)?),
+                    None => None,
+                };
+                Some(vectors::random(seed, dimensions, norm))
+            }
+        }
     }
 
     fn dimensions(&mut self, node: &Node<'_>, entries: &Entries<'_>, key: &str) -> Option<usize> {
         let Some(member) = entries.get("dimensions") else {
             return self.wrong(node, key, "`dimensions` is missing");
         };
-        match self.integer(member, key)? {
-            dimensions @ 0..=MAX_DIMENSIONS => usize::try_from(dimensions).ok(),
-            other => self.wrong(
+        let dimensions = self.integer(member, key)?;
+        match usize::try_from(dimensions) {
+            Ok(fitting) if fitting <= MAX_DIMENSIONS => Some(fitting),
+            _ => self.wrong(
                 member,
                 key,
-                format!("`dimensions` is {other}; it must be 0 to {MAX_DIMENSIONS}"),
+                format!("`dimensions` is {dimensions}; it must be 0 to {MAX_DIMENSIONS}"),
             ),
         }
     }
 
-    fn elements(&mut self, node: &Node<'_>, key: &str) -> Option<Vec<f32>> {
+    fn norm(&mut self, node: &Node<'_>, key: &str) -> Option<f64> {
+        let norm = self.real(node, key)?;
+        // No element is over the norm.
+        if (0.0..=f64::from(f32::MAX)).contains(&norm) {
+            return Some(norm);
+        }
+        let message = format!("`norm` is {norm:?}; it must be 0 to {:e}", f32::MAX);
+        self.wrong(node, key, message)
+    }
+
+    /// The encoded elements of a vector, each of so many bytes.
+    fn bytes(&mut self, node: &Node<'_>, key: &str, size: usize) -> Option<Bytes> {
+        let bytes = self.base64(node, key)?;
+        self.check_listed(node, key, bytes.len() / size)?;
+        Some(bytes)
+    }
+
+    fn elements(
+        &mut self,
+        node: &Node<'_>,
+        key: &str,
+        is_over: fn(f32) -> bool,
+    ) -> Option<Vec<f32>> {
         let Some(items) = node.get_ref().as_array() else {
             return self.wrong(node, key, "must be a list of numbers");
         };
+        self.check_listed(node, key, items.len())?;
         items
             .iter()
-            .map(|item| self.real(item, key).map(vectors::narrowed))
+            .map(|item| self.element(item, key, is_over))
             .collect()
     }
+
+    fn check_listed(&mut self, node: &Node<'_>, key: &str, dimensions: usize) -> Option<()> {
+        if dimensions <= MAX_DIMENSIONS {
+            return Some(());
+        }
+        let message = format!("has {dimensions} elements; at most {MAX_DIMENSIONS} are stored");
+        self.wrong(node, key, message)
+    }
+
+    /// An element, which may be infinite only where that is what is written.
+    fn element(&mut self, node: &Node<'_>, key: &str, is_over: fn(f32) -> bool) -> Option<f32> {
+        let real = self.real(node, key)?;
+        let element = vectors::narrowed(real);
+        if real.is_finite() && is_over(element) {
+            return self.wrong(node, key, format!("{real:?} is too large for an element"));
+        }
+        Some(element)
+    }
+}
+
+fn is_over_f16(x: f32) -> bool {
+    f16::from_f32(x).is_infinite()
 }
 
 #[cfg(test)]

@@ -109,3 +109,69 @@ fn vectors_can_be_made_up() {
     assert_eq!(made, vectors::random(7, 1_536, Some(2.0)));
     assert_eq!(read("[1, 0.5]"), vectors::f32s(&[1.0, 0.5]));
 }
+
+#[test]
+fn what_an_embedding_cannot_be_is_told() {
+    let long = |element: &str| vec![element; MAX_DIMENSIONS + 1].join(", ");
+    let (f32s, f16s) = (long("0"), BASE64.encode(vec![0; 2 * (MAX_DIMENSIONS + 1)]));
+    for (vector, message) in [
+        (
+            "{ fill = 1, dimensions = 3, norm = 1.0 }",
+            "`norm` does not go with `fill`",
+        ),
+        (
+            "{ f32 = [1, 2], norm = 1.0 }",
+            "`norm` does not go with `f32`",
+        ),
+        (
+            "{ f32 = [1], dimensions = 7 }",
+            "`dimensions` does not go with `f32`",
+        ),
+        ("{ f32 = [1], f16 = [2] }", "`f32` does not go with `f16`"),
+        (
+            "{ fill = 1, random = 3, dimensions = 3 }",
+            "`random` does not go with `fill`",
+        ),
+        (
+            "{ random = 3, dimensions = 3, norm = nan }",
+            "`norm` is NaN; it must be 0 to 3.4028235e38",
+        ),
+        (
+            "{ random = 3, dimensions = 3, norm = -1 }",
+            "`norm` is -1.0; it must be 0 to 3.4028235e38",
+        ),
+        (
+            "{ random = 3, dimensions = 3, norm = 1e39 }",
+            "`norm` is 1e39; it must be 0 to 3.4028235e38",
+        ),
+        (
+            "{ random = 3, dimensions = -1 }",
+            "`dimensions` is -1; it must be 0 to 16000",
+        ),
+        ("[1, 1e39]", "1e39 is too large for an element"),
+        (
+            "{ fill = -1e39, dimensions = 1 }",
+            "-1e39 is too large for an element",
+        ),
+        ("{ f16 = [65520] }", "65520.0 is too large for an element"),
+        (
+            &format!("[{f32s}]"),
+            "has 16001 elements; at most 16000 are stored",
+        ),
+        (
+            &format!("{{ f16 = \"{f16s}\" }}"),
+            "has 16001 elements; at most 16000 are stored",
+        ),
+    ] {
+        let text = format!(
+            "[[case]]\nname = \"n\"\n[[case.row]]\nkey = \"k\"\nembeddings = {{ v = {vector} }}\n"
+        );
+        let error = Suite::parse(Path::new("c.toml"), &text).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("c.toml:5: case.row.embeddings.v: {message}")
+        );
+    }
+    let infinite = row("", "v = [inf, -inf, nan, 3.4028235e38]");
+    assert_eq!(infinite.embeddings[0].1.dimensions(), 4);
+}
