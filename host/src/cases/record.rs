@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use toml_edit::{DocumentMut, Item, Table, TomlError};
+use toml_edit::{DocumentMut, Item, Table};
 
 use super::expect::Answer;
 use super::literal::{self, TYPES};
-use super::suite::{CaseFailure, CaseRow, Suite};
+use super::suite::{self, CaseFailure, CaseRow, Suite};
 use super::trial::Trial;
 use super::update::{self, of_key};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Problem};
 use crate::plugin::{Plugin, Settings, apart};
 use crate::row::{Batch, Column, Schema, Value};
 
@@ -101,9 +101,10 @@ fn first(answers: &[Answer]) -> Option<String> {
 ///
 /// # Errors
 ///
-/// When the file is there and is not one of cases, or cannot be written.
+/// When the file is there and is not one of cases that more can be added to, or cannot be
+/// written.
 pub fn append(path: &Path, columns: &[Column], cases: &[NewCase]) -> anyhow::Result<usize> {
-    let existing = match std::fs::read_to_string(path) {
+    let existing = match suite::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => anyhow::bail!("cannot read {}: {error}", path.display()),
@@ -121,11 +122,16 @@ fn appended(
     existing: &str,
     columns: &[Column],
     cases: &[NewCase],
-) -> Result<(String, usize), Unwritable> {
+) -> anyhow::Result<(String, usize)> {
     let suite = Suite::parse(path, existing)?;
     let is_new = |case: &&NewCase| !suite.cases.iter().any(|known| known.name == case.name);
     let new: Vec<&NewCase> = cases.iter().filter(is_new).collect();
-    let mut text = with_columns(existing, &suite.schema, columns)?;
+    let document: DocumentMut = existing.parse()?;
+    if let Some(problem) = misfit(&document, &suite, &new) {
+        let (path, problems) = (path.to_owned(), vec![problem]);
+        return Err(ConfigError { path, problems }.into());
+    }
+    let mut text = with_columns(existing, document, &suite.schema, columns);
     for case in &new {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
@@ -135,21 +141,41 @@ fn appended(
         }
         text.push_str(&written(case));
     }
+    let text = update::like(existing, &text);
     // What cannot be read back must not be written.
     Suite::parse(path, &text)?;
     Ok((text, new.len()))
 }
 
-#[derive(Debug, thiserror::Error)]
-enum Unwritable {
-    #[error(transparent)]
-    Wrong(#[from] ConfigError),
-    #[error(transparent)]
-    Syntax(#[from] TomlError),
+/// Why a file of cases cannot have these as well.
+fn misfit(document: &DocumentMut, suite: &Suite, new: &[&NewCase]) -> Option<Problem> {
+    let problem = |key: String, message: &str| Problem {
+        line: None,
+        key,
+        message: message.to_owned(),
+        hint: Some("name another file for the new cases".to_owned()),
+    };
+    if document.get("case").is_some_and(Item::is_value) {
+        let message = "is a list in brackets, and new cases are written as `[[case]]`";
+        return Some(problem("case".to_owned(), message));
+    }
+    // A case's settings are on top of the file's, and nothing takes one away.
+    let has = |case: &NewCase, key: &str| case.settings.iter().any(|(known, _)| known == key);
+    let (foreign, _) = suite
+        .settings
+        .iter()
+        .find(|(key, _)| new.iter().any(|case| !has(case, key)))?;
+    let message = "every case of this file runs with it, and the new ones ran without";
+    Some(problem(format!("settings.{foreign}"), message))
 }
 
 /// The text with the types of columns that it does not tell.
-fn with_columns(text: &str, known: &Schema, columns: &[Column]) -> Result<String, TomlError> {
+fn with_columns(
+    text: &str,
+    mut document: DocumentMut,
+    known: &Schema,
+    columns: &[Column],
+) -> String {
     let is_known = |column: &Column| {
         let known = known.columns.iter().find(|known| known.name == column.name);
         known.is_some_and(|known| known.field_type.is_some())
@@ -160,15 +186,14 @@ fn with_columns(text: &str, known: &Schema, columns: &[Column]) -> Result<String
         .filter_map(|column| Some((column.name.as_str(), type_name(column)?)))
         .collect();
     if missing.is_empty() {
-        return Ok(text.to_owned());
+        return text.to_owned();
     }
     if text.trim().is_empty() {
         let lines = missing
             .iter()
             .map(|(name, type_name)| format!("{} = \"{type_name}\"\n", of_key(name)));
-        return Ok(format!("{text}[columns]\n{}", lines.collect::<String>()));
+        return format!("{text}[columns]\n{}", lines.collect::<String>());
     }
-    let mut document: DocumentMut = text.parse()?;
     let table = document
         .entry("columns")
         .or_insert_with(|| Item::Table(Table::new()));
@@ -177,7 +202,7 @@ fn with_columns(text: &str, known: &Schema, columns: &[Column]) -> Result<String
             table.insert(name, toml_edit::value(type_name));
         }
     }
-    Ok(document.to_string())
+    document.to_string()
 }
 
 fn type_name(column: &Column) -> Option<&'static str> {

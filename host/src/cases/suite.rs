@@ -1,5 +1,6 @@
 //! The cases of a file, checked.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -80,6 +81,19 @@ pub struct CaseFailure {
     pub expect: Option<Verdict>,
 }
 
+/// The text of a file of cases, which must be a file: a pipe could make the reader wait for ever.
+pub(super) fn read(path: &Path) -> io::Result<String> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    if metadata.len() > MAX_FILE {
+        let message = format!("it is larger than {} MiB", MAX_FILE >> 20);
+        return Err(io::Error::other(message));
+    }
+    std::fs::read_to_string(path)
+}
+
 impl Suite {
     /// Reads a file of cases.
     ///
@@ -96,12 +110,7 @@ impl Suite {
                 hint: None,
             }],
         };
-        let size = std::fs::metadata(path).map(|metadata| metadata.len());
-        if size.is_ok_and(|size| size > MAX_FILE) {
-            return Err(unreadable(format!("larger than {} MiB", MAX_FILE >> 20)));
-        }
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| unreadable(format!("cannot be read: {error}")))?;
+        let text = read(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
         Self::parse(path, &text)
     }
 

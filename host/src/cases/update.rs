@@ -1,9 +1,9 @@
 //! Takes answers for right: rewrites what is expected in a file, and leaves everything else of
-//! it, comments and order included, as it is.
+//! it, comments, order and line ends included, as it is.
 //!
 //! A failure of the plugin itself is never taken for right; whoever means it writes it down.
 
-use toml_edit::{DocumentMut, Item, TableLike, TomlError, Value};
+use toml_edit::{Decor, DocumentMut, Item, Key, RawString, Table, TableLike, TomlError, Value};
 
 use super::expect::{Answer, Expect, Wanted};
 use super::literal;
@@ -14,6 +14,8 @@ use crate::row::Vector;
 
 /// Elements up to which a changed embedding is written down; of a longer one its norm.
 const MAX_LISTED: usize = 16;
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// What to write where.
 #[derive(Clone, Debug)]
@@ -60,7 +62,23 @@ pub fn accept<'a>(
         };
         accepted += usize::from(written.is_some());
     }
-    Ok((document.to_string(), accepted))
+    Ok((like(text, &document.to_string()), accepted))
+}
+
+/// A changed text with the byte order mark and the line ends of the original.
+pub(super) fn like(original: &str, changed: &str) -> String {
+    let mark = |text: &str| text.starts_with(BYTE_ORDER_MARK);
+    let ends_in_crlf = original
+        .split_once('\n')
+        .is_some_and(|(first, _)| first.ends_with('\r'));
+    let mut text = changed.to_owned();
+    if ends_in_crlf {
+        text = text.replace("\r\n", "\n").replace('\n', "\r\n");
+    }
+    if mark(original) && !mark(&text) {
+        text.insert(0, BYTE_ORDER_MARK);
+    }
+    text
 }
 
 /// A table of `[[name]]`, or of a list.
@@ -80,16 +98,27 @@ fn nth(item: Option<&mut Item>, index: usize) -> Option<&mut dyn TableLike> {
 /// Writes a value where another may stand, whose comments are kept.
 fn write(table: Option<&mut dyn TableLike>, name: &str, mut value: Value) -> Option<()> {
     let table = table?;
+    let indent = first_indent(table);
     match table.get_mut(name) {
         Some(Item::Value(old)) => {
             let decor = old.decor().clone();
             *old = value;
             *old.decor_mut() = decor;
         }
-        Some(old) => *old = Item::Value(value),
+        // A table of its own becomes a value, with its comments above it.
+        Some(old) => {
+            let indent = indent.unwrap_or_default();
+            let mut above = String::new();
+            for comment in comments(old) {
+                above.push_str(&format!("{indent}{comment}\n"));
+            }
+            *old = Item::Value(value);
+            if let Some(mut key) = table.key_mut(name) {
+                *key.leaf_decor_mut() = Decor::new(above + &indent, " ");
+            }
+        }
         None => {
             value.decor_mut().clear();
-            let indent = first_indent(table);
             table.insert(name, Item::Value(value));
             if let (Some(indent), Some(mut key)) = (indent, table.key_mut(name)) {
                 key.leaf_decor_mut().set_prefix(indent);
@@ -97,6 +126,33 @@ fn write(table: Option<&mut dyn TableLike>, name: &str, mut value: Value) -> Opt
         }
     }
     Some(())
+}
+
+/// The comments of a table and of what is in it, but for those within values.
+fn comments(item: &Item) -> Vec<String> {
+    match item {
+        Item::None => Vec::new(),
+        Item::Value(value) => in_decor(value.decor()),
+        Item::Table(table) => in_table(table),
+        Item::ArrayOfTables(tables) => tables.iter().flat_map(in_table).collect(),
+    }
+}
+
+fn in_table(table: &Table) -> Vec<String> {
+    let mut found = in_decor(table.decor());
+    for (name, item) in table {
+        let key = table.key(name).map(Key::leaf_decor);
+        found.extend(key.into_iter().flat_map(in_decor));
+        found.extend(comments(item));
+    }
+    found
+}
+
+fn in_decor(decor: &Decor) -> Vec<String> {
+    let parts = [decor.prefix(), decor.suffix()].into_iter().flatten();
+    let lines = parts.filter_map(RawString::as_str).flat_map(str::lines);
+    let comments = lines.map(str::trim).filter(|line| line.starts_with('#'));
+    comments.map(str::to_owned).collect()
 }
 
 /// How the first member of a table is indented.

@@ -70,7 +70,10 @@ fn cases() -> Vec<NewCase> {
         NewCase {
             name: "new".to_owned(),
             comment: "it said\nthis\0 and that".to_owned(),
-            settings: vec![("max years".to_owned(), "10".to_owned())],
+            settings: vec![
+                ("max years".to_owned(), "10".to_owned()),
+                ("a".to_owned(), "2".to_owned()),
+            ],
             rows: vec![(row, Some("\"accept\"".to_owned()))],
             failures: vec![(failure, None)],
         },
@@ -99,7 +102,7 @@ fn cases_are_written_behind_what_is_there() {
     # this  and that
     [[case]]
     name = "new"
-    settings = { "max years" = "10" }
+    settings = { "max years" = "10", a = "2" }
 
       [[case.row]]
       key = "a\"0"
@@ -139,4 +142,52 @@ fn a_file_that_is_none_of_cases_is_left_alone() {
         let error = appended(path(), text, &columns(), &cases()).unwrap_err();
         assert_eq!(error.to_string(), message);
     }
+}
+
+/// Nothing in a case can take away a setting of its file.
+#[test]
+fn no_setting_is_added_to_what_a_case_ran_with() {
+    let file = "[settings]\na = \"1\"\nb = \"1\"\n";
+    let error = appended(path(), file, &columns(), &cases()).unwrap_err();
+    assert_snapshot!(error, @"
+    p.cases.toml: settings.a: every case of this file runs with it, and the new ones ran without
+      hint: name another file for the new cases
+    ");
+    let known = format!("{file}\n[[case]]\nname = \"new\"\nrefused = \"x\"\n");
+    let new = appended(path(), &known, &columns(), &cases()[1..]).map(|(_, new)| new);
+    assert_eq!(new.unwrap(), 0);
+}
+
+#[test]
+fn cases_in_brackets_cannot_be_added_to() {
+    let file = "case = [{ name = \"a\", refused = \"x\" }]\n";
+    let error = appended(path(), file, &columns(), &cases()).unwrap_err();
+    assert_snapshot!(error, @"
+    p.cases.toml: case: is a list in brackets, and new cases are written as `[[case]]`
+      hint: name another file for the new cases
+    ");
+}
+
+#[test]
+fn line_ends_and_the_byte_order_mark_stay() {
+    let (text, _) = appended(path(), FILE, &columns(), &cases()).unwrap();
+    for mark in ["", "\u{feff}"] {
+        let crlf = |text: &str| format!("{mark}{}", text.replace('\n', "\r\n"));
+        let (added, _) = appended(path(), &crlf(FILE), &columns(), &cases()).unwrap();
+        assert_eq!(added, crlf(&text));
+    }
+}
+
+#[test]
+fn only_a_file_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("p.cases.toml");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = append(&pipe, &columns(), &cases()).unwrap_err().to_string();
+    assert!(error.ends_with("p.cases.toml: it is not a file"), "{error}");
+    let error = Suite::load(&pipe).unwrap_err().to_string();
+    assert!(
+        error.ends_with("cannot be read: it is not a file"),
+        "{error}"
+    );
 }

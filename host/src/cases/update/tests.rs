@@ -91,6 +91,81 @@ refused = "old" # said
 }
 
 #[test]
+fn comments_of_what_was_expected_as_a_table_stay() {
+    let text = r#"[[case]]
+name = "tables"
+
+  [[case.row]]
+  key = "a"
+  expect.drop = "X"  # why
+  fields = { a = 1 }   # of a
+
+  [[case.row]]
+  key = "b"
+  # The row is dropped.
+  [case.row.expect]  # on expect
+  # for a reason
+  drop = "Y"   # such as this
+
+  [[case.row]]
+  key = "c"
+  [[case.row.expect.reject]]   # the first
+  code = "A"
+  [[case.row.expect.reject]]
+  code = "B"   # the second
+
+# At the end.
+"#;
+    let failures = [0, 1, 2].map(|row| failure(0, Place::Row(row), "\"accept\""));
+    let (text, accepted) = accept(text, &failures).unwrap();
+    assert_eq!(accepted, 3);
+    assert_snapshot!(text, @r#"
+    [[case]]
+    name = "tables"
+
+      [[case.row]]
+      key = "a"
+      # why
+      expect = "accept"
+      fields = { a = 1 }   # of a
+
+      [[case.row]]
+      key = "b"
+      # The row is dropped.
+      # on expect
+      # for a reason
+      # such as this
+      expect = "accept"
+
+      [[case.row]]
+      key = "c"
+      # the first
+      # the second
+      expect = "accept"
+
+    # At the end.
+    "#);
+}
+
+#[test]
+fn line_ends_and_the_byte_order_mark_stay() {
+    let text = "# a\n[[case]]\nname = \"n\"\nrow = [{ key = \"k\", expect = \"accept\" }] # b\n";
+    let changed = text.replace("\"accept\"", "{ drop = \"X\" }");
+    let crlf = |text: &str| text.replace('\n', "\r\n");
+    let marked = |text: &str| format!("\u{feff}{text}");
+    for (text, expected) in [
+        (text.to_owned(), changed.clone()),
+        (crlf(text), crlf(&changed)),
+        (marked(text), marked(&changed)),
+        (marked(&crlf(text)), marked(&crlf(&changed))),
+    ] {
+        let failures = [failure(0, Place::Row(0), "{ drop = \"X\" }")];
+        let (accepted, _) = accept(&text, &failures).unwrap();
+        assert_eq!(accepted, expected);
+    }
+}
+
+#[test]
 fn answers_are_written_as_expectations() {
     let none = || (Vec::new(), Vec::new());
     let accepted = |(fields, embeddings)| Answer::Accepted { fields, embeddings };
