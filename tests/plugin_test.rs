@@ -191,6 +191,19 @@ fn a_failure_shows_what_was_expected_and_what_was_answered() {
 }
 
 #[test]
+fn a_configuration_that_is_named_has_to_be_there() {
+    let place = Place::new();
+    let named = ["plugin", "inspect", &example("recruit-rules"), "--config"];
+    let ended = place.run(&[&named[..], &["no.toml"]].concat());
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert_snapshot!(ended.err, @"
+    error: no.toml: cannot be read: No such file or directory (os error 2)
+      hint: name another file with --config, or start from examples/recruit/forebay.toml
+    ");
+    place.done(&[&named[..], &["forebay.toml"]].concat());
+}
+
+#[test]
 fn answers_can_be_taken_for_right() {
     let place = Place::new();
     place.write("wrong.cases.toml", WRONG);

@@ -36,6 +36,9 @@ struct Cli {
     command: Command,
 }
 
+/// Looked for in the current directory; commands that can do without may find none.
+const DEFAULT_CONFIG: &str = "forebay.toml";
+
 /// Options of every command.
 #[derive(Debug, clap::Args)]
 struct Global {
@@ -45,7 +48,7 @@ struct Global {
         long,
         global = true,
         value_name = "FILE",
-        default_value = "forebay.toml"
+        default_value = DEFAULT_CONFIG
     )]
     config: PathBuf,
     /// Print results as JSON

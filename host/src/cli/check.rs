@@ -1,6 +1,6 @@
 //! `forebay check`: everything that can be known without moving a row.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -11,9 +11,6 @@ use crate::{
     pipeline::{Host, Pipeline, PipelineError},
     store::preflight::Severity,
 };
-
-/// A check answers soon, and yet allows for a server that is just starting.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
@@ -39,9 +36,7 @@ impl Check {
             print_json(&schema())?;
             return Ok(Exit::Done);
         }
-        let mut config = Config::load(&global.config)?;
-        config.give_up_after = config.give_up_after.min(PATIENCE);
-        let config = Arc::new(config);
+        let config = session::config_with_little_patience(global)?;
         let mut findings = vec![finding(
             global.config.display(),
             Ok(format!("{} pipelines", config.pipelines.len())),

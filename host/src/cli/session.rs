@@ -3,11 +3,12 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
 
-use super::{Global, UsageError};
+use super::{DEFAULT_CONFIG, Global, UsageError};
 use crate::{
     cases,
     config::{Config, DatabaseUrl, Sessions, database_url_from_environment},
@@ -18,6 +19,9 @@ use crate::{
     rollout::Living,
     store::Store,
 };
+
+/// Soon, and yet long enough for a server that is just starting.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A database, and the embedded server if it is that.
 pub(super) struct Database {
@@ -143,13 +147,20 @@ pub(super) fn config(global: &Global) -> anyhow::Result<Arc<Config>> {
     Ok(Arc::new(Config::load(&global.config)?))
 }
 
-/// The configuration, for commands that can do without.
+/// The configuration, for commands that can do without. One that is named has to be there.
 pub(super) fn config_if_any(global: &Global) -> anyhow::Result<Option<Config>> {
-    if global.config.exists() {
-        Ok(Some(Config::load(&global.config)?))
-    } else {
+    if global.config == Path::new(DEFAULT_CONFIG) && !global.config.exists() {
         Ok(None)
+    } else {
+        Ok(Some(Config::load(&global.config)?))
     }
+}
+
+/// The configuration, for commands that somebody waits for: they give up soon.
+pub(super) fn config_with_little_patience(global: &Global) -> anyhow::Result<Arc<Config>> {
+    let mut config = Config::load(&global.config)?;
+    config.give_up_after = config.give_up_after.min(PATIENCE);
+    Ok(Arc::new(config))
 }
 
 /// The compiled-artefact cache of plugins.
