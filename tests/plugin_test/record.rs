@@ -87,6 +87,36 @@ async fn dead_letters_become_cases() {
 }
 
 #[tokio::test]
+async fn what_is_asked_of_a_dead_letter_has_to_hold() {
+    let (home, directory, source) = ten_rows().await;
+    home.run().done();
+    let record = |arguments: &[&str]| {
+        let arguments = [&["plugin", "record", "faulty"][..], arguments].concat();
+        home.start_command(&arguments, "").wait()
+    };
+    let twice = record(&["--id", "1", "--id", "1", "--code", "PLUGIN_TRAP"]);
+    assert_eq!(twice.status.code(), Some(0), "{}", twice.log);
+    assert_snapshot!(twice.stdout, @"1 of 1 cases are new in faulty.cases.toml");
+    let other = record(&["--id", "1", "--code", "FAULTY"]);
+    assert_eq!(other.status.code(), Some(2));
+    other.said("dead letter 1 has the code PLUGIN_TRAP, not FAULTY");
+
+    // A setting of the file that production does not have would be in the case as well.
+    let file = directory.parent().unwrap().join("faulty.cases.toml");
+    let text = "[settings]\nremember_on = \"7\"\n";
+    fs::write(&file, text).unwrap();
+    let set = record(&["--dead-letters"]);
+    assert_eq!(set.status.code(), Some(2), "{}", set.log);
+    set.said("settings.remember_on: every case of this file runs with it");
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+
+    drop(source);
+    let away = record(&["--dead-letters"]);
+    assert_eq!(away.status.code(), Some(1));
+    away.said("source and tables say what a row has, also that of a dead letter: gave up after 2s: source");
+}
+
+#[tokio::test]
 async fn rows_of_the_source_become_cases() {
     let (home, directory, _source) = ten_rows().await;
     let record = |arguments: &[&str]| {
@@ -159,6 +189,29 @@ async fn rows_are_recorded_as_the_plugins_before_leave_them() {
             ended.stdout
         );
     }
+    // Whoever names a row, or gets none, is told by the exit code.
+    let listed = run(&["dlq", "list", "--stage", "decode", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap();
+    let id = listed["entries"][0]["id"].to_string();
+    let output = directory.path().join("none.toml").display().to_string();
+    for (plugin, more, reason) in [
+        (
+            "recruit-rules",
+            &["--id", &id][..],
+            "does not get as far as the plugins",
+        ),
+        (
+            "recruit-dlq",
+            &["--limit", "1"],
+            "a policy sees failed rows only: use --dead-letters",
+        ),
+    ] {
+        let record = [&["plugin", "record", plugin, "--output", &output][..], more];
+        let ended = run(&record.concat());
+        assert_eq!(ended.status.code(), Some(1), "{}", ended.stdout);
+        assert!(ended.stdout.contains(reason), "{}", ended.stdout);
+    }
+
     // The rules see what has been put into one spelling.
     let rules = fs::read_to_string(directory.path().join("recruit-rules.toml")).unwrap();
     let raw = fs::read_to_string(directory.path().join("recruit-normalize.toml")).unwrap();

@@ -4,6 +4,7 @@
 //! before it. A row on which the plugin failed is written without an expectation, so its case
 //! fails until the plugin is mended; any other with what the plugin makes of it now.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::cases::record::{self, NewCase};
 use crate::cli::{Exit, Global, UsageError, print_json, session};
 use crate::config;
 use crate::decode::Decoder;
-use crate::pipeline::{Host, Pipeline};
+use crate::pipeline::{Host, Pipeline, PipelineError};
 use crate::plugin::{Chain, Plugin, Settings, apart};
 use crate::row::{Batch, Stage};
 use crate::source::Source;
@@ -54,7 +55,7 @@ struct Found {
 
 impl Record {
     pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
-        let config = session::config(global)?;
+        let config = session::config_with_little_patience(global)?;
         let pipeline = self.choose(&config)?;
         session::with_database(global, Some(&config), async |database| {
             let host = session::host(&config, database).await?;
@@ -90,7 +91,13 @@ impl Record {
         host: &Host,
         config: &config::Pipeline,
     ) -> anyhow::Result<Exit> {
-        let pipeline = Pipeline::prepare(host, config).await?;
+        let pipeline = match Pipeline::prepare(host, config).await {
+            Err(error @ PipelineError::GaveUp { .. }) => {
+                let why = "source and tables say what a row has, also that of a dead letter";
+                return Err(anyhow::Error::new(error).context(why));
+            }
+            prepared => prepared?,
+        };
         let stage = Way::to(&self.plugin, host, config, &pipeline)?;
         let found = if self.dead_letters || !self.id.is_empty() || self.code.is_some() {
             self.letters(host, config, &stage.plugin).await?
@@ -111,12 +118,18 @@ impl Record {
         } else {
             record::append(&output, &stage.decoder.schema.columns, &cases)?
         };
+        // Some of the first rows may well not get as far; whoever names one wants that one.
+        let exit = if !skipped.is_empty() && (cases.is_empty() || !self.id.is_empty()) {
+            Exit::Failed
+        } else {
+            Exit::Done
+        };
         if global.json {
             let names: Vec<&String> = cases.iter().map(|case| &case.name).collect();
             print_json(
                 &serde_json::json!({ "file": output, "cases": names, "new": new, "skipped": skipped }),
             )?;
-            return Ok(Exit::Done);
+            return Ok(exit);
         }
         for reason in &skipped {
             println!("not recorded: {reason}");
@@ -126,7 +139,7 @@ impl Record {
             cases.len(),
             output.display()
         );
-        Ok(Exit::Done)
+        Ok(exit)
     }
 
     async fn letters(
@@ -149,7 +162,10 @@ impl Record {
             let (entries, _) = host.store.dead_letters(&filter).await?;
             entries.into_iter().map(|entry| entry.id).collect()
         } else {
-            self.id.clone()
+            let mut known = HashSet::new();
+            let mut ids = self.id.clone();
+            ids.retain(|id| known.insert(*id));
+            ids
         };
         let mut found = Vec::new();
         for id in ids {
@@ -163,6 +179,10 @@ impl Record {
                     "dead letter {id} belongs to the pipeline {}",
                     entry.pipeline
                 );
+                return Err(UsageError(message).into());
+            }
+            if let Some(code) = self.code.as_ref().filter(|code| **code != entry.code) {
+                let message = format!("dead letter {id} has the code {}, not {code}", entry.code);
                 return Err(UsageError(message).into());
             }
             let (key, code) = (entry.key.as_deref().unwrap_or("without a key"), &entry.code);
