@@ -15,7 +15,12 @@ use std::process::{Command, Stdio};
 
 use insta::assert_snapshot;
 
-const ROLES: [&str; 3] = ["transform", "validate", "policy"];
+/// By role, with names that mean something else to a language.
+const PLUGINS: [(&str, &str); 3] = [
+    ("transform", "hash"),
+    ("validate", "vendor"),
+    ("policy", "core"),
+];
 
 /// How a command ended.
 #[derive(Debug)]
@@ -84,17 +89,16 @@ fn done(place: &Path, path: &OsString, arguments: &[&str]) -> String {
 /// Writes, builds and tests a plugin of each role.
 fn check(language: &str) {
     let (place, path) = (place(language), with_tools());
-    for role in ROLES {
-        let name = format!("my-{role}");
+    for (role, name) in PLUGINS {
         done(
             &place,
             &path,
-            &["plugin", "new", &name, "--lang", language, "--role", role],
+            &["plugin", "new", name, "--lang", language, "--role", role],
         );
-        assert_complete(&place.join(&name), language);
+        assert_complete(&place.join(name), language);
 
         let output = format!("plugins/{name}.wasm");
-        let built = ["--json", "plugin", "build", &name, "--output", &output];
+        let built = ["--json", "plugin", "build", name, "--output", &output];
         let built: serde_json::Value = serde_json::from_str(&done(&place, &path, &built)).unwrap();
         let described = if role == "policy" {
             "dead-letter-policy"
@@ -111,7 +115,11 @@ fn check(language: &str) {
         done(&place, &path, &["plugin", "test", &output, &cases]);
     }
     let left: Vec<_> = fs::read_dir(place.join("plugins")).unwrap().collect();
-    assert_eq!(left.len(), ROLES.len(), "nothing but the plugins: {left:?}");
+    assert_eq!(
+        left.len(),
+        PLUGINS.len(),
+        "nothing but the plugins: {left:?}"
+    );
 }
 
 /// Whatever is ignored, generated or filled in is as it should be.
@@ -242,6 +250,16 @@ fn a_new_project_says_what_to_do() {
     error: My_Rules: `My_Rules` is no name for a plugin
       hint: use lower-case words joined by hyphens, 1 to 64 characters, the first of them a letter
     ");
+    let package = ["plugin", "new", "wit-bindgen", "--role", "policy", "--lang"];
+    let taken = run(&place, &path, &[&package[..], &["rust"]].concat());
+    assert_eq!(taken.code, Some(2));
+    assert_snapshot!(taken.err, @"
+    error: wit-bindgen: `wit-bindgen` is a package that plugins in Rust are built from
+      hint: choose another name
+    ");
+    let elsewhere = ["c", "--directory", "a b/it's"];
+    let shown = done(&place, &path, &[&package[..], &elsewhere].concat());
+    assert!(shown.contains(r"  cd 'a b/it'\''s'"), "{shown}");
 }
 
 #[test]
@@ -266,7 +284,7 @@ fn what_is_missing_is_named_with_the_way_to_it() {
     said.push_str(&run(&place, &nothing, &["plugin", "build", "in-zig"]).err);
     assert_snapshot!(said, @"
     error: not found: cargo, bash
-      hint: install Rust with rustup: https://rustup.rs
+      hint: install Rust with rustup: https://rustup.rs; install bash as your system does
     error: not found: tsc, esbuild, componentize-qjs, node
       hint: install Node.js 20 or newer, https://nodejs.org; then in the project: npm ci
     error: not found: componentize-py

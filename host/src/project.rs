@@ -13,6 +13,7 @@ mod scaffold;
 mod steps;
 mod tools;
 
+pub(crate) use build::quoted;
 pub use build::{Built, Kind};
 pub use manifest::{Language, Project, World};
 pub use scaffold::{New, Role};

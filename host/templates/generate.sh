@@ -30,10 +30,10 @@ generate() {
 # What is written by hand for Go, and the runtime of its bindings, are those of the example.
 generate_go() {
     local role=$1 world=$2 bindings=go/$1/bindings example=../../examples/plugins/go/bindings package
-    wit-bindgen go "$wit" --world "$world" --pkg-name '{{name}}/bindings' --out-dir "$bindings"
+    wit-bindgen go "$wit" --world "$world" --pkg-name 'example.com/plugin/bindings' --out-dir "$bindings"
     for package in $(grep -o 'export_forebay_plugin_[a-z_]*"' "$bindings/exports/wit_exports/wit_exports.go" | tr -d '"'); do
         mkdir -p "$bindings/exports/$package"
-        sed 's/row-rules-go/{{name}}/' "$example/exports/$package/"*.go >"$bindings/exports/$package/exports.go"
+        sed 's:row-rules-go:example.com/plugin:' "$example/exports/$package/"*.go >"$bindings/exports/$package/exports.go"
     done
 }
 

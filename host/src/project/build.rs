@@ -193,7 +193,7 @@ fn shown(step: &Step) -> String {
 }
 
 /// For a shell.
-fn quoted(argument: &OsStr) -> String {
+pub(crate) fn quoted(argument: &OsStr) -> String {
     let argument = argument.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./+,:@".contains(c);
     if !argument.is_empty() && argument.chars().all(plain) {

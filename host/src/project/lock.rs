@@ -34,6 +34,11 @@ pub(super) fn cargo_lock(name: &str) -> String {
     text
 }
 
+/// Whether plugins in Rust are built from a package of this name.
+pub(super) fn has_package(name: &str) -> bool {
+    cargo_lock("").contains(&format!("\nname = \"{name}\"\n"))
+}
+
 /// The first word between quotes.
 fn quoted(line: &str) -> Option<&str> {
     line.split('"').nth(1)?.split(' ').next()
@@ -59,5 +64,11 @@ mod tests {
             assert!(names.contains(&name), "{name} of {names:?}");
         }
         assert!(!names.contains(&"recruit-rules"));
+    }
+
+    #[test]
+    fn packages_are_known_by_their_names() {
+        assert!(has_package(SDK) && has_package("wit-bindgen"));
+        assert!(!has_package("my-rules") && !has_package("recruit-rules"));
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 
-use super::lock::cargo_lock;
+use super::lock::{cargo_lock, has_package};
 use super::pins::{self, install};
 use super::{Language, ProjectError, World, io};
 use crate::plugin::is_name;
@@ -121,6 +121,13 @@ impl New {
                 format!("`{}` is no name for a plugin", self.name),
                 hint,
             ));
+        }
+        if self.language == Language::Rust && has_package(&self.name) {
+            let what = format!(
+                "`{}` is a package that plugins in Rust are built from",
+                self.name
+            );
+            return Err(unfit(what, "choose another name"));
         }
         let used = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
         if used || directory.is_file() {

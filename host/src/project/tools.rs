@@ -120,7 +120,16 @@ fn is_program(path: &Path) -> bool {
 fn hint(project: &Path, language: Language, missing: &[&str]) -> String {
     let install = install(language, |file| project.join(file).is_file());
     match language {
-        Language::Rust => "install Rust with rustup: https://rustup.rs".to_owned(),
+        Language::Rust => {
+            let ways = [
+                (Tool::Cargo, "install Rust with rustup: https://rustup.rs"),
+                (Tool::Bash, "install bash as your system does"),
+            ];
+            let ways = ways
+                .iter()
+                .filter(|(tool, _)| missing.contains(&tool.name()));
+            ways.map(|(_, way)| *way).collect::<Vec<_>>().join("; ")
+        }
         Language::TypeScript if missing.contains(&Tool::Node.name()) => {
             format!(
                 "install Node.js 20 or newer, https://nodejs.org; then in the project: {install}"

@@ -39,7 +39,7 @@ impl New {
         }
         println!("wrote {} files into {}", files.len(), directory.display());
         println!("\nnext, as its README.md says:");
-        println!("  cd {}", directory.display());
+        println!("  cd {}", project::quoted(directory.as_os_str()));
         if let Some(install) = new.install() {
             println!("  {install}");
         }

@@ -1,4 +1,4 @@
-module {{name}}
+module example.com/plugin
 
 go 1.27.1
 

@@ -8,12 +8,12 @@ import (
 
 	wit "go.bytecodealliance.org/pkg/wit/types"
 
-	"{{name}}/bindings"
-	policies "{{name}}/bindings/exports/export_forebay_plugin_dead_letter_policy"
-	descriptions "{{name}}/bindings/exports/export_forebay_plugin_describe"
-	_ "{{name}}/bindings/exports/wit_exports"
-	policy "{{name}}/bindings/imports/forebay_plugin_dead_letter_policy"
-	describe "{{name}}/bindings/imports/forebay_plugin_describe"
+	"example.com/plugin/bindings"
+	policies "example.com/plugin/bindings/exports/export_forebay_plugin_dead_letter_policy"
+	descriptions "example.com/plugin/bindings/exports/export_forebay_plugin_describe"
+	_ "example.com/plugin/bindings/exports/wit_exports"
+	policy "example.com/plugin/bindings/imports/forebay_plugin_dead_letter_policy"
+	describe "example.com/plugin/bindings/imports/forebay_plugin_describe"
 )
 
 const retryAfterMS = 200

@@ -7,12 +7,12 @@ import (
 
 	wit "go.bytecodealliance.org/pkg/wit/types"
 
-	"{{name}}/bindings"
-	descriptions "{{name}}/bindings/exports/export_forebay_plugin_describe"
-	transforms "{{name}}/bindings/exports/export_forebay_plugin_transform"
-	_ "{{name}}/bindings/exports/wit_exports"
-	describe "{{name}}/bindings/imports/forebay_plugin_describe"
-	types "{{name}}/bindings/imports/forebay_plugin_types"
+	"example.com/plugin/bindings"
+	descriptions "example.com/plugin/bindings/exports/export_forebay_plugin_describe"
+	transforms "example.com/plugin/bindings/exports/export_forebay_plugin_transform"
+	_ "example.com/plugin/bindings/exports/wit_exports"
+	describe "example.com/plugin/bindings/imports/forebay_plugin_describe"
+	types "example.com/plugin/bindings/imports/forebay_plugin_types"
 )
 
 func init() {

@@ -8,12 +8,12 @@ import (
 
 	wit "go.bytecodealliance.org/pkg/wit/types"
 
-	"{{name}}/bindings"
-	descriptions "{{name}}/bindings/exports/export_forebay_plugin_describe"
-	validations "{{name}}/bindings/exports/export_forebay_plugin_validate"
-	_ "{{name}}/bindings/exports/wit_exports"
-	describe "{{name}}/bindings/imports/forebay_plugin_describe"
-	types "{{name}}/bindings/imports/forebay_plugin_types"
+	"example.com/plugin/bindings"
+	descriptions "example.com/plugin/bindings/exports/export_forebay_plugin_describe"
+	validations "example.com/plugin/bindings/exports/export_forebay_plugin_validate"
+	_ "example.com/plugin/bindings/exports/wit_exports"
+	describe "example.com/plugin/bindings/imports/forebay_plugin_describe"
+	types "example.com/plugin/bindings/imports/forebay_plugin_types"
 )
 
 // required is set once on every instance, before its first batch.

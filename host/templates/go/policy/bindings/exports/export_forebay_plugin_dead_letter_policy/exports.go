@@ -4,8 +4,8 @@ package export_forebay_plugin_dead_letter_policy
 import (
 	wit "go.bytecodealliance.org/pkg/wit/types"
 
-	"{{name}}/bindings"
-	policy "{{name}}/bindings/imports/forebay_plugin_dead_letter_policy"
+	"example.com/plugin/bindings"
+	policy "example.com/plugin/bindings/imports/forebay_plugin_dead_letter_policy"
 )
 
 // Decided is the plugin's function, set by its init.

@@ -6,7 +6,7 @@
 package forebay_plugin_dead_letter_policy
 
 import (
-	"{{name}}/bindings/imports/forebay_plugin_types"
+	"example.com/plugin/bindings/imports/forebay_plugin_types"
 )
 
 type Field = forebay_plugin_types.Field

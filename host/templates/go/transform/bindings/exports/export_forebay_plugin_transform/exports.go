@@ -4,8 +4,8 @@ package export_forebay_plugin_transform
 import (
 	wit "go.bytecodealliance.org/pkg/wit/types"
 
-	"{{name}}/bindings"
-	types "{{name}}/bindings/imports/forebay_plugin_types"
+	"example.com/plugin/bindings"
+	types "example.com/plugin/bindings/imports/forebay_plugin_types"
 )
 
 // Transformed is the plugin's function, set by its init.

@@ -10,9 +10,9 @@ import (
 	witTypes "go.bytecodealliance.org/pkg/wit/types"
 	"runtime"
 	"unsafe"
-	"{{name}}/bindings/exports/export_forebay_plugin_describe"
-	"{{name}}/bindings/exports/export_forebay_plugin_transform"
-	"{{name}}/bindings/imports/forebay_plugin_types"
+	"example.com/plugin/bindings/exports/export_forebay_plugin_describe"
+	"example.com/plugin/bindings/exports/export_forebay_plugin_transform"
+	"example.com/plugin/bindings/imports/forebay_plugin_types"
 )
 
 var staticPinner = runtime.Pinner{}

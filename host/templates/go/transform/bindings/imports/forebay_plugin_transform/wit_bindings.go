@@ -6,7 +6,7 @@
 package forebay_plugin_transform
 
 import (
-	"{{name}}/bindings/imports/forebay_plugin_types"
+	"example.com/plugin/bindings/imports/forebay_plugin_types"
 )
 
 type Batch = forebay_plugin_types.Batch

@@ -4,8 +4,8 @@ package export_forebay_plugin_describe
 import (
 	wit "go.bytecodealliance.org/pkg/wit/types"
 
-	"{{name}}/bindings"
-	describe "{{name}}/bindings/imports/forebay_plugin_describe"
+	"example.com/plugin/bindings"
+	describe "example.com/plugin/bindings/imports/forebay_plugin_describe"
 )
 
 // The plugin's functions, set by its init.
