@@ -164,3 +164,56 @@ async fn a_version_that_fails_its_own_cases_is_not_taken_up() {
         Vec::<String>::new()
     );
 }
+
+#[tokio::test]
+async fn a_plugin_in_use_that_nobody_names_stays_as_well() {
+    let stage = Stage::with("", "", "").await;
+    let mut host = stage.home.start("");
+    host.until("chunk committed");
+    stage.end(host).await;
+    fs::remove_file(stage.file()).unwrap();
+    stage.source.again();
+    let mut host = stage.home.start("");
+    host.until("no file of the directory has it; the copy of the last good version is used");
+    host.until("chunk committed");
+    stage.source.end();
+    host.wait().done();
+    assert_eq!(stage.versions().await, ["0000"]);
+}
+
+/// A copy of the last good version does not make up for a file that takes its name.
+#[tokio::test]
+async fn two_files_of_one_name_are_an_error_at_the_start() {
+    let stage = Stage::new("").await;
+    let mut host = stage.home.start("");
+    host.until("chunk committed");
+    stage.end(host).await;
+    fs::write(stage.plugins.join("a.wasm"), Stage::component("0001")).unwrap();
+    let ended = stage.home.start("").wait();
+    ended.said("a.wasm is named stamp as well");
+    ended.exit(2);
+}
+
+/// All pipelines are prepared before the first one runs.
+#[tokio::test]
+async fn a_version_that_comes_before_a_pipeline_runs_is_met_by_it() {
+    let other = r#"
+        [pipelines.then]
+        source = { grpc = "SOURCE", dataset = "rows" }
+        plugins = ["stamp"]
+        tables = ["others"]"#;
+    let stage = Stage::with("", "plugins = [\"stamp\"]", other).await;
+    let table = "create table others (like items including all)";
+    stage.home.database.execute(table).await;
+    let mut host = stage.home.start("");
+    stage.until_met(&mut host, "0000").await;
+    stage.put("0001");
+    stage.until_met(&mut host, "0001").await;
+    stage.source.end();
+    let ended = host.wait();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    let states = "select right(v.version, 4) || ' ' || v.state from forebay.plugin_version v
+                  join forebay.pipeline p on p.id = v.pipeline where p.name = 'then' order by 1";
+    let states = stage.home.database.texts(states).await;
+    assert_eq!(states, ["0000 retired", "0001 canary"]);
+}

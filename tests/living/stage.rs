@@ -19,6 +19,11 @@ pub(crate) struct Stage {
 impl Stage {
     /// With version 0000 of `stamp` in the plugin directory; `more` are keys of the configuration.
     pub(crate) async fn new(more: &str) -> Self {
+        Self::with(more, "plugins = [\"stamp\"]", "").await
+    }
+
+    /// With keys of the pipeline, and other pipelines.
+    pub(crate) async fn with(more: &str, keys: &str, others: &str) -> Self {
         let home = Home::new().await;
         home.database
             .execute(
@@ -32,9 +37,11 @@ impl Stage {
             r#"
             [pipelines.rows]
             source = {{ grpc = "{}", dataset = "rows", chunk_rows = {CHUNK} }}
-            plugins = ["stamp"]
-            tables = ["items"]"#,
-            source.url()
+            {keys}
+            tables = ["items"]
+            {}"#,
+            source.url(),
+            others.replace("SOURCE", &source.url())
         );
         home.configure_with(
             &plugins,
