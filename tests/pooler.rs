@@ -71,7 +71,8 @@ impl Pooler {
             let value = pairs.find(|(key, _)| *key == name).unwrap().1;
             value.replace("%2F", "/")
         };
-        let directory = tempfile::tempdir().unwrap();
+        // Where TMPDIR is, a socket's path may be too long.
+        let directory = tempfile::tempdir_in("/tmp").unwrap();
         let address = nowhere();
         let (host, server_port, user) = (value("host"), value("port"), value("user"));
         let statements = if version(program) >= KEEPS_STATEMENTS {

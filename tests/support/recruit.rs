@@ -33,7 +33,7 @@ impl Recruit {
 
     /// With a source whose n-th stream breaks after the n-th number of chunks.
     pub async fn breaking(after: &[u64]) -> Self {
-        // Before this test has a database: see there.
+        // Before this test has a database of its own: all could wait for one more.
         UNDISTURBED
             .get_or_init(|| async {
                 let recruit = Self::start(&[]).await;
