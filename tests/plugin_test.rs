@@ -12,6 +12,7 @@ mod command;
 mod support;
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use command::{Place, root};
 use insta::assert_snapshot;
@@ -336,6 +337,55 @@ fn what_is_wrong_with_the_files_is_told_at_once() {
     place.write("c.toml", "");
     let ended = place.run(&["plugin", "test", "c.toml"]);
     assert_eq!(ended.code, Some(2), "{ended:?}");
+    let ended = place.run(&["plugin", "test", &faulty(), "c.toml"]);
+    assert_eq!(
+        (ended.code, ended.err.as_str()),
+        (Some(2), "error: no cases in c.toml\n")
+    );
+}
+
+#[test]
+fn results_that_cannot_be_written_are_told() {
+    let place = Place::new();
+    let case = "[[case]]\nname = \"\\uFFFE\"\nrow = [{ key = \"a\" }]\n";
+    place.write("one.cases.toml", case);
+    let rules = example("recruit-rules");
+    let test = ["plugin", "test", &rules, "one.cases.toml"];
+    let to = |out: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+        command.args(test).current_dir(place.path()).stdout(out);
+        let ended = command.output().unwrap();
+        (
+            ended.status.code(),
+            String::from_utf8(ended.stderr).unwrap(),
+        )
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(to(writer.into()), (Some(0), String::new()));
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let error = "error: cannot write the results: No space left on device (os error 28)\n";
+    assert_eq!(to(full.into()), (Some(1), error.to_owned()));
+
+    let junit = |path: &str| place.run(&[&test[..], &["--junit", path]].concat());
+    let ended = junit("no/such.xml");
+    assert!(ended.out.contains("1 of 1 cases passed"), "{ended:?}");
+    assert_eq!(
+        (ended.code, ended.err.as_str()),
+        (
+            Some(2),
+            "error: cannot write no/such.xml: No such file or directory (os error 2)\n"
+        )
+    );
+    let fuzz = ["--fuzz", "600", "--rows", "1", "--settings", "trap_on=*"];
+    let save = ["--save", "no/such.toml"];
+    let ended = place.run(&[&["plugin", "test", &faulty()][..], &fuzz, &save].concat());
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.starts_with("error: cannot write no/such.toml"));
+    // XML cannot have the case's name.
+    assert_eq!(junit("junit.xml").code, Some(0));
+    let xml = fs::read_to_string(place.path().join("junit.xml")).unwrap();
+    assert!(xml.contains("name=\"\u{fffd}\""), "{xml}");
 }
 
 #[test]

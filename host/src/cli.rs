@@ -4,6 +4,17 @@
 //! standard error. Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 halted by policy,
 //! 130 interrupted after everything received was committed.
 
+/// As that of `std`, which panics when nobody reads any more; see [`output::write`].
+macro_rules! print {
+    ($($text:tt)*) => { $crate::cli::output::write(format_args!($($text)*)) };
+}
+
+/// Likewise.
+macro_rules! println {
+    () => { print!("\n") };
+    ($($text:tt)*) => { print!("{}\n", format_args!($($text)*)) };
+}
+
 mod check;
 mod checkpoint;
 mod db;
@@ -135,6 +146,12 @@ pub fn main() -> ExitCode {
     };
     let ended = runtime.block_on(cli.command.execute(&cli.global));
     runtime.shutdown_background();
+    let ended = ended.and_then(|exit| match output::unwritten() {
+        Some(error) if exit == ExitCode::SUCCESS => {
+            Err(anyhow::anyhow!("cannot write the results: {error}"))
+        }
+        _ => Ok(exit),
+    });
     match ended {
         Ok(exit) => exit,
         Err(error) => {

@@ -77,13 +77,15 @@ impl Test {
             })
             .collect();
         if ran.iter().all(|ran| ran.outcome.cases.is_empty()) {
-            let filter = self.filter.as_deref().unwrap_or_default();
-            let message = format!("no case has `{filter}` in its name");
+            let files: Vec<_> = suites
+                .iter()
+                .map(|it| it.path.display().to_string())
+                .collect();
+            let message = match &self.filter {
+                Some(filter) => format!("no case has `{filter}` in its name"),
+                None => format!("no cases in {}", files.join(", ")),
+            };
             return Err(UsageError(message).into());
-        }
-        if let Some(path) = &self.junit {
-            std::fs::write(path, junit(plugin, &ran)?)
-                .map_err(|error| anyhow::anyhow!("cannot write {}: {error}", path.display()))?;
         }
         let accepted = if self.update { update(&ran)? } else { 0 };
         if global.json {
@@ -94,6 +96,9 @@ impl Test {
         let wrong: usize = ran.iter().map(|ran| ran.outcome.failed().count()).sum();
         if !global.json && self.update {
             println!("{accepted} of {wrong} answers taken for right");
+        }
+        if let Some(path) = &self.junit {
+            write(path, &junit(plugin, &ran)?)?;
         }
         Ok(if wrong > accepted {
             Exit::Failed
@@ -117,6 +122,11 @@ fn no_cases(plugin: &Path) -> UsageError {
     ))
 }
 
+fn write(path: &Path, text: &str) -> Result<(), UsageError> {
+    std::fs::write(path, text)
+        .map_err(|error| UsageError(format!("cannot write {}: {error}", path.display())))
+}
+
 /// Rewrites the files with wrong cases; returns how many answers are taken for right.
 fn update(ran: &[Ran<'_>]) -> anyhow::Result<usize> {
     let mut total = 0;
@@ -125,7 +135,7 @@ fn update(ran: &[Ran<'_>]) -> anyhow::Result<usize> {
             let text = std::fs::read_to_string(&suite.path)?;
             let (updated, accepted) = cases::accept(&text, outcome.failed())?;
             if accepted > 0 {
-                std::fs::write(&suite.path, updated)?;
+                write(&suite.path, &updated)?;
             }
             total += accepted;
         }
@@ -234,19 +244,19 @@ fn as_json(plugin: &Plugin, ran: &[Ran<'_>], accepted: usize) -> Value {
 fn junit(plugin: &Plugin, ran: &[Ran<'_>]) -> anyhow::Result<String> {
     let mut report = Report::new(&plugin.id().name);
     for Ran { suite, outcome } in ran {
-        let mut tests = TestSuite::new(suite.path.display().to_string());
+        let mut tests = TestSuite::new(xml(&suite.path.display().to_string()));
         for case in &outcome.cases {
             let status = match case.failures.first() {
                 None => TestCaseStatus::success(),
                 Some(first) => {
                     let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
                     let all: Vec<String> = case.failures.iter().map(described).collect();
-                    status.set_message(place(first));
-                    status.set_description(all.join("\n\n"));
+                    status.set_message(xml(&place(first)));
+                    status.set_description(xml(&all.join("\n\n")));
                     status
                 }
             };
-            let mut test = TestCase::new(case.name.as_str(), status);
+            let mut test = TestCase::new(xml(&case.name), status);
             test.set_classname(plugin.id().name.as_str());
             test.set_time(case.time);
             tests.add_test_case(test);
@@ -254,6 +264,12 @@ fn junit(plugin: &Plugin, ran: &[Ran<'_>]) -> anyhow::Result<String> {
         report.add_test_suite(tests);
     }
     Ok(report.to_string()?)
+}
+
+/// A text without the two characters that XML 1.0 cannot have (<https://www.w3.org/TR/xml/#charsets>)
+/// and that `quick_junit` leaves in.
+fn xml(text: &str) -> String {
+    text.replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }
 
 fn described(failure: &Failure) -> String {

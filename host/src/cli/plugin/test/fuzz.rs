@@ -42,18 +42,15 @@ impl Search {
         };
         let searched = search(plugin, &space, &plan)
             .map_err(|message| UsageError(format!("the plugin refuses its settings: {message}")))?;
-        let cases: Vec<NewCase> = searched
-            .findings
-            .iter()
-            .map(|it| case(it, plan.seed))
-            .collect();
+        let cases = cases(&searched.findings, plan.seed);
         if global.json {
-            print_json(&as_json(plugin, &searched, plan.seed))?;
+            print_json(&as_json(plugin, &searched, &cases, plan.seed))?;
         } else {
             print(plugin, &searched, &cases, plan.seed);
         }
         if let Some(path) = self.save.as_ref().filter(|_| !cases.is_empty()) {
-            let new = record::append(path, &space.schema.columns, &cases)?;
+            let new = record::append(path, &space.schema.columns, &cases)
+                .map_err(|error| UsageError(error.to_string()))?;
             if !global.json {
                 println!(
                     "{new} of {} cases are new in {}",
@@ -68,6 +65,21 @@ impl Search {
             Exit::Failed
         })
     }
+}
+
+/// Each finding as a case; of those that would have one name, the second gets a number.
+fn cases(findings: &[Finding], seed: u64) -> Vec<NewCase> {
+    let mut cases: Vec<NewCase> = Vec::with_capacity(findings.len());
+    for finding in findings {
+        let mut case = case(finding, seed);
+        let known = |name: &str| cases.iter().any(|known| known.name == name);
+        let numbered = (2..).map(|number| format!("{} ({number})", case.name));
+        let mut names = std::iter::once(case.name.clone()).chain(numbered);
+        let name = names.find(|name| !known(name));
+        case.name = name.unwrap_or_default();
+        cases.push(case);
+    }
+    cases
 }
 
 /// A finding as a case without an expectation: it fails for as long as the plugin does.
@@ -126,13 +138,13 @@ fn shortened(text: &str) -> String {
     text.lines().map(line).collect()
 }
 
-fn as_json(plugin: &Plugin, searched: &Searched, seed: u64) -> Value {
-    let finding = |it: &Finding| {
+fn as_json(plugin: &Plugin, searched: &Searched, cases: &[NewCase], seed: u64) -> Value {
+    let finding = |(it, case): (&Finding, &NewCase)| {
         json!({
             "kind": it.kind,
             "message": it.message,
             "batches": it.seen,
-            "case": record::written(&case(it, seed)),
+            "case": record::written(case),
         })
     };
     json!({
@@ -140,6 +152,27 @@ fn as_json(plugin: &Plugin, searched: &Searched, seed: u64) -> Value {
         "seed": seed,
         "rows": searched.rows,
         "batches": searched.batches,
-        "findings": searched.findings.iter().map(finding).collect::<Vec<_>>(),
+        "findings": searched.findings.iter().zip(cases).map(finding).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_finding_has_a_name_of_its_own() {
+        let finding = |message: &str| Finding {
+            kind: "PLUGIN_TRAP".to_owned(),
+            message: message.to_owned(),
+            settings: Settings::new(),
+            rows: Vec::new(),
+            failures: Vec::new(),
+            seen: 1,
+        };
+        let findings = ["it (one)", "it (two)", "another", "it"].map(finding);
+        let names: Vec<_> = cases(&findings, 1).into_iter().map(|it| it.name).collect();
+        let expected = ["it", "it (2)", "another", "it (3)"];
+        assert_eq!(names, expected.map(|name| format!("PLUGIN_TRAP: {name}")));
+    }
 }
