@@ -39,6 +39,11 @@ macro_rules! assert_shown {
     };
 }
 
+#[path = "hostile/component.rs"]
+#[allow(dead_code, unreachable_pub, reason = "made for other tests")]
+mod component;
+#[path = "plugin_test/misbehaving.rs"]
+mod misbehaving;
 #[path = "plugin_test/record.rs"]
 mod record;
 
@@ -272,7 +277,7 @@ row = [
           - fails PLUGIN_TRAP: met row error
           + fails PLUGIN_ERROR: met row error
 
-    faulty 0.1.0: 1 of 3 cases passed, 7 rows, no row settled, peak guest memory [memory]
+    faulty 0.1.0: 1 of 3 cases passed, 7 rows, [time] ns/row, peak guest memory [memory]
     0 of 2 answers taken for right
     "#);
     let after = fs::read_to_string(place.path().join("faulty.cases.toml")).unwrap();

@@ -5,6 +5,7 @@
 //! nobody thought of; [`bench`] compares two builds; [`record`] writes cases down. Nothing here
 //! is on the way of a row.
 
+mod asked;
 pub mod bench;
 mod diff;
 mod expect;

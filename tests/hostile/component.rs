@@ -117,13 +117,14 @@ pub const POLICY: &str = r#"
   (export "forebay:plugin/dead-letter-policy@{{version}}" (instance $role))"#;
 
 /// What is in a place where nothing is put.
-const DEFAULTS: [(&str, &str); 19] = [
+const DEFAULTS: [(&str, &str); 20] = [
     // Before the others, because there are places in it.
     ("role", TRANSFORM),
     ("packed_types", PACKED_TYPES),
     ("version", "0.1.0"),
     ("name", "hostile"),
     ("name_len", "7"),
+    ("answer", ""),
     ("evil", ""),
     ("describe", ""),
     ("configure", ""),

@@ -113,6 +113,7 @@
       (i32.store (i32.const 256) (i32.const 0))
       (i32.store (i32.const 260) (i32.const 1024))
       (i32.store (i32.const 264) (local.get $count))
+      {{answer}}
       (block $done
         (loop $next
           (br_if $done (i32.ge_u (local.get $i) (local.get $count)))

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::expect::Answer;
 use super::fuzz::{Space, generated_rows};
-use super::suite::{CaseFailure, CaseRow, Suite};
+use super::suite::{Case, CaseFailure, CaseRow, Suite};
 use super::trial::{Spent, Trial};
 use crate::plugin::{Plugin, Settings, apart};
 
@@ -88,7 +88,8 @@ impl Comparison {
 
 impl Work {
     /// `rows` rows from the cases that have no settings of their own, over and over; made up
-    /// where there are none. Rows on which `plugin` fails are left out.
+    /// where there are none. Where files differ in their settings, only those with the first
+    /// file's count. Rows on which `plugin` fails are left out.
     ///
     /// # Errors
     ///
@@ -100,18 +101,18 @@ impl Work {
         rows: usize,
     ) -> Result<Self, String> {
         let space = Space::of(plugin, suites, more);
-        let mut settings = more.to_vec();
-        let (mut from, mut failures) = (Vec::new(), Vec::new());
+        let mut cases: Vec<(Settings, &Case)> = Vec::new();
         for suite in suites {
-            for case in suite
-                .cases
-                .iter()
-                .filter(|case| case.settings.is_empty() && case.refused.is_none())
-            {
-                settings = suite.settings(case, more);
-                from.extend(case.rows.iter().cloned());
-                failures.extend(case.failures.iter().cloned());
-            }
+            let own = suite.cases.iter().filter(|case| case.settings.is_empty());
+            let own = own.filter(|case| case.refused.is_none());
+            cases.extend(own.map(|case| (suite.settings(case, more), case)));
+        }
+        let settings = cases.first().map(|(settings, _)| settings.clone());
+        let settings = settings.unwrap_or_else(|| more.to_vec());
+        let (mut from, mut failures) = (Vec::new(), Vec::new());
+        for (_, case) in cases.iter().filter(|(its, _)| *its == settings) {
+            from.extend(case.rows.iter().cloned());
+            failures.extend(case.failures.iter().cloned());
         }
         let roles = plugin.roles();
         if from.is_empty() {
@@ -217,7 +218,7 @@ pub fn compare(
 fn once(trial: &mut Trial, work: &Work) -> Result<f64, String> {
     let before = trial.spent();
     if work.rows.is_empty() {
-        trial.decide(&work.failures);
+        trial.failures(&work.failures);
     } else {
         trial
             .pass(&work.rows)

@@ -113,6 +113,19 @@ impl Answer {
         }
     }
 
+    /// What is wrong with it by the rules of the interface, whatever is expected; nothing with a
+    /// failure of the plugin, which is no answer.
+    #[must_use]
+    pub fn wrong(&self) -> Option<String> {
+        match self {
+            Self::Dropped(reason) if reason.trim().is_empty() => {
+                Some("drops a row without a reason".to_owned())
+            }
+            Self::Rejected(rejections) => rejections.iter().find_map(wrong_rejection),
+            Self::Dropped(_) | Self::Accepted { .. } | Self::Failed(_) | Self::Decided(_) => None,
+        }
+    }
+
     /// Whether it is the plugin that failed.
     #[must_use]
     pub fn is_fault(&self) -> bool {
@@ -246,6 +259,18 @@ fn embedding_line(name: &str, vector: &Vector) -> String {
             "{name} = [{shown}, …] ({dimensions} elements, norm {norm:.6}, digest {digest:08x})"
         )
     }
+}
+
+fn wrong_rejection(rejection: &Rejection) -> Option<String> {
+    let code = &rejection.code;
+    let is_part = |c: u8| c.is_ascii_uppercase() || c.is_ascii_digit() || c == b'_';
+    if code.is_empty() || !code.bytes().all(is_part) {
+        return Some(format!(
+            "rejects with the code {code:?}; codes are upper case with underscores"
+        ));
+    }
+    let is_blank = rejection.message.trim().is_empty();
+    is_blank.then(|| format!("rejects with {code} and without a message"))
 }
 
 fn drop_line(reason: &str) -> String {

@@ -2,10 +2,10 @@
 //! fails.
 //!
 //! Rows are a function of the seed: the same seed gives the same rows in the same order, and the
-//! time says only how many of them. Values are those of the cases, changed a little, and the
-//! edges of each type. A plugin must answer all of them: whatever else it thinks of a row, a
-//! trap, a missed deadline, too much memory, an answer that cannot be or one that depends on
-//! what it was asked before is a finding.
+//! time says only how many of them. Values, keys and failures are those of the cases, changed a
+//! little, and the edges of each type. A plugin must answer all of them: whatever else it thinks of
+//! a row, a trap, a missed deadline, too much memory, an answer that cannot be or one that depends
+//! on what it was asked before, or on the rows beside it, is a finding.
 
 mod generate;
 mod shrink;
@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 
 use self::generate::Generator;
 use self::shrink::Shrink;
+use super::asked::Asked;
 use super::expect::Answer;
 use super::suite::{CaseFailure, CaseRow, Suite};
-use super::trial::Trial;
+use super::trial::{Trial, Unanswered};
 use crate::plugin::{Plugin, Settings, apart};
 use crate::row::Schema;
 
@@ -29,6 +30,9 @@ const MAX_FINDINGS: usize = 10;
 
 /// Rows of the largest batch, as chunks have by default.
 const LARGE: usize = 300;
+
+/// The kind of a finding that no row shows alone.
+const TOGETHER: &str = "TOGETHER";
 
 /// How long to search, and for what.
 #[derive(Clone, Debug)]
@@ -50,12 +54,15 @@ pub struct Space {
     pub settings: Vec<Settings>,
     /// Rows to vary.
     pub samples: Vec<CaseRow>,
+    /// Failures to vary.
+    pub failures: Vec<CaseFailure>,
 }
 
 /// Rows on which a plugin fails.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// Such as `PLUGIN_TRAP`, or `STATE` where the answer depends on what was asked before, or
+    /// Such as `PLUGIN_TRAP`, or `TOGETHER` where the plugin fails on rows and on none of them
+    /// alone, `STATE` where the answer depends on what was asked before or beside the row, or
     /// `ANSWER` where it breaks the interface's rules.
     pub kind: String,
     /// For people.
@@ -82,8 +89,8 @@ pub struct Searched {
 }
 
 impl Space {
-    /// The columns that a plugin reads, and what the cases name, with the settings and the rows
-    /// of the cases.
+    /// The columns that a plugin reads, and what the cases name, with the settings, rows and
+    /// failures of the cases.
     #[must_use]
     pub fn of(plugin: &Plugin, suites: &[Suite], more: &[(String, String)]) -> Self {
         let mut schema = Schema::default();
@@ -106,7 +113,7 @@ impl Space {
             }
         }
         let mut settings: Vec<Settings> = Vec::new();
-        let mut samples = Vec::new();
+        let (mut samples, mut failures) = (Vec::new(), Vec::new());
         for suite in suites {
             for case in suite.cases.iter().filter(|case| case.refused.is_none()) {
                 let of_case = suite.settings(case, more);
@@ -114,6 +121,7 @@ impl Space {
                     settings.push(of_case);
                 }
                 samples.extend(case.rows.iter().cloned());
+                failures.extend(case.failures.iter().cloned());
             }
         }
         if settings.is_empty() {
@@ -123,6 +131,7 @@ impl Space {
             schema: Arc::new(schema),
             settings,
             samples,
+            failures,
         }
     }
 }
@@ -196,40 +205,42 @@ impl Search<'_> {
         if roles.transform || roles.validate {
             let rows = generator.batch(LARGE);
             self.searched.rows += rows.len() as u64;
-            if let Some((wrong, smallest)) = self.examine(settings, trial, rows, rows_wrong) {
+            if let Some((wrong, smallest)) = self.examine(settings, trial, rows) {
                 self.found(wrong, settings, smallest, Vec::new());
             }
         }
         if roles.policy {
             let failures = generator.failures();
             self.searched.rows += failures.len() as u64;
-            if let Some((wrong, smallest)) = self.examine(settings, trial, failures, failures_wrong)
-            {
+            if let Some((wrong, smallest)) = self.examine(settings, trial, failures) {
                 self.found(wrong, settings, Vec::new(), smallest);
             }
         }
     }
 
     /// Tries rows; if something is wrong that was not known, finds the smallest rows that show it.
-    fn examine<T: Shrink>(
+    fn examine<T: Asked + Shrink>(
         &mut self,
         settings: &Settings,
         trial: &mut Trial,
         rows: Vec<T>,
-        judge: fn(&mut Trial, &[T]) -> Vec<Wrong>,
     ) -> Option<(Wrong, Vec<T>)> {
-        let wrong = judge(trial, &rows).into_iter();
+        let found = wrong(trial, &rows).into_iter();
         // What is known must not hide what is not.
-        let mut new = wrong.filter(|(kind, message, _)| !self.is_known(kind, message));
+        let mut new = found.filter(|(kind, message, _)| !self.is_known(kind, message));
         let (kind, message, row) = new.next()?;
         // From a fresh instance each time, so that what is found can be shown again.
         let mut again = |rows: &[T]| {
             let mut trial = Trial::new(self.plugin, settings, self.schema).ok()?;
             let known = |message: &str| self.known.contains(&signature(&kind, message));
-            let wrong = judge(&mut trial, rows).into_iter();
-            let mut same = wrong.filter(|(found, message, _)| *found == kind && !known(message));
+            let found = wrong(&mut trial, rows).into_iter();
+            let mut same = found.filter(|(found, message, _)| *found == kind && !known(message));
             same.next()
         };
+        // The fault of an instance that has answered much before is not that of these rows.
+        if kind == TOGETHER && again(&rows).is_none() {
+            return None;
+        }
         let smallest = shrink::smallest(rows, row, &mut again);
         let shown = again(&smallest);
         Some((shown.unwrap_or((kind, message, row)), smallest))
@@ -276,77 +287,62 @@ fn signature(kind: &str, message: &str) -> String {
     format!("{kind} {}", words.join(" "))
 }
 
-fn rows_wrong(trial: &mut Trial, rows: &[CaseRow]) -> Vec<Wrong> {
-    let rows: Vec<&CaseRow> = rows.iter().collect();
-    let broken = |message: String| vec![("BROKEN".to_owned(), message, None)];
-    let answers = match trial.rows(&rows) {
+fn wrong<T: Asked>(trial: &mut Trial, asked: &[T]) -> Vec<Wrong> {
+    let asked: Vec<&T> = asked.iter().collect();
+    let answers = match T::ask(trial, &asked) {
         Ok(answers) => answers,
-        Err(error) => {
+        Err(error @ Unanswered::Together(_)) => {
+            return vec![(TOGETHER.to_owned(), error.to_string(), None)];
+        }
+        Err(Unanswered::Broken(error)) => {
             // It is on single rows that a plugin says what is wrong with it.
-            let alone = rows.first().filter(|_| rows.len() > 1);
-            let alone = alone.and_then(|row| trial.rows(&[row]).ok());
+            let alone = asked.first().filter(|_| asked.len() > 1);
+            let alone = alone.and_then(|one| T::ask(trial, &[one]).ok());
             let wrong = alone.iter().flatten().find_map(|it| wrong_answer(it, 0));
-            return wrong.map_or_else(|| broken(error.message), |wrong| vec![wrong]);
+            return vec![wrong.unwrap_or_else(|| ("BROKEN".to_owned(), error.message, None))];
         }
     };
     let each = answers.iter().enumerate();
-    let wrong: Vec<Wrong> = each
+    let mut wrong: Vec<Wrong> = each
         .filter_map(|(at, answer)| wrong_answer(answer, at))
         .collect();
+    // A policy fails on all of its failures or on none.
+    wrong.dedup_by(|(kind, message, _), before| *kind == before.0 && *message == before.1);
     if wrong.is_empty() {
-        return differs(trial, &rows, &answers).into_iter().collect();
+        return differs(trial, &asked, &answers).into_iter().collect();
     }
     wrong
 }
 
-/// Whether the answer to the first row depends on what was asked before.
-fn differs(trial: &mut Trial, rows: &[&CaseRow], answers: &[Answer]) -> Option<Wrong> {
-    let (first, answer) = (rows.first()?, answers.first()?.lines());
-    let alone = trial.rows(&[first]).ok()?.first()?.lines();
-    if alone == answer {
-        return None;
+/// Whether an answer depends on what was asked before, or on the rows beside it. All are asked
+/// about once more, in two halves whose rows are in reverse order: two calls, not one for each row.
+fn differs<T: Asked>(trial: &mut Trial, asked: &[&T], answers: &[Answer]) -> Option<Wrong> {
+    let state = |what: String| {
+        let message =
+            format!("answers otherwise when the row comes again, in another batch:\n{what}");
+        Some(("STATE".to_owned(), message, None))
+    };
+    let before: Vec<(&T, &Answer)> = asked.iter().copied().zip(answers).rev().collect();
+    for half in before.chunks(before.len().div_ceil(2)) {
+        let (asked, before): (Vec<&T>, Vec<&Answer>) = half.iter().copied().unzip();
+        let again = match T::ask(trial, &asked) {
+            Ok(again) => again,
+            Err(error) => return state(error.to_string()),
+        };
+        for (before, again) in before.iter().zip(&again) {
+            let (before, again) = (before.lines(), again.lines());
+            if before != again {
+                return state(super::diff::of(&before, &again));
+            }
+        }
     }
-    let difference = super::diff::of(&answer, &alone);
-    let message = format!("answers otherwise when the row comes again, alone:\n{difference}");
-    Some(("STATE".to_owned(), message, None))
+    None
 }
 
 fn wrong_answer(answer: &Answer, row: usize) -> Option<Wrong> {
-    let wrong = |message: String| Some(("ANSWER".to_owned(), message, Some(row)));
-    let is_code = |code: &str| {
-        let is_part = |c: u8| c.is_ascii_uppercase() || c.is_ascii_digit() || c == b'_';
-        !code.is_empty() && code.bytes().all(is_part)
-    };
-    match answer {
-        Answer::Failed(fault) => Some((fault.code.clone(), fault.message.clone(), Some(row))),
-        Answer::Dropped(reason) if reason.trim().is_empty() => {
-            wrong("drops a row without a reason".to_owned())
-        }
-        Answer::Rejected(rejections) => rejections.iter().find_map(|rejection| {
-            if !is_code(&rejection.code) {
-                return wrong(format!(
-                    "rejects with the code {:?}; codes are upper case with underscores",
-                    rejection.code
-                ));
-            }
-            let message = || format!("rejects with {} and without a message", rejection.code);
-            rejection
-                .message
-                .trim()
-                .is_empty()
-                .then(|| wrong(message()))
-                .flatten()
-        }),
-        Answer::Dropped(_) | Answer::Accepted { .. } | Answer::Decided(_) => None,
+    if let Answer::Failed(fault) = answer {
+        return Some((fault.code.clone(), fault.message.clone(), Some(row)));
     }
-}
-
-fn failures_wrong(trial: &mut Trial, failures: &[CaseFailure]) -> Vec<Wrong> {
-    let answers = trial.failures(failures);
-    let wrong = answers.iter().find_map(|answer| wrong_answer(answer, 0));
-    // The policy answers for all of its failures or for none.
-    wrong
-        .map(|(kind, message, _)| (kind, message, None))
-        .into_iter()
-        .collect()
+    let wrong = answer.wrong()?;
+    Some(("ANSWER".to_owned(), wrong, Some(row)))
 }

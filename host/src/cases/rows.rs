@@ -1,5 +1,6 @@
 //! Rows of cases as a batch, as it comes from the decoder.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -31,10 +32,13 @@ pub(super) fn batch(schema: &Arc<Schema>, rows: &[&CaseRow]) -> Batch {
 }
 
 /// The failed rows as a batch of which none is live, and their failures.
-pub(super) fn failures(schema: &Arc<Schema>, rows: &[CaseFailure]) -> (Batch, Vec<Failure>) {
+pub(super) fn failures(
+    schema: &Arc<Schema>,
+    rows: &[impl Borrow<CaseFailure>],
+) -> (Batch, Vec<Failure>) {
     let mut batch = blank(schema, rows.len());
     let mut failures = Vec::with_capacity(rows.len());
-    for (index, row) in (0_u32..).zip(rows) {
+    for (index, row) in (0_u32..).zip(rows.iter().map(Borrow::borrow)) {
         batch.keys.push(row.key.clone());
         fill(&mut batch, index, &row.fields);
         failures.push(Failure {

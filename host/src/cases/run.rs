@@ -1,22 +1,20 @@
 //! Has a plugin answer cases, and compares.
 //!
 //! Each case gets instances of its own, so a case passes or fails whatever stands around it.
-//! What agrees is asked twice: the same rows again on the warm instance, and a small batch row
-//! by row. A plugin that then answers otherwise keeps state, which the interface forbids, since
-//! the host may present rows again in smaller batches.
+//! What the plugin does not fail on is asked twice more: the same rows again on the warm instance,
+//! and row by row. A plugin that then answers otherwise keeps state, which the interface forbids,
+//! since the host may present rows again in smaller batches.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::asked::Asked;
 use super::diff;
 use super::expect::Answer;
-use super::suite::{Case, CaseRow, Suite};
+use super::suite::{Case, Suite};
 use super::trial::Trial;
-use super::update::{self, Fix, Place};
+use super::update::{Fix, Place};
 use crate::plugin::{Plugin, Settings, apart};
-
-/// Batches of up to so many rows are asked about row by row as well.
-const MAX_ALONE: usize = 32;
 
 /// Which cases, and with what.
 #[derive(Clone, Debug, Default)]
@@ -141,8 +139,8 @@ impl One<'_> {
             &self.case.refused,
         ) {
             (Ok(mut trial), None) => {
-                self.rows(&mut trial, outcome);
-                self.policy(&mut trial, outcome);
+                self.ask(&mut trial, &self.case.rows, outcome);
+                self.ask(&mut trial, &self.case.failures, outcome);
                 outcome.peak_memory = outcome.peak_memory.max(trial.spent().peak_memory);
             }
             (Err(message), Some(part)) if message.contains(part.as_str()) => {}
@@ -178,117 +176,68 @@ impl One<'_> {
         });
     }
 
-    fn rows(&mut self, trial: &mut Trial, outcome: &mut Outcome) {
-        let rows: Vec<&CaseRow> = self.case.rows.iter().collect();
-        if rows.is_empty() {
-            return;
+    /// Has these answered together, then again, then each alone.
+    fn ask<T: Asked>(&mut self, trial: &mut Trial, asked: &[T], outcome: &mut Outcome) {
+        let all: Vec<&T> = asked.iter().collect();
+        let Some(first) = all.first() else { return };
+        if let Some(missing) = T::missing_role(trial.roles()) {
+            return self.fail(first.line(), None, missing.to_owned(), None);
         }
-        let answers = match trial.rows(&rows) {
+        let answers = match T::ask(trial, &all) {
             Ok(answers) => answers,
-            Err(broken) => return self.fail(self.case.line, None, broken.to_string(), None),
+            Err(error) => return self.fail(self.case.line, None, error.to_string(), None),
         };
-        for (at, (row, answer)) in rows.iter().zip(&answers).enumerate() {
-            let expected = row.expect.as_ref().map(|expect| expect.lines(answer));
-            let fix = update::of_answer(answer, row.expect.as_ref());
-            let fix = fix.map(|toml| self.fix(Place::Row(at), toml));
-            self.compare(row.line, &row.key, expected, answer, fix);
+        for (at, (one, answer)) in all.iter().zip(&answers).enumerate() {
+            self.compare(at, *one, answer);
         }
-        if answers.iter().any(Answer::is_fault) {
+        let answered = all.into_iter().zip(&answers);
+        let (sound, answers): (Vec<&T>, Vec<&Answer>) =
+            answered.filter(|(_, answer)| !answer.is_fault()).unzip();
+        if sound.is_empty() {
             return;
         }
         let (before, wrong) = (trial.spent(), self.failures.len());
-        self.again(trial, &rows, &answers);
+        self.again(trial, &sound, &answers, "when it is asked again");
         let after = trial.spent();
         outcome.time += after.time.saturating_sub(before.time);
         outcome.settled += after.rows - before.rows;
-        let is_same = self.failures.len() == wrong;
-        if is_same && (2..=MAX_ALONE).contains(&rows.len()) {
-            for (row, answer) in rows.iter().zip(&answers) {
-                self.alone(trial, row, answer);
+        if self.failures.len() == wrong && sound.len() > 1 {
+            for (one, answer) in sound.into_iter().zip(answers) {
+                self.again(trial, &[one], &[answer], "when the row comes alone");
             }
         }
     }
 
-    fn again(&mut self, trial: &mut Trial, rows: &[&CaseRow], answers: &[Answer]) {
-        let again = match trial.rows(rows) {
+    fn again<T: Asked>(&mut self, trial: &mut Trial, these: &[&T], before: &[&Answer], when: &str) {
+        let again = match T::ask(trial, these) {
             Ok(again) => again,
-            Err(broken) => return self.fail(self.case.line, None, broken.to_string(), None),
+            Err(error) => return self.fail(self.case.line, None, format!("{when}: {error}"), None),
         };
-        for ((row, first), second) in rows.iter().zip(answers).zip(&again) {
-            self.same(
-                row,
-                first,
-                second,
-                "answers otherwise when it is asked again:",
-            );
-        }
-    }
-
-    fn alone(&mut self, trial: &mut Trial, row: &CaseRow, answer: &Answer) {
-        match trial.rows(&[row]) {
-            Ok(alone) => {
-                for alone in &alone {
-                    self.same(
-                        row,
-                        answer,
-                        alone,
-                        "answers otherwise when the row comes alone:",
-                    );
-                }
+        for ((one, before), again) in these.iter().zip(before).zip(&again) {
+            let (before, again) = (before.lines(), again.lines());
+            if before != again {
+                let text = format!("answers otherwise {when}:\n{}", diff::of(&before, &again));
+                self.fail(one.line(), Some(one.key()), text, None);
             }
-            Err(broken) => self.fail(row.line, Some(row), broken.to_string(), None),
         }
     }
 
-    fn same(&mut self, row: &CaseRow, first: &Answer, second: &Answer, what: &str) {
-        let (first, second) = (first.lines(), second.lines());
-        if first != second {
-            let text = format!("{what}\n{}", diff::of(&first, &second));
-            self.fail(row.line, Some(row), text, None);
-        }
-    }
-
-    fn policy(&mut self, trial: &mut Trial, outcome: &mut Outcome) {
-        if self.case.failures.is_empty() {
-            return;
-        }
-        let before = trial.spent();
-        let answers = trial.failures(&self.case.failures);
-        let after = trial.spent();
-        outcome.time += after.time.saturating_sub(before.time);
-        outcome.settled += after.rows - before.rows;
-        for (at, (row, answer)) in self.case.failures.iter().zip(&answers).enumerate() {
-            let expected = row.expect.as_ref().map(|expect| expect.lines(answer));
-            let fix = update::of_answer(answer, None);
-            let fix = fix.map(|toml| self.fix(Place::Failure(at), toml));
-            self.compare(row.line, &row.key, expected, answer, fix);
-        }
-    }
-
-    fn compare(
-        &mut self,
-        line: usize,
-        key: &str,
-        expected: Option<Vec<String>>,
-        answer: &Answer,
-        fix: Option<Fix>,
-    ) {
-        let answered = answer.lines();
-        let text = match expected {
-            Some(expected) if expected != answered => diff::of(&expected, &answered),
-            None if answer.is_fault() => diff::of(
+    fn compare(&mut self, at: usize, one: &impl Asked, answer: &Answer) {
+        let (answered, wrong) = (answer.lines(), answer.wrong());
+        let text = match (one.expected(answer), &wrong) {
+            (Some(expected), _) if expected != answered => diff::of(&expected, &answered),
+            (None, _) if answer.is_fault() => diff::of(
                 &["anything but a failure of the plugin".to_owned()],
                 &answered,
             ),
+            (_, Some(wrong)) => wrong.clone(),
             _ => return,
         };
-        self.failures.push(Failure {
-            case: self.case.name.clone(),
-            line,
-            row: Some(key.to_owned()),
-            text,
-            fix,
-        });
+        // What is wrong whatever is expected is not taken for right.
+        let (place, toml) = one.fix(at, answer);
+        let toml = toml.filter(|_| wrong.is_none());
+        let fix = toml.map(|toml| self.fix(place, toml));
+        self.fail(one.line(), Some(one.key()), text, fix);
     }
 
     fn fix(&self, place: Place, toml: String) -> Fix {
@@ -299,11 +248,11 @@ impl One<'_> {
         }
     }
 
-    fn fail(&mut self, line: usize, row: Option<&CaseRow>, text: String, fix: Option<Fix>) {
+    fn fail(&mut self, line: usize, row: Option<&str>, text: String, fix: Option<Fix>) {
         self.failures.push(Failure {
             case: self.case.name.clone(),
             line,
-            row: row.map(|row| row.key.to_string()),
+            row: row.map(str::to_owned),
             text,
             fix,
         });

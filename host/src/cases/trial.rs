@@ -1,12 +1,15 @@
 //! A plugin with its settings, asked about rows as a worker asks it.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::expect::{Answer, Fault};
 use super::rows;
 use super::suite::{CaseFailure, CaseRow};
-use crate::plugin::{Broken, Chain, ChainError, Plugin, Rejection, Runner, Settings};
+use crate::plugin::{
+    Broken, Chain, ChainError, NoAnswer, Plugin, Rejection, Roles, Runner, Settings,
+};
 use crate::row::{Batch, Failure, Schema, Stage, Value, Vector};
 
 /// The failures that are the plugin's own.
@@ -18,18 +21,22 @@ const FAULTS: [&str; 5] = [
     "PLUGIN_OUTPUT",
 ];
 
-/// Whether a failure's code says that the plugin failed.
-#[must_use]
-pub(super) fn is_fault(code: &str) -> bool {
-    FAULTS.contains(&code)
-}
-
 /// A plugin under test. To be used on a thread of its own, as every runner.
 pub(super) struct Trial {
     plugin: Arc<Plugin>,
     settings: Settings,
     schema: Arc<Schema>,
     runner: Runner,
+}
+
+/// Why rows have no answers.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unanswered {
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    /// In production each row would pass, for many times the calls.
+    #[error("fails with {} on the rows together, and on none alone: {}", .0.code, .0.message)]
+    Together(NoAnswer),
 }
 
 /// What the calls so far took.
@@ -70,26 +77,46 @@ impl Trial {
         })
     }
 
+    /// What the plugin does.
+    pub(super) fn roles(&self) -> Roles {
+        self.plugin.roles()
+    }
+
     /// What becomes of these rows in one batch.
     ///
     /// # Errors
     ///
-    /// When the plugin is broken.
-    pub(super) fn rows(&mut self, rows: &[&CaseRow]) -> Result<Vec<Answer>, Broken> {
+    /// When the plugin is broken, or fails on the rows and on none of them alone.
+    pub(super) fn rows(&mut self, rows: &[&CaseRow]) -> Result<Vec<Answer>, Unanswered> {
         let mut batch = rows::batch(&self.schema, rows);
         let before = (batch.values.clone(), batch.embeddings.vectors.clone());
+        let failed_calls = self.failed_calls().0;
         self.runner.run(&mut batch)?;
+        let observed = self.runner.take_observed();
+        let has_faults = observed.iter().any(|plugin| plugin.faults > 0);
+        if !has_faults
+            && let (failed, Some(last)) = self.failed_calls()
+            && failed > failed_calls
+        {
+            return Err(Unanswered::Together(last));
+        }
+        // A plugin may reject rows with a code of the host's.
+        let is_fault = |failure: &Failure| has_faults && FAULTS.contains(&failure.code.as_str());
         let mut answers = changes(&batch, &before);
         for drop in &batch.drops {
             place(&mut answers, drop.row, Answer::Dropped(drop.reason.clone()));
         }
         let failures = std::mem::take(&mut batch.failures);
         for failure in &failures {
-            place(&mut answers, failure.row, failed(failure));
+            let answer = if is_fault(failure) {
+                faulty(failure)
+            } else {
+                rejected(failure)
+            };
+            place(&mut answers, failure.row, answer);
         }
-        let rejected =
-            |failure: &&Failure| failure.stage == Stage::Validate && !is_fault(&failure.code);
-        let rejected: Vec<&Failure> = failures.iter().filter(rejected).collect();
+        let by_validate = |it: &&Failure| it.stage == Stage::Validate && !is_fault(it);
+        let rejected: Vec<&Failure> = failures.iter().filter(by_validate).collect();
         self.ask_for_all(&mut batch, &rejected, &mut answers);
         Ok(answers)
     }
@@ -130,14 +157,10 @@ impl Trial {
     }
 
     /// What the policy says about these failures in one call.
-    pub(super) fn failures(&mut self, rows: &[CaseFailure]) -> Vec<Answer> {
+    pub(super) fn failures(&mut self, rows: &[impl Borrow<CaseFailure>]) -> Vec<Answer> {
         let (batch, failures) = rows::failures(&self.schema, rows);
-        match self.plugin.decisions(&self.settings, &batch, &failures) {
-            Ok(decisions) => {
-                // Once more as in production, for the time it takes.
-                self.runner.decide(&batch, &failures);
-                decisions.into_iter().map(Answer::Decided).collect()
-            }
+        match self.runner.decisions(&batch, &failures) {
+            Ok(decisions) => decisions.into_iter().map(Answer::Decided).collect(),
             Err(error) => {
                 let fault = Fault {
                     code: error.code.to_owned(),
@@ -158,10 +181,10 @@ impl Trial {
         self.runner.run(&mut rows::batch(&self.schema, &rows))
     }
 
-    /// Has the policy decide in one call, as in production, whatever it decides.
-    pub(super) fn decide(&mut self, rows: &[CaseFailure]) {
-        let (batch, failures) = rows::failures(&self.schema, rows);
-        self.runner.decide(&batch, &failures);
+    /// Calls that failed so far, and how the last of them did.
+    fn failed_calls(&self) -> (u64, Option<NoAnswer>) {
+        let stats = self.runner.stats().into_iter().next();
+        stats.map_or((0, None), |stats| (stats.failed_calls, stats.last_fault))
     }
 
     /// What the calls so far took.
@@ -182,13 +205,14 @@ fn place(answers: &mut [Answer], row: u32, answer: Answer) {
     }
 }
 
-fn failed(failure: &Failure) -> Answer {
-    if is_fault(&failure.code) {
-        return Answer::Failed(Fault {
-            code: failure.code.clone(),
-            message: failure.message.clone(),
-        });
-    }
+fn faulty(failure: &Failure) -> Answer {
+    Answer::Failed(Fault {
+        code: failure.code.clone(),
+        message: failure.message.clone(),
+    })
+}
+
+fn rejected(failure: &Failure) -> Answer {
     Answer::Rejected(vec![Rejection {
         code: failure.code.clone(),
         message: failure.message.clone(),

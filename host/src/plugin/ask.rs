@@ -1,6 +1,5 @@
-//! Answers as a plugin gives them, for its tests. A failure of a row has the first code of its
-//! rejections and all their messages in one; a policy that fails is replaced by a default. Here
-//! nothing is merged and nothing replaced.
+//! Rejections as a plugin gives them, for its tests. A failure of a row has the first code of its
+//! rejections and all their messages in one. Here nothing is merged.
 //!
 //! Each question gets a fresh instance, under the limits of every call.
 
@@ -12,10 +11,8 @@ use super::embeddings::{Access, Lent};
 use super::engine::apart;
 use super::fault::Fault;
 use super::limits::{MAX_CODE, MAX_FIELD, MAX_MESSAGE};
-use super::rows::with_failures;
-use super::runner::{Decision, decision};
 use super::text::cut;
-use crate::row::{Batch, Embeddings, Failure, Schema};
+use crate::row::{Batch, Embeddings, Schema};
 
 /// A reason why a row must not be written, cut to what the interface allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,27 +78,6 @@ impl Plugin {
             }
         }
         Ok(rejections)
-    }
-
-    /// What the policy says about these failures, one decision for each.
-    ///
-    /// # Errors
-    ///
-    /// When the plugin fails.
-    pub fn decisions(
-        &self,
-        settings: &[(String, String)],
-        batch: &Batch,
-        failures: &[Failure],
-    ) -> Result<Vec<Decision>, NoAnswer> {
-        let columns = self.columns(&batch.schema);
-        let decisions = apart(|| {
-            let mut instance = self.open(settings)?;
-            with_failures(batch, &columns, failures, |failures| {
-                instance.decide(failures)
-            })
-        })?;
-        Ok(decisions.into_iter().map(decision).collect())
     }
 
     /// Indices of the columns it reads.

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ask::NoAnswer;
 use super::bindings::dead_letter_policy as policy;
 use super::chain::Chain;
 use super::component::Roles;
@@ -56,6 +57,8 @@ pub struct PluginStats {
     pub time: Duration,
     /// Calls that failed.
     pub failed_calls: u64,
+    /// How the last of them did.
+    pub last_fault: Option<NoAnswer>,
     /// Bytes of linear memory that an instance came to have at most. Memory never shrinks.
     pub peak_memory: usize,
 }
@@ -198,6 +201,27 @@ impl Runner {
         decisions
     }
 
+    /// As [`Self::decide`], with nothing in the place of a failure, and without a shadow: for the
+    /// tests of a policy.
+    ///
+    /// # Errors
+    ///
+    /// When the policy fails.
+    pub fn decisions(
+        &mut self,
+        batch: &Batch,
+        failures: &[Failure],
+    ) -> Result<Vec<Decision>, NoAnswer> {
+        let mut seats = self.seats.iter_mut().map(|(active, _)| active);
+        match seats.find(|seat| seat.stats.roles.policy) {
+            Some(seat) => {
+                let decisions = seat.decide(batch, failures)?;
+                Ok(decisions.into_iter().map(decision).collect())
+            }
+            None => Ok(by_default(failures)),
+        }
+    }
+
     /// What each plugin has done so far: those of the chain in its order, then those that have
     /// left it.
     #[must_use]
@@ -237,7 +261,7 @@ fn decide(seat: &mut Seat, batch: &Batch, failures: &[Failure]) -> Vec<Decision>
     }
 }
 
-pub(super) fn decision(decision: policy::Decision) -> Decision {
+fn decision(decision: policy::Decision) -> Decision {
     match decision {
         policy::Decision::Retry(millis) => Decision::Retry(Duration::from_millis(millis.into())),
         policy::Decision::DeadLetter(name) => Decision::DeadLetter(queue(name)),

@@ -52,6 +52,7 @@ impl Seat {
                 rows: 0,
                 time: Duration::ZERO,
                 failed_calls: 0,
+                last_fault: None,
                 peak_memory: 0,
             },
             observed: Observed::new(plugin.id()),
@@ -166,7 +167,10 @@ impl Seat {
             result
         });
         self.stats.calls += 1;
-        self.stats.failed_calls += u64::from(result.is_err());
+        if let Err(fault) = &result {
+            self.stats.failed_calls += 1;
+            self.stats.last_fault = Some(fault.clone().into());
+        }
         let took = began.elapsed();
         self.stats.time += took;
         self.meter.called(took, result.is_err());

@@ -167,14 +167,78 @@ impl<'a> Generator<'a> {
 
     fn row(&mut self, index: usize) -> CaseRow {
         let space = self.space;
-        let sample = match self.rng.usize(..4) {
+        let sample = self.sample(&space.samples);
+        let embeddings = space.schema.embeddings.iter();
+        let embeddings = embeddings.map(|column| (column.name.clone(), self.vector(column)));
+        CaseRow {
+            embeddings: embeddings.collect(),
+            fields: self.fields(sample.map_or(&[], |row| &row.fields)),
+            key: self.key(index, sample.map(|row| &row.key)),
+            ..CaseRow::default()
+        }
+    }
+
+    /// Failures for the policy.
+    pub(super) fn failures(&mut self) -> Vec<CaseFailure> {
+        let count = self.rng.usize(1..10);
+        (0..count).map(|index| self.failure(index)).collect()
+    }
+
+    fn failure(&mut self, index: usize) -> CaseFailure {
+        let stages = [
+            Stage::Decode,
+            Stage::Transform,
+            Stage::Validate,
+            Stage::Write,
+        ];
+        let sample = self.sample(&self.space.failures);
+        CaseFailure {
+            line: 0,
+            key: match self.rng.u8(..8) {
+                0 => ByteString::new(),
+                _ => self.key(index, sample.map(|failure| &failure.key)),
+            },
+            stage: match (self.rng.u8(..4), sample) {
+                (1.., Some(known)) => known.stage,
+                _ => self.rng.choice(stages).unwrap_or(Stage::Decode),
+            },
+            code: match (self.rng.u8(..4), sample) {
+                (1.., Some(known)) => known.code.clone(),
+                _ => self.rng.choice(CODES).unwrap_or("FIELD_RANGE").to_owned(),
+            },
+            message: match (self.rng.u8(..4), sample) {
+                (2.., Some(known)) => known.message.clone(),
+                _ => self.text().chars().take(2_000).collect(),
+            },
+            attempt: self.rng.u32(1..6),
+            fields: self.fields(sample.map_or(&[], |failure| &failure.fields)),
+            expect: None,
+        }
+    }
+
+    /// Mostly one of these.
+    fn sample<'s, T>(&mut self, samples: &'s [T]) -> Option<&'s T> {
+        match self.rng.usize(..4) {
             0 => None,
-            _ => self.rng.choice(&space.samples),
-        };
+            _ => self.rng.choice(samples),
+        }
+    }
+
+    /// Never empty.
+    fn key(&mut self, index: usize, known: Option<&ByteString>) -> ByteString {
+        match (self.rng.u8(..20), known) {
+            (0, _) => ByteString::from(format!("{index} {}", self.text())),
+            (1..6, Some(known)) if !known.is_empty() => known.clone(),
+            _ => ByteString::from(format!("k{index}")),
+        }
+    }
+
+    /// For each column nothing, what is known of it, something near that, or anything.
+    fn fields(&mut self, sample: &[(String, Value)]) -> Vec<(String, Value)> {
+        let space = self.space;
         let mut fields = Vec::with_capacity(space.schema.columns.len());
         for column in &space.schema.columns {
-            let known =
-                sample.and_then(|row| row.fields.iter().find(|(name, _)| *name == column.name));
+            let known = sample.iter().find(|(name, _)| *name == column.name);
             let value = match (self.rng.u8(..20), known) {
                 (0..2, _) => Value::Null,
                 (2..12, Some((_, value))) => value.clone(),
@@ -186,47 +250,7 @@ impl<'a> Generator<'a> {
                 fields.push((column.name.clone(), value));
             }
         }
-        let embeddings = space.schema.embeddings.iter();
-        let embeddings = embeddings.map(|column| (column.name.clone(), self.vector(column)));
-        CaseRow {
-            embeddings: embeddings.collect(),
-            fields,
-            key: match self.rng.u8(..20) {
-                0 => ByteString::from(format!("{index} {}", self.text())),
-                _ => ByteString::from(format!("k{index}")),
-            },
-            ..CaseRow::default()
-        }
-    }
-
-    /// Failures for the policy.
-    pub(super) fn failures(&mut self) -> Vec<CaseFailure> {
-        let stages = [
-            Stage::Decode,
-            Stage::Transform,
-            Stage::Validate,
-            Stage::Write,
-        ];
-        let count = self.rng.usize(1..10);
-        (0..count)
-            .map(|index| {
-                let row = self.row(index);
-                CaseFailure {
-                    line: 0,
-                    key: if self.rng.u8(..8) == 0 {
-                        ByteString::new()
-                    } else {
-                        row.key
-                    },
-                    stage: self.rng.choice(stages).unwrap_or(Stage::Decode),
-                    code: self.rng.choice(CODES).unwrap_or("FIELD_RANGE").to_owned(),
-                    message: self.text().chars().take(2_000).collect(),
-                    attempt: self.rng.u32(1..6),
-                    fields: row.fields,
-                    expect: None,
-                }
-            })
-            .collect()
+        fields
     }
 
     /// A value of this type; of any where it is not known.

@@ -20,6 +20,7 @@ fn space() -> Space {
         }),
         settings: vec![Vec::new()],
         samples: Vec::new(),
+        failures: Vec::new(),
     }
 }
 
@@ -33,6 +34,43 @@ fn the_same_seed_gives_the_same_rows() {
     assert_eq!(shown(1, 0), shown(1, 0));
     assert_ne!(shown(1, 0), shown(2, 0));
     assert_ne!(shown(1, 0), shown(1, 1));
+}
+
+#[test]
+fn what_the_cases_have_comes_again() {
+    let mut space = space();
+    space.samples = vec![CaseRow {
+        key: ByteString::from_static("of a row"),
+        ..CaseRow::default()
+    }];
+    space.failures = vec![CaseFailure {
+        line: 0,
+        key: ByteString::from_static("of a failure"),
+        stage: Stage::Write,
+        code: "CODE".to_owned(),
+        message: "message".to_owned(),
+        attempt: 1,
+        fields: vec![("text".to_owned(), Value::Text("value".into()))],
+        expect: None,
+    }];
+    let rows = rows(&space, 1, 300);
+    assert!(rows.iter().any(|row| row.key == "of a row"));
+    let failures = failures(&space, 1, 300);
+    let share = |is: fn(&CaseFailure) -> bool| failures.iter().filter(|it| is(it)).count();
+    let known: [fn(&CaseFailure) -> bool; 5] = [
+        |it| it.key == "of a failure",
+        |it| it.code == "CODE",
+        |it| it.stage == Stage::Write,
+        |it| it.message == "message",
+        |it| {
+            it.fields
+                .iter()
+                .any(|(_, value)| *value == Value::Text("value".into()))
+        },
+    ];
+    for is in known {
+        assert!((20..280).contains(&share(is)), "{}", share(is));
+    }
 }
 
 #[test]
