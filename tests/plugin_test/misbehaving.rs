@@ -63,13 +63,25 @@ fn rows_that_fail_together_alone() {
     let place = Place::new();
     let trap = "(if (i32.gt_u (local.get $count) (i32.const 1)) (then (unreachable)))";
     let case = format!("{CASE}row = [{{ key = \"a\" }}, {{ key = \"b\", expect = \"accept\" }}]\n");
-    let path = plugin(&place, &[("answer", trap)], &case);
     let shown = wrong(&place, &[("answer", trap)], &case);
     assert_snapshot!(shown, @r#"
     FAIL  hostile.cases.toml:1: n
           fails with PLUGIN_TRAP on the rows together, and on none alone: trapped: wasm trap: wasm `unreachable` instruction executed
     "#);
+    // Nor does a row that is expected to fail hide it.
+    let evil = "{ key = \"evil\", expect = { fails = \"PLUGIN_TRAP\" } }";
+    let hidden = format!("{CASE}row = [{{ key = \"a\" }}, {{ key = \"b\" }}, {evil}]\n");
+    let shown = wrong(
+        &place,
+        &[("answer", trap), ("evil", "(unreachable)")],
+        &hidden,
+    );
+    assert_snapshot!(shown, @r#"
+    FAIL  hostile.cases.toml:1: n
+          when it is asked again: fails with PLUGIN_TRAP on the rows together, and on none alone: trapped: wasm trap: wasm `unreachable` instruction executed
+    "#);
     // A host does not take it up.
+    let path = plugin(&place, &[("answer", trap)], &case);
     let error = cases::pass(&load(&path)).unwrap_err();
     assert!(
         error.contains("fails with PLUGIN_TRAP on the rows together, and on none alone"),
