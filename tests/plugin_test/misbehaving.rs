@@ -82,7 +82,7 @@ fn rows_that_fail_together_alone() {
     "#);
     // A host does not take it up.
     let path = plugin(&place, &[("answer", trap)], &case);
-    let error = cases::pass(&load(&path)).unwrap_err();
+    let error = cases::pass(&load(&path)).unwrap_err().what;
     assert!(
         error.contains("fails with PLUGIN_TRAP on the rows together, and on none alone"),
         "{error}"
