@@ -13,7 +13,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use forebay::plugin::{Chain, ChainError, Directory, Engine, Limits};
+use forebay::plugin::{Chain, ChainError, Change, Directory, Engine, Limits};
 use plugin_support::{batch, engine, guest, load, runner, schema, settings};
 
 #[test]
@@ -148,6 +148,41 @@ fn a_directory_has_each_name_once() {
     let what = &refused.error.what;
     assert!(what.contains("a.wasm"), "{what}");
     assert!(open(&directory.path().join("notes.txt")).is_err());
+
+    // The name is free as soon as the other file has gone.
+    fs::remove_file(directory.path().join("a.wasm")).unwrap();
+    let changes: Vec<Change> = (0..3).flat_map(|_| opened.look()).collect();
+    let [Change::Removed(gone), Change::Loaded(new)] = &changes[..] else {
+        panic!("{changes:?}");
+    };
+    assert_eq!((gone.id(), gone.path() == new.path()), (new.id(), false));
+    assert!(opened.refused().is_empty());
+}
+
+/// What is taken up is kept under its digest, whatever its file becomes.
+#[test]
+fn copies_of_versions_stand_side_by_side() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, kept) = (
+        directory.path().join("a.wasm"),
+        directory.path().join("kept"),
+    );
+    fs::copy(guest("recruit-dlq"), &path).unwrap();
+    let opened = Directory::open(engine(), directory.path(), &kept, Box::new(|_| Ok(()))).unwrap();
+    let plugin = opened.plugins().remove(0);
+    let (name, digest) = (&plugin.id().name, &plugin.id().digest);
+    assert!(!opened.has_kept(name));
+    opened.keep(&plugin);
+    fs::write(&path, "another").unwrap();
+    // Again: there is a copy already.
+    opened.keep(&plugin);
+    assert!(opened.has_kept(name));
+    assert_eq!(opened.kept(name, digest).unwrap().id(), plugin.id());
+    assert!(opened.kept(name, &"0".repeat(64)).is_none());
+
+    let copy = kept.join(name).join(format!("{digest}.wasm"));
+    fs::write(copy, "not what it was").unwrap();
+    assert!(opened.kept(name, digest).is_none());
 }
 
 #[test]
