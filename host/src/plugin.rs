@@ -62,5 +62,5 @@ pub use inspect::Inspection;
 pub use limits::{Limits, MAX_FILE, MAX_STACK, MIN_STACK};
 pub use load::LoadError;
 pub use runner::{Broken, Decision, Observed, PluginStats, Runner};
-pub(crate) use text::is_name;
+pub(crate) use text::{is_name, line};
 pub use trial::{Difference, Trial};

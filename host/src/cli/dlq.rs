@@ -5,9 +5,13 @@ use serde_json::{Value, json};
 
 use super::{Exit, Global, UsageError, output::table, print_json, session};
 use crate::{
+    plugin::line,
     proto,
     store::dead_letter::{Entry, Filter},
 };
+
+/// Characters of a text; a plugin's message has no more.
+const MAX_SHOWN: usize = 2_000;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Dlq {
@@ -116,16 +120,21 @@ fn print_list(entries: &[Entry], total: i64) {
         table.add_row([
             entry.id.to_string(),
             entry.pipeline.clone(),
-            entry.key.clone().unwrap_or_else(|| "(none)".into()),
-            entry.queue.clone(),
+            shown(entry.key.as_deref()),
+            line(&entry.queue, MAX_SHOWN),
             entry.stage.clone(),
-            entry.code.clone(),
-            entry.message.chars().take(80).collect(),
+            line(&entry.code, MAX_SHOWN),
+            line(&entry.message, 80),
             entry.seen.to_string(),
             entry.last_seen.clone(),
         ]);
     }
     println!("{table}\n{} of {total}", entries.len());
+}
+
+/// Keys are the source's, and whatever it sends.
+fn shown(text: Option<&str>) -> String {
+    text.map_or_else(|| "(none)".to_owned(), |text| line(text, MAX_SHOWN))
 }
 
 fn print_entry(entry: &Entry, wire: &[u8]) -> anyhow::Result<()> {
@@ -140,16 +149,16 @@ fn print_entry(entry: &Entry, wire: &[u8]) -> anyhow::Result<()> {
     };
     println!(
         "dead letter {} ({}), queue {}",
-        entry.id, entry.status, entry.queue
+        entry.id,
+        entry.status,
+        line(&entry.queue, MAX_SHOWN)
     );
     println!("  pipeline   {}, partition {partition}", entry.pipeline);
-    println!("  key        {}", entry.key.as_deref().unwrap_or("(none)"));
-    println!("  failed     at {} with {}", entry.stage, entry.code);
-    println!("  message    {}", entry.message);
-    println!(
-        "  field      {}",
-        entry.field.as_deref().unwrap_or("(none)")
-    );
+    println!("  key        {}", shown(entry.key.as_deref()));
+    let code = line(&entry.code, MAX_SHOWN);
+    println!("  failed     at {} with {code}", entry.stage);
+    println!("  message    {}", line(&entry.message, MAX_SHOWN));
+    println!("  field      {}", shown(entry.field.as_deref()));
     println!("  plugin     {plugin}");
     println!(
         "  seen       {} times, {} to {}",

@@ -6,6 +6,8 @@ use wasmtime::component::Component;
 
 use super::engine::Engine;
 use super::grants::{Grant, Grants, Wasi};
+use super::limits::MAX_NAME;
+use super::text::line;
 
 /// The packages of the interface: all of it, and its roles in packed form.
 pub(super) const INTERFACE: &str = "forebay:plugin";
@@ -59,9 +61,10 @@ pub(super) fn of(
 ) -> Vec<Import> {
     let ty = component.component_type();
     ty.imports(engine.wasmtime())
-        .map(|(name, _)| Import {
-            name: name.to_owned(),
-            standing: standing(name, wasi, grants),
+        .map(|(name, _)| {
+            let name = line(name, MAX_NAME);
+            let standing = standing(&name, wasi, grants);
+            Import { name, standing }
         })
         .collect()
 }

@@ -18,7 +18,7 @@ use super::meter::Exceeded;
 use super::packed::{self, Packer};
 use super::rows::{self, with_batch};
 use super::sandbox::State;
-use super::text::cut;
+use super::text::{cut, line};
 
 /// A component that is linked, with where its exports are.
 pub(super) struct Prepared {
@@ -253,7 +253,8 @@ fn invalid(message: String) -> Fault {
 fn unusable(fault: Fault) -> Fault {
     Fault {
         kind: Kind::Unusable,
-        ..fault
+        // It goes to the log, not to a row.
+        message: line(fault.message, MAX_MESSAGE),
     }
 }
 
@@ -306,6 +307,6 @@ pub(super) fn queue(name: String) -> String {
     if name.is_empty() {
         "default".to_owned()
     } else {
-        cut(name, MAX_CODE)
+        line(name, MAX_CODE)
     }
 }

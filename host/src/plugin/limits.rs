@@ -27,7 +27,8 @@ pub struct Limits {
     pub log_lines: u32,
     /// Bytes a guest may hand to the host in its answer; and as many in all calls of imported
     /// functions during a call, together with the copies of embeddings that it has the host
-    /// make. What the values of a packed answer come to when each is written out may be as much.
+    /// make. What the values of a packed answer come to when each is written out may be as much,
+    /// and so may all answers about one batch, which are several where a call has failed.
     /// A batch of 300 rows whose every field is set has well under 1 MiB.
     pub output: usize,
 }
@@ -59,6 +60,9 @@ pub const MAX_STACK: usize = 1 << 20;
 
 /// Bytes of a plugin's file. The largest guests, which carry an interpreter, have 20 MiB.
 pub const MAX_FILE: u64 = 64 << 20;
+
+/// Characters that are shown of an import's or an export's name. Tools make 60.
+pub(super) const MAX_NAME: usize = 200;
 
 /// Handles a guest may have to host resources such as streams. It needs three.
 pub(super) const MAX_RESOURCES: usize = 1_000;

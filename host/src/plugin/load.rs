@@ -21,9 +21,9 @@ use super::grants::{Grants, Wasi};
 use super::imports;
 use super::inspect::{Found, Inspection};
 use super::instance::{Instance, Prepared};
-use super::limits::{MAX_CODE, MAX_FILE, MAX_READS};
+use super::limits::{MAX_CODE, MAX_FIELD, MAX_FILE, MAX_MESSAGE, MAX_NAME, MAX_READS};
 use super::shape;
-use super::text::{cut, is_name, shortened};
+use super::text::{is_name, line, shortened};
 use crate::row::PluginId;
 
 /// Why a file is not a plugin.
@@ -59,10 +59,11 @@ impl Engine {
     pub fn inspect(self: &Arc<Self>, path: &Path) -> Inspection {
         let mut found = Found::default();
         let loaded = apart(|| self.try_load(path, &mut found));
+        // Names of the file's and words of the guest's are among it.
         let plugin = loaded.map(Arc::new).map_err(|(what, hint)| LoadError {
             path: path.to_owned(),
-            what,
-            hint,
+            what: line(what, MAX_MESSAGE),
+            hint: line(hint, MAX_MESSAGE),
         });
         Inspection {
             path: path.to_owned(),
@@ -159,7 +160,7 @@ impl Engine {
     fn link(&self, component: &Component, found: &mut Found) -> Result<Prepared, Wrong> {
         let ty = component.component_type();
         let exports = ty.exports(self.wasmtime());
-        found.exports = exports.map(|(name, _)| name.to_owned()).collect();
+        found.exports = exports.map(|(name, _)| line(name, MAX_NAME)).collect();
         found.imports = imports::of(component, self, Wasi::Empty, &Grants::new());
         imports::check_version(found.exports.iter().map(String::as_str))?;
         imports::check(&found.imports, "it")?;
@@ -313,13 +314,22 @@ fn checked(
                 format!("at most {MAX_READS} can be named; `none` is all"),
             ));
         }
+        let is_column = |name: &&String| line(name.as_str(), MAX_FIELD) == **name;
+        if let Some(other) = reads.iter().find(|name| !is_column(name)) {
+            let what = format!(
+                "reads {:?}, which is no column's name",
+                shortened(other, 80)
+            );
+            let hint = format!("a name has at most {MAX_FIELD} characters, which can be seen");
+            return Err((what, hint));
+        }
         let mut seen = HashSet::new();
         if let Some(twice) = reads.iter().find(|column| !seen.insert(column.as_str())) {
             let what = format!("reads the column {:?} twice", shortened(twice, 80));
             return Err((what, "name each column once in `reads`".to_owned()));
         }
     }
-    Ok((name, cut(version, MAX_CODE), reads))
+    Ok((name, line(version, MAX_CODE), reads))
 }
 
 /// SHA-256 of a file, in lower-case hexadecimal.

@@ -14,7 +14,7 @@ use super::component::Roles;
 use super::instance::queue;
 use super::limits::MAX_MESSAGE;
 use super::seat::Seat;
-use super::text::cut;
+use super::text::line;
 use super::trial::{Before, Trial};
 use crate::row::{Batch, Failure, PluginId, Schema};
 
@@ -160,8 +160,8 @@ impl Runner {
     /// or fails on leave `live`.
     ///
     /// Blocks for the time of the calls: on a good batch at most one deadline per role, on one
-    /// with bad rows at most 41 deadlines per role for the calls that fail. To be called on a
-    /// thread of its own, outside of an async runtime's workers.
+    /// with bad rows at most 62 deadlines per role. To be called on a thread of its own, outside
+    /// of an async runtime's workers.
     ///
     /// # Errors
     ///
@@ -266,6 +266,6 @@ fn decision(decision: policy::Decision) -> Decision {
         policy::Decision::Retry(millis) => Decision::Retry(Duration::from_millis(millis.into())),
         policy::Decision::DeadLetter(name) => Decision::DeadLetter(queue(name)),
         policy::Decision::Drop => Decision::Drop,
-        policy::Decision::Halt(message) => Decision::Halt(cut(message, MAX_MESSAGE)),
+        policy::Decision::Halt(message) => Decision::Halt(line(message, MAX_MESSAGE)),
     }
 }

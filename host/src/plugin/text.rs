@@ -2,18 +2,33 @@
 
 use std::borrow::Cow;
 
-/// Keeps the first `characters`, and replaces control characters, of which PostgreSQL cannot
-/// store NUL and terminals obey others. Line ends and tabs stay.
+/// Keeps the first `characters`, and no memory for the rest. Replaces what terminals obey and
+/// PostgreSQL cannot store: control characters but for line ends and tabs, and what turns the
+/// direction of writing, so that a text reads otherwise than it is.
 pub(super) fn cut(mut text: String, characters: usize) -> String {
     // A character has at least one byte, so most texts need no counting.
     if text.len() > characters
         && let Some((end, _)) = text.char_indices().nth(characters)
     {
         text.truncate(end);
+        text.shrink_to_fit();
     }
-    let obeyed = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if text.contains(obeyed) {
-        text.replace(obeyed, "\u{fffd}")
+    let is_obeyed = |c: char| {
+        c.is_control() && c != '\n' && c != '\t'
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if text.contains(is_obeyed) {
+        text.replace(is_obeyed, "\u{fffd}")
+    } else {
+        text
+    }
+}
+
+/// As [`cut`], for names and for what is shown in one line.
+pub(crate) fn line(text: impl Into<String>, characters: usize) -> String {
+    let text = cut(text.into(), characters);
+    if text.contains(['\n', '\t']) {
+        text.replace(['\n', '\t'], " ")
     } else {
         text
     }
@@ -56,6 +71,14 @@ mod tests {
         check("a\0b", 3, "a\u{fffd}b");
         check("a\0b", 1, "a");
         check("\x1b[2J\r\n\t\u{9b}", 9, "\u{fffd}[2J\u{fffd}\n\t\u{fffd}");
+        check("\u{202e}txt.\u{2066}", 9, "\u{fffd}txt.\u{fffd}");
+        assert!(cut("a".repeat(1_000), 10).capacity() < 100);
+    }
+
+    #[test]
+    fn lines_are_lines() {
+        assert_eq!(line("a\n\tb\0", 9), "a  b\u{fffd}");
+        assert_eq!(line("abc", 2), "ab");
     }
 
     #[test]
