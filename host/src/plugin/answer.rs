@@ -2,8 +2,10 @@
 //! (`rows.rs`) or a batch in one piece (`packed.rs`).
 
 use super::bindings::types::Rejection;
-use super::limits::MAX_FIELD;
-use super::text::{cut, shortened};
+use bytestring::ByteString;
+
+use super::limits::{MAX_CODE, MAX_FIELD, MAX_MESSAGE, MAX_REASON};
+use super::text::{cut, line, shortened};
 use crate::row::{Batch, Value};
 
 /// One of the two forms.
@@ -53,6 +55,8 @@ pub(super) struct Changes {
     pub(super) cells: Vec<Cell>,
     /// Rows that do not go on: ascending, each once.
     pub(super) gone: Vec<Gone>,
+    /// Bytes that the values share: all are kept as long as one of them is.
+    pub(super) shared: usize,
 }
 
 /// A field to set.
@@ -82,12 +86,79 @@ pub(super) enum Why {
     },
 }
 
+/// What a call answered.
+pub(super) trait Answer {
+    /// Bytes that it has the host keep. Looks at each of its values.
+    fn bytes(&self) -> usize;
+}
+
+impl Answer for Changes {
+    fn bytes(&self) -> usize {
+        let of_text = |text: &ByteString| size_of::<ByteString>() + text.len();
+        let of_value = |cell: &Cell| match &cell.value {
+            Value::Text(text) | Value::Json(text) => text.len(),
+            Value::Binary(bytes) => bytes.len(),
+            Value::Texts(texts) => texts.iter().map(of_text).sum(),
+            Value::Null
+            | Value::Boolean(_)
+            | Value::Integer(_)
+            | Value::Real(_)
+            | Value::Timestamp(_) => 0,
+        };
+        let of_gone = |gone: &Gone| match &gone.why {
+            Why::Drop(reason) => reason.len(),
+            Why::Reject(rejection) => rejection.bytes(),
+            Why::Wrong { field, message } => field.len() + message.len(),
+        };
+        let values: usize = self.cells.iter().map(of_value).sum();
+        let gone: usize = self.gone.iter().map(of_gone).sum();
+        let fixed = size_of_val(self.cells.as_slice()) + size_of_val(self.gone.as_slice());
+        fixed + values.max(self.shared) + gone
+    }
+}
+
+impl Answer for Faults {
+    fn bytes(&self) -> usize {
+        let rejections: usize = self.iter().map(|(_, rejection)| rejection.bytes()).sum();
+        size_of_val(self.as_slice()) + rejections
+    }
+}
+
+impl Answer for Rejection {
+    fn bytes(&self) -> usize {
+        self.code.len() + self.message.len() + self.field.as_ref().map_or(0, String::len)
+    }
+}
+
+/// A rejection as a guest gave it, cut to what the interface allows.
+pub(super) fn kept(rejection: Rejection) -> Rejection {
+    let code = match line(rejection.code, MAX_CODE) {
+        code if code.is_empty() => "REJECTED".to_owned(),
+        code => code,
+    };
+    Rejection {
+        code,
+        message: cut(rejection.message, MAX_MESSAGE),
+        field: rejection.field.map(|field| line(field, MAX_FIELD)),
+    }
+}
+
 impl Why {
+    /// The plugin's reason to drop the row.
+    pub(super) fn drop(reason: String) -> Self {
+        Self::Drop(line(reason, MAX_REASON))
+    }
+
+    /// The plugin's reason to reject the row.
+    pub(super) fn reject(rejection: Rejection) -> Self {
+        Self::Reject(kept(rejection))
+    }
+
     /// A field that neither the source nor a table has.
     pub(super) fn unknown_field(name: &str) -> Self {
         let shown = shortened(name, MAX_FIELD);
         Self::Wrong {
-            field: cut(name.to_owned(), MAX_FIELD),
+            field: line(name, MAX_FIELD),
             message: format!("set the unknown field {shown:?}"),
         }
     }

@@ -6,7 +6,7 @@ use super::answer::{Cell, Changes, Faults, Gone, Why};
 use super::bindings::types::Rejection;
 use super::bisect::Settled;
 use super::fault::{Fault, Kind};
-use super::limits::{MAX_CODE, MAX_FIELD, MAX_MESSAGE, MAX_REASON};
+use super::limits::MAX_MESSAGE;
 use super::text::cut;
 use crate::row::{Batch, Drop, Failure, PluginId, Stage};
 
@@ -40,7 +40,7 @@ pub(super) fn changes(batch: &mut Batch, plugin: &Arc<PluginId>, settled: Settle
                 batch.drops.push(Drop {
                     row,
                     stage: Stage::Transform,
-                    reason: cut(reason, MAX_REASON),
+                    reason,
                 });
                 return;
             }
@@ -115,15 +115,6 @@ fn fail(batch: &mut Batch, plugin: &Arc<PluginId>, failure: Failure) {
     });
 }
 
-/// The code of a rejection: a row must have one.
-pub(super) fn code(code: String) -> String {
-    if code.is_empty() {
-        "REJECTED".to_owned()
-    } else {
-        code
-    }
-}
-
 /// One failure for all rejections of a row: the first code and field, and all messages.
 fn rejected(row: u32, stage: Stage, rejections: Vec<Rejection>) -> Failure {
     let mut rejections = rejections.into_iter();
@@ -142,9 +133,9 @@ fn rejected(row: u32, stage: Stage, rejections: Vec<Rejection>) -> Failure {
     Failure {
         row,
         stage,
-        code: cut(self::code(code), MAX_CODE),
+        code,
         message: cut(message, MAX_MESSAGE),
-        field: field.map(|field| cut(field, MAX_FIELD)),
+        field,
         plugin: None,
         attempt: 1,
     }
@@ -155,7 +146,7 @@ fn faulty(row: u32, stage: Stage, fault: Fault) -> Failure {
         row,
         stage,
         code: fault.kind.code().to_owned(),
-        message: cut(fault.message, MAX_MESSAGE),
+        message: fault.message,
         field: None,
         plugin: None,
         attempt: 1,

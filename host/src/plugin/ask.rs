@@ -4,14 +4,11 @@
 //! Each question gets a fresh instance, under the limits of every call.
 
 use super::answer::Question;
-use super::apply;
 use super::bindings::types;
 use super::component::Plugin;
 use super::embeddings::{Access, Lent};
 use super::engine::apart;
 use super::fault::Fault;
-use super::limits::{MAX_CODE, MAX_FIELD, MAX_MESSAGE};
-use super::text::cut;
 use crate::row::{Batch, Embeddings, Schema};
 
 /// A reason why a row must not be written, cut to what the interface allows.
@@ -81,7 +78,7 @@ impl Plugin {
     }
 
     /// Indices of the columns it reads.
-    fn columns(&self, schema: &Schema) -> Vec<usize> {
+    pub(super) fn columns(&self, schema: &Schema) -> Vec<usize> {
         match self.reads() {
             Some(reads) => reads
                 .iter()
@@ -94,8 +91,8 @@ impl Plugin {
 
 fn rejection(rejection: types::Rejection) -> Rejection {
     Rejection {
-        code: cut(apply::code(rejection.code), MAX_CODE),
-        message: cut(rejection.message, MAX_MESSAGE),
-        field: rejection.field.map(|field| cut(field, MAX_FIELD)),
+        code: rejection.code,
+        message: rejection.message,
+        field: rejection.field,
     }
 }

@@ -10,12 +10,17 @@
 //! * when both halves of a batch of 8 rows or more fail, 8 of its rows, evenly spread, are
 //!   tried alone; more than half of them failing says so,
 //! * so does more than half of the rows of such a batch being found guilty one by one,
-//! * and so do failed calls that have taken 40 deadlines in all.
+//! * and so do calls that have taken 60 deadlines in all.
+//!
+//! What the calls answered is kept until all rows are settled, so all of it together is bounded
+//! as the answer of one call is.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use super::answer::Answer;
 use super::fault::{Fault, Kind};
+use super::limits::Limits;
 
 /// Rows from which on "most of them" means something.
 const MAJORITY_FROM: usize = 8;
@@ -23,9 +28,10 @@ const MAJORITY_FROM: usize = 8;
 /// Rows tried alone.
 const SAMPLE: usize = 8;
 
-/// Deadlines' worth of time that failed calls on one batch may take. Three rows that miss it
-/// among 300 take up to 28.
-pub(super) const PATIENCE: u32 = 40;
+/// Deadlines' worth of time that a batch may take when its first call has failed. Three rows that
+/// miss it among 300 take up to 28; and the calls that succeed take one together, if each takes
+/// as long as its rows do.
+const PATIENCE: u32 = 60;
 
 /// What a call is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +51,11 @@ struct Search<P, T> {
     rows: usize,
     settled: Settled<T>,
     guilty: usize,
-    failed_for: Duration,
+    took: Duration,
     patience: Duration,
+    /// Bytes of answers, and how many there may be.
+    kept: usize,
+    limit: usize,
 }
 
 /// Gets each row settled. `probe` calls the plugin with a range of the rows.
@@ -54,9 +63,9 @@ struct Search<P, T> {
 /// # Errors
 ///
 /// A message when it is the plugin that is broken.
-pub(super) fn settle<T>(
+pub(super) fn settle<T: Answer>(
     rows: usize,
-    deadline: Duration,
+    limits: Limits,
     mut probe: impl FnMut(Range<usize>, Purpose) -> Result<T, Fault>,
 ) -> Result<Settled<T>, String> {
     let began = Instant::now();
@@ -69,10 +78,12 @@ pub(super) fn settle<T>(
         rows,
         settled: Vec::new(),
         guilty: 0,
-        failed_for: Duration::ZERO,
-        patience: deadline.saturating_mul(PATIENCE),
+        took: Duration::ZERO,
+        patience: limits.deadline.saturating_mul(PATIENCE),
+        kept: 0,
+        limit: limits.output,
     };
-    search.failed(&fault, began)?;
+    search.called(Some(&fault), began)?;
     if rows == 1 {
         search.blame(0, fault)?;
     } else {
@@ -82,7 +93,7 @@ pub(super) fn settle<T>(
     Ok(search.settled)
 }
 
-impl<P, T> Search<P, T>
+impl<P, T: Answer> Search<P, T>
 where
     P: FnMut(Range<usize>, Purpose) -> Result<T, Fault>,
 {
@@ -117,11 +128,13 @@ where
         let began = Instant::now();
         match (self.probe)(range.clone(), Purpose::Settle) {
             Ok(answer) => {
+                self.called(None, began)?;
+                self.keep(&answer)?;
                 self.settled.push((range, Ok(answer)));
                 Ok(true)
             }
             Err(fault) => {
-                self.failed(&fault, began)?;
+                self.called(Some(&fault), began)?;
                 if range.len() == 1 {
                     self.blame(range.start, fault)?;
                 }
@@ -139,9 +152,10 @@ where
         let mut failed = 0;
         for row in sampled_rows(rows) {
             let began = Instant::now();
-            if let Err(fault) = (self.probe)(row..row + 1, Purpose::Sample) {
+            let fault = (self.probe)(row..row + 1, Purpose::Sample).err();
+            self.called(fault.as_ref(), began)?;
+            if let Some(fault) = fault {
                 failed += 1;
-                self.failed(&fault, began)?;
                 if 2 * failed > SAMPLE {
                     return Err(format!(
                         "it failed on most of the rows tried alone; the last time with {fault}"
@@ -164,15 +178,29 @@ where
         Ok(())
     }
 
-    fn failed(&mut self, fault: &Fault, began: Instant) -> Result<(), String> {
-        if fault.kind == Kind::Unusable {
+    fn called(&mut self, fault: Option<&Fault>, began: Instant) -> Result<(), String> {
+        if let Some(fault) = fault
+            && fault.kind == Kind::Unusable
+        {
             return Err(format!("it cannot be started: {}", fault.message));
         }
-        self.failed_for += began.elapsed();
-        if self.failed_for > self.patience {
-            let spent = self.failed_for.as_secs_f64();
+        self.took += began.elapsed();
+        if self.took > self.patience {
+            let took = self.took.as_secs_f64();
+            let last = fault.map_or(String::new(), |fault| {
+                format!("; the last one with {fault}")
+            });
+            return Err(format!("its calls on one batch took {took:.1} s{last}"));
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, answer: &T) -> Result<(), String> {
+        self.kept = self.kept.saturating_add(answer.bytes());
+        if self.kept > self.limit {
+            let limit = self.limit;
             return Err(format!(
-                "its failed calls on one batch took {spent:.1} s; the last one with {fault}"
+                "its answers on one batch had more than {limit} bytes (plugins.limits.output)"
             ));
         }
         Ok(())
@@ -190,6 +218,26 @@ mod tests {
 
     use super::*;
 
+    /// Of a byte a row.
+    impl Answer for Range<usize> {
+        fn bytes(&self) -> usize {
+            self.len()
+        }
+    }
+
+    fn limits(deadline: Duration, output: usize) -> Limits {
+        Limits {
+            deadline,
+            output,
+            ..Limits::default()
+        }
+    }
+
+    /// So much that it does not matter.
+    fn ample() -> Limits {
+        limits(Duration::from_secs(10), 1 << 20)
+    }
+
     fn fault(kind: Kind) -> Fault {
         Fault {
             kind,
@@ -206,7 +254,7 @@ mod tests {
     /// A plugin that fails on batches with a row for which `is_bad`.
     fn run(rows: usize, is_bad: impl Fn(usize) -> bool) -> Story {
         let (mut calls, mut failed) = (0, 0);
-        let result = settle(rows, Duration::from_secs(1), |range, _| {
+        let result = settle(rows, ample(), |range, _| {
             calls += 1;
             assert!(!range.is_empty());
             if range.clone().any(&is_bad) {
@@ -304,9 +352,9 @@ mod tests {
     #[test]
     fn a_plugin_without_an_instance_is_broken() {
         let mut calls = 0;
-        let result = settle(300, Duration::from_secs(1), |_, _| {
+        let result = settle(300, ample(), |_, _| {
             calls += 1;
-            Err::<(), _>(fault(Kind::Unusable))
+            Err::<Range<usize>, _>(fault(Kind::Unusable))
         });
         assert_eq!(result.unwrap_err(), "it cannot be started: bad");
         assert_eq!(calls, 1);
@@ -314,21 +362,47 @@ mod tests {
 
     #[test]
     fn patience_ends() {
-        let result = settle(2, Duration::ZERO, |_, _| Err::<(), _>(fault(Kind::Trap)));
-        assert!(
-            result
-                .unwrap_err()
-                .contains("failed calls on one batch took")
-        );
+        let hasty = limits(Duration::ZERO, 1 << 20);
+        let result = settle(2, hasty, |_, _| Err::<Range<usize>, _>(fault(Kind::Trap)));
+        assert!(result.unwrap_err().contains("calls on one batch took"));
+    }
+
+    #[test]
+    fn patience_with_calls_that_succeed_ends_as_well() {
+        let deadline = Duration::from_micros(10);
+        let result = settle(300, limits(deadline, 1 << 20), |range, _| {
+            if range.contains(&299) {
+                return Err(fault(Kind::Trap));
+            }
+            let began = Instant::now();
+            while began.elapsed() < PATIENCE * deadline {}
+            Ok(range)
+        });
+        assert!(result.unwrap_err().contains("calls on one batch took"));
+    }
+
+    #[test]
+    fn answers_are_kept_within_a_limit() {
+        let run = |output| {
+            settle(16, limits(Duration::from_secs(10), output), |range, _| {
+                if range.contains(&5) {
+                    return Err(fault(Kind::Trap));
+                }
+                Ok(range)
+            })
+        };
+        // All rows but the bad one.
+        assert_eq!(run(15).unwrap().len(), 5);
+        assert!(run(14).unwrap_err().contains("more than 14 bytes"));
     }
 
     #[test]
     fn failures_that_only_large_batches_show_blame_nobody() {
-        let result = settle(300, Duration::from_secs(1), |range, _| {
+        let result = settle(300, ample(), |range, _| {
             if range.len() > 10 {
                 Err(fault(Kind::Memory))
             } else {
-                Ok(())
+                Ok(range)
             }
         });
         assert!(result.unwrap().iter().all(|(_, answer)| answer.is_ok()));

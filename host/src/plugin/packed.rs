@@ -7,7 +7,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde::de::IgnoredAny;
 
-use super::answer::{Cell, Changes, Faults, Gone, Question, Why};
+use super::answer::{Cell, Changes, Faults, Gone, Question, Why, kept};
 use super::bindings::packed::types;
 use crate::row::{Schema, Value};
 
@@ -158,6 +158,7 @@ pub(super) fn changes(
     let mut changes = Changes {
         cells: Vec::with_capacity(places.len()),
         gone: Vec::with_capacity(gone.len()),
+        shared: cells.text.len() + cells.binary.len(),
     };
     for departure in gone {
         let row = existing(departure.row, rows)?;
@@ -165,8 +166,8 @@ pub(super) fn changes(
             return Err(format!("let go of row {row} twice, or in no order"));
         }
         let why = match departure.why {
-            types::Reason::Drop(reason) => Why::Drop(reason),
-            types::Reason::Reject(rejection) => Why::Reject(rejection),
+            types::Reason::Drop(reason) => Why::drop(reason),
+            types::Reason::Reject(rejection) => Why::reject(rejection),
         };
         changes.gone.push(Gone { row, why });
     }
@@ -218,7 +219,7 @@ pub(super) fn faults(answer: Vec<types::Fault>, rows: usize) -> Result<Faults, S
             return Err(format!("found fault with row {row} after row {last}"));
         }
         last = row;
-        Ok((row, fault.why))
+        Ok((row, kept(fault.why)))
     });
     checked.collect()
 }

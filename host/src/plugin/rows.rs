@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use serde::de::IgnoredAny;
 
-use super::answer::{Cell, Changes, Faults, Gone, Question, Why};
+use super::answer::{Cell, Changes, Faults, Gone, Question, Why, kept};
 use super::bindings::dead_letter_policy as policy;
 use super::bindings::types::{
     self, FieldParam, FieldResult, Outcome, Rejection, Row, ValueParam, ValueResult,
@@ -147,8 +147,8 @@ pub(super) fn changes(outcomes: Vec<Outcome>, schema: &Schema) -> Changes {
                 let cell = cell(row, field, schema, &mut texts);
                 cell.map(|cell| changes.cells.push(cell)).err()
             }),
-            Outcome::Drop(reason) => Some(Why::Drop(reason)),
-            Outcome::Reject(rejection) => Some(Why::Reject(rejection)),
+            Outcome::Drop(reason) => Some(Why::drop(reason)),
+            Outcome::Reject(rejection) => Some(Why::reject(rejection)),
         };
         changes.gone.extend(why.map(|why| Gone { row, why }));
     }
@@ -170,7 +170,7 @@ fn cell(
 /// The rejections of `validate`, a list per row.
 pub(super) fn faults(rejections: Vec<Vec<Rejection>>) -> Faults {
     let rows = (0..).zip(rejections);
-    rows.flat_map(|(row, faults)| faults.into_iter().map(move |fault| (row, fault)))
+    rows.flat_map(|(row, faults)| faults.into_iter().map(move |it| (row, kept(it))))
         .collect()
 }
 

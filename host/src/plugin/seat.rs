@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answer::Question;
+use super::answer::{Answer, Question};
 use super::apply;
 use super::bindings::dead_letter_policy as policy;
 use super::bisect::{Purpose, Settled, settle};
@@ -38,13 +38,7 @@ impl Seat {
             link: Arc::clone(link),
             instance: None,
             meter: PluginMeter::new(plugin.id()),
-            columns: match plugin.reads() {
-                Some(reads) => reads
-                    .iter()
-                    .filter_map(|name| schema.column(name))
-                    .collect(),
-                None => (0..schema.columns.len()).collect(),
-            },
+            columns: plugin.columns(schema),
             stats: PluginStats {
                 plugin: Arc::clone(plugin.id()),
                 roles: plugin.roles(),
@@ -81,16 +75,16 @@ impl Seat {
 
     /// Gets answers about all live rows. The embeddings of the batch are lent to the calls and
     /// come back with what the successful ones changed.
-    fn settle<T>(
+    fn settle<T: Answer>(
         &mut self,
         batch: &mut Batch,
         access: Access,
         role: Role<T>,
     ) -> Result<Settled<T>, Broken> {
-        let deadline = self.link.plugin().engine().limits().deadline;
+        let limits = self.link.plugin().engine().limits();
         let mut embeddings = std::mem::take(&mut batch.embeddings);
         let columns = std::mem::take(&mut self.columns);
-        let settled = settle(batch.live.len(), deadline, |range, purpose| {
+        let settled = settle(batch.live.len(), limits, |range, purpose| {
             let rows = batch.live.get(range).unwrap_or_default();
             let embeddings_of = std::mem::take(&mut embeddings);
             let mut lent = Some(Lent::new(&batch.schema, embeddings_of, rows, access));
