@@ -7,7 +7,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::hash::{Hash, Hasher};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -16,11 +16,17 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
+use super::limits::MAX_FILE;
+use super::load;
+
 /// What a file begins with; the checksum and the artefact follow.
 const MAGIC: [u8; 8] = *b"forebay1";
 
 /// Artefacts that are kept, the latest written.
 const MAX_ARTEFACTS: usize = 64;
+
+/// Bytes of a file. Compiled plugins have up to five times what they had before.
+const MAX_SIZE: u64 = 16 * MAX_FILE;
 
 /// How artefacts' names end.
 const EXTENSION: &str = "cwasm";
@@ -51,7 +57,7 @@ impl Cache {
     /// The compiled form of the component with this digest, if there is a sound one.
     pub(super) fn get(&self, engine: &Engine, digest: &str) -> Option<Component> {
         let path = self.path(digest);
-        let file = match fs::read(&path) {
+        let file = match read(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
@@ -133,6 +139,17 @@ fn prepare(directory: &Path) -> Result<(), String> {
         })
 }
 
+/// The bytes of a file, which must be one: anything else could be without end.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let (file, metadata) = load::open(path)?;
+    if !metadata.is_file() || metadata.len() > MAX_SIZE {
+        return Err(io::Error::other("it is not a file that was put there"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_SIZE).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The artefact in a file, if its checksum is right.
 fn checked(file: &[u8]) -> Option<&[u8]> {
     let (checksum, artefact) = file.strip_prefix(&MAGIC)?.split_first_chunk::<16>()?;
@@ -176,6 +193,21 @@ mod tests {
         let file = parent.path().join("file");
         fs::write(&file, "").unwrap();
         assert!(prepare(&file).is_err());
+    }
+
+    #[test]
+    fn only_files_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("file"), "artefact").unwrap();
+        nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", at("endless")).unwrap();
+        let huge = File::create(at("huge")).unwrap();
+        huge.set_len(MAX_SIZE + 1).unwrap();
+        assert_eq!(read(&at("file")).unwrap(), b"artefact");
+        for name in ["pipe", "endless", "huge", "none"] {
+            assert!(read(&at(name)).is_err(), "{name}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! From a file to a plugin that can be called.
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -233,12 +233,7 @@ fn read(path: &Path, found: &mut Found) -> Result<Vec<u8>, Wrong> {
             "check the path and its permissions".to_owned(),
         )
     };
-    let file = File::options()
-        .read(true)
-        .custom_flags(OFlag::O_NONBLOCK.bits())
-        .open(path)
-        .map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
+    let (file, metadata) = open(path).map_err(unreadable)?;
     if !metadata.is_file() {
         let what = "cannot be read: it is not a file".to_owned();
         return Err((what, "give the `.wasm` file".to_owned()));
@@ -255,6 +250,17 @@ fn read(path: &Path, found: &mut Found) -> Result<Vec<u8>, Wrong> {
         return Err((what, "build it in release mode and strip it".to_owned()));
     }
     Ok(bytes)
+}
+
+/// Opens what may be no file, without waiting for what is at the other end of it.
+pub(super) fn open(path: &Path) -> io::Result<(File, Metadata)> {
+    let nonblocking = OFlag::O_NONBLOCK.bits();
+    let file = File::options()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open(path)?;
+    let metadata = file.metadata()?;
+    Ok((file, metadata))
 }
 
 /// The first eight bytes tell a component from a core module
