@@ -32,8 +32,12 @@ mod grants;
 mod host;
 #[path = "hostile/inspect.rs"]
 mod inspect;
+#[path = "hostile/kept.rs"]
+mod kept;
 #[path = "hostile/packed.rs"]
 mod packed;
+#[path = "hostile/shapes.rs"]
+mod shapes;
 #[path = "hostile/starts.rs"]
 mod starts;
 

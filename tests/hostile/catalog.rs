@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::component::component;
 
-use super::{answers, calls, packed, starts};
+use super::{answers, calls, kept, packed, shapes, starts};
 
 /// How the host gets over a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +67,13 @@ pub fn hostile(
 
 /// All of them.
 pub fn all() -> Vec<Hostile> {
-    [calls::all(), answers::all(), packed::all(), starts::all()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let all = [
+        calls::all(),
+        answers::all(),
+        packed::all(),
+        kept::all(),
+        starts::all(),
+        shapes::all(),
+    ];
+    all.into_iter().flatten().collect()
 }

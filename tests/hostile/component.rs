@@ -36,6 +36,7 @@ pub const PACKED: &str = r#"
       (local $i i32) (local $at i32)
       (memory.fill (i32.const 256) (i32.const 0) (i32.const 68))
       (memory.fill (i32.const 2048) (i32.const 0) (i32.const 128))
+      {{answer}}
       (block $done
         (loop $next
           (br_if $done (i32.ge_u (local.get $i) (local.get $rows)))
@@ -134,6 +135,7 @@ const DEFAULTS: [(&str, &str); 20] = [
     ("reset", ""),
     ("core", ""),
     ("packed", ""),
+    ("answer", ""),
     ("imports", ""),
     ("lowered", ""),
     ("linked", ""),

@@ -14,7 +14,6 @@ pub fn all() -> Vec<Hostile> {
         allocating(),
         importing(),
         exporting(),
-        swelling(),
     ]
     .into_iter()
     .flatten()
@@ -158,6 +157,30 @@ fn describing() -> Vec<Hostile> {
             End::Refused("reads 20000 columns"),
         ),
         hostile(
+            "reads-terminal",
+            "reads a column whose name would clear a terminal",
+            &[
+                ("describe", &reads("1024", "1")),
+                (
+                    "core",
+                    r#"(data (i32.const 1024) "\00\05\00\00\0a\00\00\00") (data (i32.const 1280) "\1b[2J\0agrants")"#,
+                ),
+            ],
+            End::Refused(r#"reads "\u{1b}[2J\ngrant", which is no column's name"#),
+        ),
+        hostile(
+            "configure-forges",
+            "refuses its settings with what looks like a line of the log",
+            &[
+                (
+                    "configure",
+                    "(i32.store (i32.const 256) (i32.const 1)) (i32.store (i32.const 260) (i32.const 1024)) (i32.store (i32.const 264) (i32.const 13))",
+                ),
+                ("core", r#"(data (i32.const 1024) "no\0aERROR gone")"#),
+            ],
+            End::Unsettled("no ERROR gone"),
+        ),
+        hostile(
             "reads-twice",
             "reads a column twice",
             &[("describe", &reads("1024", "2"))],
@@ -249,7 +272,16 @@ fn importing() -> Vec<Hostile> {
             "import-module",
             "wants code from elsewhere",
             r#"(import "payload" (core module))"#,
-            End::Refused("imports `payload`: unknown to this host"),
+            End::Refused("imports the core module `payload`"),
+        ),
+        hostile(
+            "import-nul",
+            "wants something by a name that PostgreSQL cannot store",
+            &[(
+                "component",
+                r#"(core module $x (import "a\00b" "c" (func))) (core instance (instantiate $x))"#,
+            )],
+            End::Refused("named `a\u{fffd}b`"),
         ),
         import(
             "import-component",
@@ -360,45 +392,6 @@ fn exporting() -> Vec<Hostile> {
             "exports the interface without its function",
             r#"(instance $role) (export "forebay:plugin/transform@0.1.0" (instance $role))"#,
             End::Refused("exports no role"),
-        ),
-    ]
-}
-
-fn swelling() -> Vec<Hostile> {
-    let instances = format!(
-        "(core module $empty) {}",
-        "(core instance (instantiate $empty))".repeat(10_000)
-    );
-    let branches = "(if (local.get 0) (then (local.set 0 (i32.const 1))))".repeat(200_000);
-    let function = format!("(func (param i32) {branches})");
-    let mut nested = "(component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
-    for level in 1..10 {
-        let inner = format!("(instance (instantiate $c{}))", level - 1).repeat(10);
-        nested += &format!(
-            "(component $c{level} (alias outer 1 $c{} (component $c{})) {inner})",
-            level - 1,
-            level - 1
-        );
-    }
-    nested += "(instance (instantiate $c9))";
-    vec![
-        hostile(
-            "instances",
-            "consists of 10,000 core instances",
-            &[("component", &instances)],
-            End::Refused("instances (`plugins.limits.instances`)"),
-        ),
-        hostile(
-            "function",
-            "has a function of 2 MB, which would take gigabytes to compile",
-            &[("core", &function)],
-            End::Refused("has a function of"),
-        ),
-        hostile(
-            "instances-of-instances",
-            "consists of a billion instances, in ten lines",
-            &[("component", &nested)],
-            End::Refused("instances (`plugins.limits.instances`)"),
         ),
     ]
 }

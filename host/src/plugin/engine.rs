@@ -121,10 +121,12 @@ fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
 /// Runs work that enters guests on a thread of its own: what a guest prints is awaited with a
 /// `block_on`, which must not happen on a worker of an async runtime.
 pub(crate) fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| match scope.spawn(work).join() {
-        Ok(done) => done,
-        Err(panic) => std::panic::resume_unwind(panic),
-    })
+    attempt(work).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// As [`apart`], for work that may panic.
+pub(super) fn attempt<T: Send>(work: impl FnOnce() -> T + Send) -> std::thread::Result<T> {
+    std::thread::scope(|scope| scope.spawn(work).join())
 }
 
 /// How long a tick is.

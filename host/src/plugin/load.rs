@@ -15,7 +15,7 @@ use wasmtime::component::Component;
 use super::answer::Form;
 use super::bindings::{dead_letter_policy, describe, packed, transform, validate};
 use super::component::{Plugin, Roles};
-use super::engine::{Engine, apart};
+use super::engine::{Engine, attempt};
 use super::fault::{Fault, Kind};
 use super::grants::{Grants, Wasi};
 use super::imports;
@@ -58,7 +58,11 @@ impl Engine {
     /// about a file that is refused, as far as that came.
     pub fn inspect(self: &Arc<Self>, path: &Path) -> Inspection {
         let mut found = Found::default();
-        let loaded = apart(|| self.try_load(path, &mut found));
+        // What the compiler did not expect is a file's fault, and no reason to end the host.
+        let loaded = attempt(|| self.try_load(path, &mut found)).unwrap_or_else(|_panic| {
+            let what = "not a valid component: the compiler gave up on it";
+            Err((what.to_owned(), "build it with current tools".to_owned()))
+        });
         // Names of the file's and words of the guest's are among it.
         let plugin = loaded.map(Arc::new).map_err(|(what, hint)| LoadError {
             path: path.to_owned(),
@@ -99,8 +103,10 @@ impl Engine {
         let component = match cached {
             Some(component) => component,
             None => {
-                shape::check(&bytes, self.limits().instances)
-                    .map_err(|what| (what, "build it again, as a plain component".to_owned()))?;
+                shape::check(&bytes, self.limits().instances).map_err(|unfit| {
+                    let hint = "build it again, as a plain component";
+                    (unfit.to_string(), hint.to_owned())
+                })?;
                 self.compile(&bytes, &digest)?
             }
         };
