@@ -168,6 +168,19 @@ fn functions() -> Vec<Hostile> {
          (func (result {values}) {zeros} {})",
         "call $f ".repeat(2_000)
     );
+    let passed = "i32 ".repeat(50);
+    let passing = format!(
+        "(type $t (func (param {passed}) (result {passed})))
+         (func (type $t) {} {})",
+        (0..50)
+            .map(|value| format!("local.get {value} "))
+            .collect::<String>(),
+        "loop (type $t) local.get 0 br_if 0 end ".repeat(2_000)
+    );
+    let sequence = format!(
+        "(func (local i32) {})",
+        "loop local.get 0 br_if 0 end ".repeat(20_000)
+    );
     let large = |name, tries, text: &str, part| component(name, tries, &module(text, 0), part);
     vec![
         hostile(
@@ -189,6 +202,18 @@ fn functions() -> Vec<Hostile> {
             "blocks times locals",
         ),
         large(
+            "loops-in-sequence",
+            "has a function of 20,000 loops, one after the other",
+            &sequence,
+            "blocks times locals",
+        ),
+        large(
+            "loops-with-values",
+            "has 2,000 loops that pass on 50 values",
+            &passing,
+            "blocks times locals",
+        ),
+        large(
             "values",
             "has calls that take and return 1,000 values",
             &wide,
@@ -198,13 +223,13 @@ fn functions() -> Vec<Hostile> {
 }
 
 fn startups() -> Vec<Hostile> {
-    let elements = "$f ".repeat(50_000);
+    let elements = "$f ".repeat(60_000);
     let table = |import: &str, offset: &str| {
         format!("{import} (func $f) (elem (offset {offset}) func {elements})")
     };
-    let own = "(table 50000 funcref)";
-    let imported = "(import \"m\" \"t\" (table 50000 funcref))";
-    let sparse: String = (0..30_000)
+    let own = "(table 60000 funcref)";
+    let imported = "(import \"m\" \"t\" (table 60000 funcref))";
+    let sparse: String = (0..60_000)
         .map(|index| format!("(data (i32.const {}) \"a\")", 1_000 * index))
         .collect();
     let sum = "i32.const 1 i32.add ".repeat(30_000);
@@ -213,25 +238,25 @@ fn startups() -> Vec<Hostile> {
     vec![
         component(
             "elements",
-            "has 50,000 elements for a table of another module",
+            "has 60,000 elements for a table of another module",
             &module(&table(imported, "i32.const 0"), 0),
             part,
         ),
         component(
             "elements-beyond",
-            "has 50,000 elements for the end of a table",
+            "has 60,000 elements for the end of a table",
             &module(&table(own, "i32.const 1"), 0),
             part,
         ),
         hostile(
             "elements-known",
-            "has 50,000 elements that are known in advance",
+            "has 60,000 elements that are known in advance",
             &[("component", &module(&table(own, "i32.const 0"), 0))],
             End::Harmless("they are laid out when it is compiled"),
         ),
         component(
             "data",
-            "has 30,000 pieces of data, far apart",
+            "has 60,000 pieces of data, far apart",
             &module(&format!("(memory 1000) {sparse}"), 0),
             part,
         ),

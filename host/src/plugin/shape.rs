@@ -1,12 +1,12 @@
 //! What a component consists of, counted before it is compiled.
 //!
 //! A file may be small and yet ask the compiler for hours and all memory; a compiler that has been
-//! asked cannot be stopped. So what makes that out of a few bytes is bounded, far above what tools
-//! make: an interpreter of 18 MB is at a tenth of most bounds.
+//! asked cannot be stopped. So what makes that out of a few bytes is bounded, above what tools
+//! make: an interpreter of 18 MB is at a fifth of each bound or below.
 //!
-//! * Compiling makes a copy of each component for each time that it is instantiated, and so does
-//!   running of each module: ten lines could ask for a billion of them. What is counted of it is an
-//!   upper bound: each instantiation of a component counts as that of the largest before it.
+//! * Compiling makes a copy of each component for each time that it is instantiated, and an instance
+//!   has one of each module: ten lines could ask for a billion of them. What is counted is an upper
+//!   bound: each instantiation of a component counts as that of the largest before it.
 //! * Types may be within each other (`shape/types.rs`).
 //! * Functions may have more to compile than bytes (`shape/function.rs`).
 //! * Tables, memories and globals may be filled by code (`shape/startup.rs`).
@@ -15,6 +15,7 @@ mod function;
 mod startup;
 mod types;
 
+use function::Signatures;
 use startup::Startup;
 use wasmparser::{
     BinaryReader, ComponentAlias, ComponentExternalKind, ComponentInstance,
@@ -40,7 +41,7 @@ const MAX_TYPES: usize = 10_000;
 const MAX_VALUES: usize = 100;
 
 /// Steps before any function is called, of 0.1 ms and 7 KB each. An interpreter has 9,000.
-const MAX_STEPS: usize = 20_000;
+const MAX_STEPS: usize = 50_000;
 
 /// The effort for all functions: so much, and so much per byte of code. Tools come to one and a
 /// half per byte.
@@ -105,8 +106,7 @@ struct Part {
     /// Items of the modules that it can instantiate.
     modules: Vec<usize>,
     is_module: bool,
-    /// Parameters and results of its largest function type.
-    values: usize,
+    signatures: Signatures,
     startup: Startup,
 }
 
@@ -176,10 +176,12 @@ impl Shape {
                 for group in section.clone() {
                     for ty in group?.types() {
                         self.types += 1;
-                        if let CompositeInnerType::Func(ty) = &ty.composite_type.inner {
-                            let values = ty.params().len() + ty.results().len();
-                            part.values = part.values.max(values);
-                        }
+                        let values = match &ty.composite_type.inner {
+                            CompositeInnerType::Func(ty) => ty.params().len() + ty.results().len(),
+                            _ => 0,
+                        };
+                        part.signatures.values.push(values);
+                        part.signatures.most = part.signatures.most.max(values);
                     }
                 }
             }
@@ -213,7 +215,7 @@ impl Shape {
                 self.steps += part.startup.data(section.clone().into_iter())?;
             }
             Payload::CodeSectionEntry(body) => {
-                self.effort += function::effort(body, part.values)?;
+                self.effort += function::effort(body, &part.signatures)?;
                 self.code += body.range().len();
             }
             _ => {}
@@ -345,7 +347,7 @@ impl Shape {
             }
             at_most(size.items, MAX_ITEMS, "items in all its instances")?;
         }
-        let values = self.open.last().map_or(0, |part| part.values);
+        let values = self.open.last().map_or(0, |part| part.signatures.most);
         at_most(values, MAX_VALUES, "parameters and results in a function")?;
         at_most(self.functions, MAX_FUNCTIONS, "functions")?;
         at_most(self.types, MAX_TYPES, "types")?;
@@ -431,15 +433,26 @@ mod tests {
 
     #[test]
     fn functions_have_more_than_bytes() {
-        let module = |body: &str| format!("(component (core module (func (local i32) {body})))");
-        // A block and a local.
+        let module =
+            |body: &str| format!("(component (core module (func (local i32 i32) {body})))");
+        // Blocks times two locals.
         check(&module(&"block end ".repeat(300_000)), Ok(()));
         check(
             &module(&"block end ".repeat(300_001)),
             Err(
-                "has 300001 blocks times locals and calls times values in a function; at most \
-                 300000 are compiled",
+                "has 600002 blocks times locals and calls times values in a function; at most \
+                 600000 are compiled",
             ),
+        );
+        check(&module(&"loop end ".repeat(3_000)), Ok(()));
+        let many = super::check(
+            &wat::parse_str(module(&"loop end ".repeat(3_200))).unwrap(),
+            12,
+        );
+        assert!(
+            many.unwrap_err()
+                .to_string()
+                .contains("blocks times locals")
         );
         let loops = |depth| module(&("loop ".repeat(depth) + &"end ".repeat(depth)));
         check(&loops(100), Ok(()));
