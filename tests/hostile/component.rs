@@ -125,7 +125,6 @@ const DEFAULTS: [(&str, &str); 20] = [
     ("version", "0.1.0"),
     ("name", "hostile"),
     ("name_len", "7"),
-    ("answer", ""),
     ("evil", ""),
     ("describe", ""),
     ("configure", ""),
@@ -135,6 +134,7 @@ const DEFAULTS: [(&str, &str); 20] = [
     ("reset", ""),
     ("core", ""),
     ("packed", ""),
+    // Also in what packs.
     ("answer", ""),
     ("imports", ""),
     ("lowered", ""),
