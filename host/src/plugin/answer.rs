@@ -1,9 +1,9 @@
 //! What is asked of the roles and what they answer, whichever form they have: rows of values
 //! (`rows.rs`) or a batch in one piece (`packed.rs`).
 
-use super::bindings::types::Rejection;
 use bytestring::ByteString;
 
+use super::bindings::types::Rejection;
 use super::limits::{MAX_CODE, MAX_FIELD, MAX_MESSAGE, MAX_REASON};
 use super::text::{cut, line, shortened};
 use crate::row::{Batch, Value};

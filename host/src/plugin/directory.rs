@@ -20,7 +20,9 @@ use std::time::{Duration, SystemTime};
 
 use super::component::Plugin;
 use super::engine::Engine;
+use super::limits::MAX_MESSAGE;
 use super::load::{LoadError, bytes_and_digest, digest_of, wasm_files};
+use super::text::line;
 use crate::row::PluginId;
 
 /// Copies of a plugin's versions that are kept in any case, the last used.
@@ -242,6 +244,8 @@ impl Directory {
                     let stamped = |path: PathBuf| (path.clone(), Stamp::of(&path));
                     file.others = files.into_iter().map(stamped).collect();
                     let path = path.to_owned();
+                    // Words of the guest's are among it.
+                    let what = line(what, MAX_MESSAGE);
                     Err(LoadError { path, what, hint })
                 }
             }

@@ -28,7 +28,7 @@ use crate::row::PluginId;
 
 /// Why a file is not a plugin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {what}; {hint}", path.display())]
+#[error("{}: {what}; {hint}", line(path.display().to_string(), MAX_MESSAGE))]
 pub struct LoadError {
     /// The file, or the directory.
     pub path: PathBuf,
