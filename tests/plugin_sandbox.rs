@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use forebay::row::{Batch, Stage, Value};
-use plugin_support::{ROWS, all_but, batch, failures, load, run, runner, schema, unit, vector};
+use plugin_support::{
+    DEADLINE, ROWS, all_but, batch, failures, load, run, runner, schema, unit, vector,
+};
 
 #[test]
 fn one_bad_row_costs_itself() {
@@ -73,8 +75,10 @@ fn failing_on_every_row_is_a_broken_plugin() {
             broken.message.contains("most of the rows"),
             "{fault}: {broken}"
         );
-        // Of which those that loop take a deadline each.
-        assert!(runner.stats()[0].calls <= 11, "{fault}");
+        let stats = &runner.stats()[0];
+        assert!(stats.calls <= 11, "{fault}");
+        // 8 calls that loop; the rest is room for a busy machine.
+        assert!(stats.time < 30 * DEADLINE, "{fault} took {:?}", stats.time);
         assert_eq!(
             batch.embeddings.vectors.len(),
             ROWS as usize,
@@ -215,7 +219,7 @@ fn wasi_is_empty_and_stands_still() {
         runner.run(&mut batch).unwrap();
         assert!(batch.failures.is_empty(), "{:?}", batch.failures);
         // It would sleep for a year.
-        assert!(began.elapsed() < Duration::from_secs(60));
+        assert!(began.elapsed() < 30 * DEADLINE);
         batch.values
     };
     let first = surroundings();
