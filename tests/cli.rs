@@ -19,6 +19,7 @@ use forebay::demo::dataset::Dataset;
 use forebay::demo::embedding_server;
 use insta::assert_snapshot;
 use serde_json::Value;
+
 use support::{ANYWHERE, Place, plugins};
 
 const DIMENSIONS: usize = 16;

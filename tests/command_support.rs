@@ -10,15 +10,17 @@
 #[path = "support/isolation.rs"]
 mod isolation;
 
-use std::fs::{self, Permissions};
+use std::fs;
+use std::fs::Permissions;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use isolation::isolate;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
+
+use isolation::isolate;
 
 pub const TABLES: &str = include_str!("../examples/recruit/tables.sql");
 

@@ -14,6 +14,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
+
 use support::{Ended, Recruit};
 
 /// Kills at each of these passages of `point`, each time in a run of its own.

@@ -22,9 +22,10 @@ use std::sync::Arc;
 
 use forebay::demo::dataset::Dataset;
 use forebay::demo::embedding_server;
+use tokio::sync::OnceCell;
+
 use isolation::isolate;
 use support::{Home, State, anywhere, guests, target};
-use tokio::sync::OnceCell;
 
 /// Has every kind of dirt, and rows that are revised in later chunks.
 const ROWS: u64 = 2_000;

@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytestring::ByteString;
 use forebay::plugin::{Chain, Decision};
 use forebay::row::{Failure, Stage, Value};
+
 use plugin_support::{
     ROWS, all_but, batch, engine, failures, guest, load, run, runner, schema, vector,
 };

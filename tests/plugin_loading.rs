@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use forebay::plugin::{Chain, ChainError, Change, Directory, Engine, Limits};
+
 use plugin_support::{batch, engine, guest, load, runner, schema, settings};
 
 #[test]

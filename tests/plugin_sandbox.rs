@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use forebay::row::{Batch, Stage, Value};
+
 use plugin_support::{
     DEADLINE, ROWS, all_but, batch, failures, load, run, runner, schema, unit, vector,
 };

@@ -14,8 +14,9 @@ mod support;
 use std::fs;
 use std::process::{Command, Stdio};
 
-use command::{Place, root};
 use insta::assert_snapshot;
+
+use command::{Place, root};
 
 fn example(name: &str) -> String {
     let path = command::plugins().join(format!("{name}.wasm"));

@@ -19,6 +19,7 @@ use std::sync::{Arc, LazyLock};
 use forebay::demo::dataset::Dataset;
 use forebay::demo::{api_server, embedding_server};
 use serde_json::Value;
+
 use support::{ANYWHERE, Place, plugins, root};
 
 const ROWS: u64 = 2_000;

@@ -19,6 +19,7 @@ use forebay::demo::embedding_server;
 use insta::assert_snapshot;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+
 use support::{Home, Host, PATIENCE, Recruit, nowhere};
 
 const EVERY_SECOND: &str = "schedule = \"* * * * * ?\"";

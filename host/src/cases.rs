@@ -5,19 +5,19 @@
 //! nobody thought of; [`bench`] compares two builds; [`record`] writes cases down. Nothing here
 //! is on the way of a row.
 
-mod asked;
 pub mod bench;
 mod diff;
 mod expect;
 pub mod fuzz;
+mod harness;
 mod literal;
 mod parse;
+mod questions;
 mod reader;
 pub mod record;
 mod rows;
 mod run;
 mod suite;
-mod trial;
 mod update;
 mod vectors;
 

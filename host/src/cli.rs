@@ -31,7 +31,8 @@ mod session;
 mod stop;
 mod summary;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -162,7 +163,7 @@ pub fn main() -> ExitCode {
 }
 
 fn exit_of(error: &anyhow::Error) -> Exit {
-    use crate::pipeline::PipelineError;
+    use crate::error::PipelineError;
     let usage = error.is::<UsageError>() || error.is::<crate::config::ConfigError>();
     match error.downcast_ref::<PipelineError>() {
         Some(PipelineError::Unfit(_)) => Exit::Usage,

@@ -12,19 +12,19 @@ mod file;
 mod missing;
 mod plugins;
 mod problems;
+pub mod schedule;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    net::SocketAddr,
-    ops::RangeInclusive,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::config::schedule::Schedule;
+use crate::plugin;
 
 pub use problems::{ConfigError, Problem};
-
-use crate::{plugin, serve::schedule::Schedule};
 
 /// Of this host.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,40 +1,67 @@
 //! Forebay brings embedding rows from AI servers into PostgreSQL + pgvector and lets WASM
 //! plugins decide what happens to each row.
 //!
-//! The modules stand in the order in which a row meets them. `ARCHITECTURE.md` is the map.
+//! The modules stand in the order in which a row meets them, and each imports only what stands
+//! above it; `tests/tidy.rs` holds that. `ARCHITECTURE.md` is the map.
 
 // Blank lines keep the formatter from sorting them.
-pub mod source;
 
-pub mod row;
+// What every room may use.
+pub(crate) mod failpoints;
+
+pub mod retry;
+
+pub mod proto;
+
+// The sandbox, a crate of its own, and the rows that it works on.
+pub use forebay_plugin_host as plugin;
+pub use forebay_plugin_host::row;
+
+pub mod config;
+
+// A row's way.
+pub mod source;
 
 pub mod decode;
 
-pub mod plugin;
-pub mod rollout;
+pub mod route;
+
+pub mod chunk;
 
 pub mod policy;
-pub mod prepare;
-pub mod workers;
 
 pub mod store;
 
+pub mod rollout;
+
+pub mod prepare;
+
+pub mod workers;
+
+// A run around it.
 pub mod notify;
 
-mod partition;
-pub mod pipeline;
+pub mod metrics;
+
 pub mod report;
+
+pub mod error;
+
+pub mod progress;
+
+mod partition;
+
+pub mod pipeline;
 
 pub mod serve;
 
+// Beside the way: plugin projects and their tests, the demo, the command line.
 pub mod cases;
-pub mod config;
-mod fault;
-pub mod metrics;
-pub mod proto;
-pub mod retry;
+
+pub mod project;
+
+pub mod demo;
+
+pub use forebay_embedded_postgres as embedded;
 
 pub mod cli;
-pub mod demo;
-pub mod embedded;
-pub mod project;

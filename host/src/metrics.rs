@@ -9,18 +9,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, Local};
 use metrics::{
-    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
-    histogram,
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::{
-    config::VERSION,
-    pipeline::Progress,
-    prepare::Prepared,
-    row::PluginId,
-    store::{Totals, checkpoint::Status},
-};
+use crate::chunk::Prepared;
+use crate::config::VERSION;
+use crate::plugin::call_metrics::{CALL_SECONDS, FAILED_CALLS, PLUGIN_ROWS};
+use crate::store::Totals;
+use crate::store::run::Status;
 
 const ROWS: &str = "forebay_rows_total";
 const CHUNKS: &str = "forebay_chunks_total";
@@ -33,9 +30,6 @@ const RUNNING: &str = "forebay_pipeline_running";
 const SKIPPED: &str = "forebay_skipped_times_total";
 const LAST_SUCCESS: &str = "forebay_last_success_timestamp_seconds";
 const NEXT_RUN: &str = "forebay_next_run_timestamp_seconds";
-const CALL_SECONDS: &str = "forebay_plugin_call_duration_seconds";
-const FAILED_CALLS: &str = "forebay_plugin_failed_calls_total";
-const PLUGIN_ROWS: &str = "forebay_plugin_rows_total";
 const BUILD: &str = "forebay_build_info";
 
 /// Seconds of a run: from a look at unchanged rows to a day.
@@ -164,7 +158,12 @@ pub(crate) fn known(pipeline: &str) {
 }
 
 /// A chunk is committed.
-pub(crate) fn committed(pipeline: &str, totals: &Totals, prepared: &Prepared, progress: &Progress) {
+pub(crate) fn committed(
+    pipeline: &str,
+    totals: &Totals,
+    prepared: &Prepared,
+    remaining: Option<u64>,
+) {
     let counts = totals.rows;
     rows(pipeline, "inserted", counts.inserted);
     rows(pipeline, "updated", counts.updated);
@@ -173,7 +172,7 @@ pub(crate) fn committed(pipeline: &str, totals: &Totals, prepared: &Prepared, pr
     rows(pipeline, "dead_lettered", counts.dead_lettered);
     counter!(CHUNKS, "pipeline" => pipeline.to_owned()).increment(1);
     counter!(BYTES, "pipeline" => pipeline.to_owned()).increment(prepared.bytes as u64);
-    if let Some(remaining) = progress.remaining() {
+    if let Some(remaining) = remaining {
         gauge!(REMAINING, "pipeline" => pipeline.to_owned()).set(remaining as f64);
     }
     stage(pipeline, "decode", prepared.times.decode);
@@ -217,34 +216,4 @@ pub(crate) fn next_run(pipeline: &str, time: DateTime<Local>) {
 /// A time came too early.
 pub(crate) fn skipped(pipeline: &str) {
     counter!(SKIPPED, "pipeline" => pipeline.to_owned()).increment(1);
-}
-
-/// What one version of a plugin is measured by. Made once, so that a call raises numbers and
-/// nothing else.
-pub(crate) struct PluginMeter {
-    calls: Histogram,
-    failed: Counter,
-    rows: Counter,
-}
-
-impl PluginMeter {
-    pub(crate) fn new(plugin: &PluginId) -> Self {
-        // As much of the digest as is shown everywhere.
-        let digest = plugin.digest.get(..12).unwrap_or_default().to_owned();
-        let labels = [("plugin", plugin.name.clone()), ("digest", digest)];
-        Self {
-            calls: histogram!(CALL_SECONDS, &labels),
-            failed: counter!(FAILED_CALLS, &labels),
-            rows: counter!(PLUGIN_ROWS, &labels),
-        }
-    }
-
-    pub(crate) fn called(&self, took: Duration, failed: bool) {
-        self.calls.record(took);
-        self.failed.increment(u64::from(failed));
-    }
-
-    pub(crate) fn settled(&self, rows: u64) {
-        self.rows.increment(rows);
-    }
 }

@@ -9,12 +9,13 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use serde::Serialize;
 
-use crate::{
-    config, fault,
-    proto::{InvalidateCacheRequest, cache_service_client::CacheServiceClient},
-    source::{connect, error_chain},
-    store::{Store, StoreError, checkpoint::Run, outbox::Owed},
-};
+use crate::proto::InvalidateCacheRequest;
+use crate::proto::cache_service_client::CacheServiceClient;
+use crate::source::{connect, error_chain};
+use crate::store::outbox::Owed;
+use crate::store::run::Run;
+use crate::store::{Store, StoreError};
+use crate::{config, failpoints};
 
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -79,7 +80,7 @@ pub async fn deliver(
         ..Outcome::default()
     };
     for owed in owed {
-        fault::point!("notify.before");
+        failpoints::point!("notify.before");
         let mut attempts = 0;
         let call = || {
             attempts += 1;
@@ -93,11 +94,11 @@ pub async fn deliver(
             .retry(policy)
             .notify(|error, wait| tracing::warn!(target = owed.target, %error, ?wait, "notification failed, trying again"))
             .await;
-        fault::point!("notify.called");
+        failpoints::point!("notify.called");
         store
             .attempted(&owed, result.as_ref().err().map(String::as_str))
             .await?;
-        fault::point!("notify.noted");
+        failpoints::point!("notify.noted");
         outcome.attempts += attempts;
         match result {
             Ok(message) => {

@@ -11,38 +11,31 @@
 //! about how far the partition has come.
 
 mod intake;
-mod lanes;
-mod pace;
+mod tuning;
+mod writers;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::pace::Bounds;
-use self::{
-    intake::{End, Intake},
-    lanes::Lanes,
-    pace::Pace,
-};
-use crate::{
-    config, fault, metrics,
-    pipeline::{PipelineError, Progress},
-    policy::Settler,
-    prepare::{Prepared, Times},
-    retry::Patience,
-    rollout::Rollout,
-    source::Source,
-    store::{
-        Committed, Store, StoreError, Writer,
-        checkpoint::{Checkpoint, Counts, Run},
-        target::Targets,
-    },
-    workers::Workers,
-};
+use self::intake::{End, Intake};
+use self::tuning::Tuning;
+use self::writers::Writers;
+use crate::chunk::{Prepared, Times};
+use crate::error::PipelineError;
+use crate::progress::Progress;
+use crate::retry::Patience;
+use crate::rollout::Rollout;
+use crate::route::Targets;
+use crate::source::Source;
+use crate::store::run::{Checkpoint, Counts, Run};
+use crate::store::{Committed, Store, StoreError, Writer};
+use crate::workers::Workers;
+use crate::{config, failpoints, metrics};
+
+pub(crate) use self::tuning::Bounds;
 
 /// What the loop needs.
 #[derive(Debug)]
@@ -101,7 +94,7 @@ impl Partition {
             let error = match self.attempt(&mut tally, &mut patience).await {
                 Ok(End::Complete) => match self.store.complete(&self.run, &self.checkpoint).await {
                     Ok(()) => {
-                        fault::point!("partition.complete");
+                        failpoints::point!("partition.complete");
                         return (tally, Ok(()));
                     }
                     Err(error) => error.into(),
@@ -140,11 +133,11 @@ impl Partition {
             .source
             .open(&source.dataset, partition, position, source.chunk_rows)
             .await?;
-        fault::point!("stream.open");
+        failpoints::point!("stream.open");
 
-        let pace = Pace::new(self.bounds.clone(), Instant::now());
+        let pace = Tuning::new(self.bounds.clone(), Instant::now());
         let mut intake = Intake::start(self, chunks, pace.rows());
-        let lanes = Lanes::new(Settler::new(Arc::clone(&self.workers)), writer);
+        let lanes = Writers::new(Arc::clone(&self.workers), writer);
         let written = self
             .write_all(&mut intake, lanes, pace, tally, patience)
             .await;
@@ -161,8 +154,8 @@ impl Partition {
     async fn write_all(
         &self,
         intake: &mut Intake,
-        mut lanes: Lanes,
-        mut pace: Pace,
+        mut lanes: Writers,
+        mut pace: Tuning,
         tally: &mut Tally,
         patience: &mut Patience,
     ) -> Result<(), PipelineError> {
@@ -188,7 +181,7 @@ impl Partition {
                             return Err(error.into());
                         }
                     };
-                    self.rollout.tried(committed.trials());
+                    self.rollout.tried(committed.comparisons());
                     self.account(&committed, &prepared, tally);
                     let (totals, plugins) = (committed.totals(), prepared.times.plugins);
                     pace.committed(&totals, prepared.bytes, plugins, Instant::now());
@@ -196,7 +189,7 @@ impl Partition {
                 }
                 prepared = intake.next(), if may_write && !intake.is_over() => match prepared {
                     Ok(Some(prepared)) => {
-                        fault::point!("chunk.prepared");
+                        failpoints::point!("chunk.prepared");
                         pace.starved(lanes.write(prepared));
                     }
                     Ok(None) => {}
@@ -226,7 +219,12 @@ impl Partition {
         self.progress
             .chunk_times
             .add(totals.writing + totals.committing);
-        metrics::committed(&self.config.name, &totals, prepared, &self.progress);
+        metrics::committed(
+            &self.config.name,
+            &totals,
+            prepared,
+            self.progress.remaining(),
+        );
         tally.add(&Tally {
             rows: totals.rows,
             receiving: Duration::ZERO,

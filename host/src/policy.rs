@@ -1,13 +1,11 @@
 //! What becomes of rows that failed: the policy plugin decides, the host bounds.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{
-    plugin::{Chain, Decision, Trial},
-    row::{Batch, Drop, Embeddings, Failure},
-    store::DeadLetter,
-    workers::{WorkerGone, Workers},
-};
+use crate::chunk::{DeadLetter, Settled};
+use crate::plugin::{Chain, Comparison, Decision};
+use crate::row::{Batch, Drop, Embeddings, Failure};
 
 /// How often a row is tried in a chunk at most.
 pub const MAX_ATTEMPTS: u32 = 5;
@@ -24,26 +22,6 @@ pub const DEFAULT_QUEUE: &str = "default";
 pub struct Halted {
     /// The policy's message, or what is wrong with a plugin.
     pub message: String,
-}
-
-impl From<WorkerGone> for Halted {
-    fn from(gone: WorkerGone) -> Self {
-        Self {
-            message: gone.to_string(),
-        }
-    }
-}
-
-/// Failed rows that are done with.
-#[derive(Debug, Default)]
-pub struct Settled {
-    /// To be kept.
-    pub dead_letters: Vec<DeadLetter>,
-    /// To be forgotten, counted under their code.
-    pub drops: Vec<Drop>,
-    /// What a policy that is tried would have decided otherwise about rows that the database
-    /// refused.
-    pub trials: Vec<Trial>,
 }
 
 /// A failed row that is to be tried again.
@@ -107,42 +85,41 @@ pub fn carry_out(
     Ok(retries)
 }
 
-/// Asks the policy from outside the worker threads.
-#[derive(Debug, Clone)]
-pub struct Settler {
-    workers: Arc<Workers>,
-}
+/// A policy's decisions, and what one on trial would have decided otherwise.
+pub type Decided = (Vec<Decision>, Vec<Comparison>);
 
-impl Settler {
-    /// Asks by way of `workers`.
-    #[must_use]
-    pub fn new(workers: Arc<Workers>) -> Self {
-        Self { workers }
-    }
-
-    /// What the retries of one chunk may take.
-    #[must_use]
-    pub fn budget(&self) -> Budget {
-        Budget::default()
-    }
-
-    /// Has the policy of `chain` decide about `failures` of `batch`.
+/// Asks the policy plugin of a chain about failed rows. The worker threads have its instances; a
+/// writer knows them only by this trait.
+pub trait Policy: Send + Sync {
+    /// Asks about `failures` of `batch`, one decision each.
     ///
     /// # Errors
-    /// If the policy halts the pipeline.
-    pub async fn settle(
+    /// If nobody can be asked any more: the pipeline halts.
+    fn decide(
         &self,
         chain: &Arc<Chain>,
-        batch: &Batch,
+        batch: Batch,
         failures: Vec<Failure>,
-        settled: &mut Settled,
-        budget: &mut Budget,
-    ) -> Result<Vec<Retry>, Halted> {
-        let (subset, reindexed) = subset(batch, &failures);
-        let (decisions, trials) = self.workers.decide(chain, subset, reindexed).await?;
-        settled.trials.extend(trials);
-        carry_out(failures, decisions, settled, budget)
-    }
+    ) -> impl Future<Output = Result<Decided, Halted>> + Send;
+}
+
+/// Asks `policy` about rows of `batch` that failed after they were prepared, and carries its
+/// decisions out; returns the rows to try again.
+///
+/// # Errors
+/// If the policy halts the pipeline.
+pub async fn consult(
+    policy: &impl Policy,
+    chain: &Arc<Chain>,
+    batch: &Batch,
+    failures: Vec<Failure>,
+    settled: &mut Settled,
+    budget: &mut Budget,
+) -> Result<Vec<Retry>, Halted> {
+    let (subset, reindexed) = subset(batch, &failures);
+    let (decisions, comparisons) = policy.decide(chain, subset, reindexed).await?;
+    settled.comparisons.extend(comparisons);
+    carry_out(failures, decisions, settled, budget)
 }
 
 /// The rows of `failures` as a batch of their own, which can be sent to a worker.

@@ -1,75 +1,21 @@
 //! From the bytes of a chunk to rows that only have to be written. Runs on a worker thread.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use crate::chunk::{Prepared, Received, Times};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
-use crate::{
-    decode::Decoder,
-    plugin::{Broken, Chain, PluginStats, Runner, Trial},
-    policy::{Budget, Halted, Retry, Settled, carry_out},
-    rollout::{Rollout, Verdict},
-    row::{Batch, Failure, KeySet, Value},
-    source::wire,
-    store::target::Targets,
-    workers::Decided,
-};
-
-/// A chunk as it came, with the room it takes.
-#[derive(Debug)]
-pub struct Received {
-    /// From the source.
-    pub chunk: wire::Chunk,
-    /// Its encoded rows, in bytes.
-    pub bytes: usize,
-    /// Its share of the bytes in flight.
-    pub permit: OwnedSemaphorePermit,
-    /// The plugins that it meets.
-    pub chain: Arc<Chain>,
-}
-
-/// A chunk that only has to be written.
-#[derive(Debug)]
-pub struct Prepared {
-    /// Live rows are to be written; the others are in `settled`.
-    pub batch: Batch,
-    /// By row: of what would be written.
-    pub digests: Vec<Uuid>,
-    /// Of its rows.
-    pub keys: Arc<KeySet>,
-    /// Rows that failed before they could be written.
-    pub settled: Settled,
-    /// The position after this chunk.
-    pub position: String,
-    /// Its encoded rows.
-    pub bytes: usize,
-    /// How long it took.
-    pub times: Times,
-    /// Released when the chunk is.
-    pub permit: OwnedSemaphorePermit,
-    /// The plugins that it met.
-    pub chain: Arc<Chain>,
-    /// What new versions would have done otherwise.
-    pub trials: Vec<Trial>,
-}
-
-/// How long the steps of a chunk took.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Times {
-    /// Bytes to rows.
-    pub decode: Duration,
-    /// All plugins, the policy included.
-    pub plugins: Duration,
-    /// Matching with the tables, and digests.
-    pub route: Duration,
-}
+use crate::chunk::Settled;
+use crate::decode::Decoder;
+use crate::plugin::{Broken, Chain, PluginStats, Runner};
+use crate::policy::{Budget, Decided, Halted, Retry, carry_out};
+use crate::rollout::{Rollout, Verdict};
+use crate::route::Targets;
+use crate::row::{Batch, Failure, KeySet, Value};
 
 /// What a worker needs to prepare chunks.
 pub struct Preparer {
@@ -131,7 +77,7 @@ impl Preparer {
         let decisions = self.runner.decide(batch, failures);
         // The chunk goes on either way: a verdict is for the ones after it.
         let _verdict = self.rollout.judge(chain, &self.runner.take_observed());
-        (decisions, self.runner.take_trials())
+        (decisions, self.runner.take_comparisons())
     }
 
     /// Decode, plugins, route; then the policy about the rows that failed. A chunk that met a
@@ -164,7 +110,7 @@ impl Preparer {
             };
             match (verdict, result) {
                 (Verdict::Again(other), _) => {
-                    self.runner.take_trials();
+                    self.runner.take_comparisons();
                     wire = sorted.batch.wire;
                     chain = other;
                 }
@@ -187,7 +133,7 @@ impl Preparer {
             times,
             permit,
             chain,
-            trials: self.runner.take_trials(),
+            comparisons: self.runner.take_comparisons(),
         })
     }
 

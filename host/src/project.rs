@@ -13,13 +13,13 @@ mod scaffold;
 mod steps;
 mod tools;
 
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
 pub(crate) use build::quoted;
 pub use build::{Built, Kind};
 pub use manifest::{Language, Project, World};
 pub use scaffold::{New, Role};
-
-use std::path::PathBuf;
-use std::process::ExitStatus;
 
 /// Why a project could not be built or written.
 #[derive(Debug, thiserror::Error)]

@@ -1,18 +1,14 @@
 //! What a run came to, for people and for machines.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 use sketches_ddsketch::DDSketch;
 
-use crate::{
-    notify::Outcome,
-    row::PluginId,
-    store::checkpoint::{Checkpoint, Counts, Status},
-};
+use crate::notify::Outcome;
+use crate::row::PluginId;
+use crate::store::run::{Checkpoint, Counts, Status};
 
 /// The report of one pipeline's run; `--report` writes it as JSON.
 #[derive(Debug, Clone, Serialize)]

@@ -4,12 +4,23 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-use crate::pipeline::PipelineError;
+/// The longest wait between two attempts.
+const MAX_WAIT: Duration = Duration::from_secs(15);
 
-/// Whether the same may succeed later.
-pub trait Retry {
-    /// True if whoever failed is away, and nothing is lost by asking again.
+/// An error that says whether the same may succeed later.
+pub trait Retry: std::error::Error + Sized + From<GaveUp<Self>> {
+    /// True if the other side is away, and nothing is lost by asking again.
     fn is_transient(&self) -> bool;
+}
+
+/// There was no progress for too long.
+#[derive(Debug, thiserror::Error)]
+#[error("gave up after {}: {last}", humantime::format_duration(*.after))]
+pub struct GaveUp<E: std::error::Error> {
+    /// As configured.
+    pub after: Duration,
+    /// What was wrong the last time.
+    pub last: Box<E>,
 }
 
 /// Waits between attempts: from 200 ms, doubling up to 15 s, with jitter.
@@ -23,7 +34,7 @@ pub struct Patience {
 fn waits() -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(200))
-        .with_max_delay(Duration::from_secs(15))
+        .with_max_delay(MAX_WAIT)
         .with_jitter()
         .without_max_times()
         .build()
@@ -50,19 +61,19 @@ impl Patience {
     /// Waits before the next attempt.
     ///
     /// # Errors
-    /// At once with an error that will not go away; with [`PipelineError::GaveUp`] when it has
-    /// taken too long.
-    pub async fn wait(&mut self, error: PipelineError) -> Result<(), PipelineError> {
+    /// At once with an error that will not go away; with [`GaveUp`] when it has taken too long.
+    pub async fn wait<E: Retry>(&mut self, error: E) -> Result<(), E> {
         if !error.is_transient() {
             return Err(error);
         }
         let since = *self.since.get_or_insert_with(Instant::now);
-        let wait = self.waits.next().unwrap_or(Duration::from_secs(15));
+        let wait = self.waits.next().unwrap_or(MAX_WAIT);
         if since.elapsed() + wait > self.give_up_after {
-            return Err(PipelineError::GaveUp {
+            return Err(GaveUp {
                 after: self.give_up_after,
-                last: error.to_string(),
-            });
+                last: Box::new(error),
+            }
+            .into());
         }
         tracing::warn!(%error, wait = %humantime::format_duration(Duration::from_millis(wait.as_millis() as u64)), "trying again");
         tokio::time::sleep(wait).await;
@@ -73,37 +84,20 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{source::SourceError, store::StoreError};
 
-    fn away() -> PipelineError {
-        PipelineError::Source(SourceError::Away {
-            address: "http://h:1".into(),
-            message: "refused".into(),
-        })
+    #[derive(Debug, thiserror::Error)]
+    enum Failure {
+        #[error("away")]
+        Away,
+        #[error("bug")]
+        Bug,
+        #[error(transparent)]
+        GaveUp(#[from] GaveUp<Failure>),
     }
 
-    #[test]
-    fn only_who_is_away_may_come_back() {
-        let refused = SourceError::Refused {
-            address: String::new(),
-            message: String::new(),
-        };
-        for (error, transient) in [
-            (away(), true),
-            (PipelineError::Store(StoreError::Away(String::new())), true),
-            (PipelineError::Source(refused), false),
-            (
-                PipelineError::Store(StoreError::Failed(String::new())),
-                false,
-            ),
-            (
-                PipelineError::Store(StoreError::Fenced(String::new())),
-                false,
-            ),
-            (PipelineError::Unfit(Vec::new()), false),
-            (PipelineError::Broken(String::new()), false),
-        ] {
-            assert_eq!(error.is_transient(), transient, "{error:?}");
+    impl Retry for Failure {
+        fn is_transient(&self) -> bool {
+            matches!(self, Self::Away)
         }
     }
 
@@ -133,17 +127,9 @@ mod tests {
     #[tokio::test]
     async fn it_gives_up_in_time_and_at_once_where_waiting_is_no_use() {
         let mut patience = Patience::new(Duration::from_millis(100));
-        let error = patience
-            .wait(away())
-            .await
-            .err()
-            .map(|error| error.to_string());
-        insta::assert_snapshot!(error.unwrap_or_default(), @"gave up after 100ms: source http://h:1 is away: refused");
-        let error = patience
-            .wait(PipelineError::Broken("bug".into()))
-            .await
-            .err()
-            .map(|error| error.to_string());
-        assert_eq!(error.as_deref(), Some("bug"));
+        let error = patience.wait(Failure::Away).await.err();
+        insta::assert_snapshot!(error.map(|error| error.to_string()).unwrap_or_default(), @"gave up after 100ms: away");
+        let error = patience.wait(Failure::Bug).await.err();
+        assert!(matches!(error, Some(Failure::Bug)), "{error:?}");
     }
 }

@@ -13,24 +13,22 @@
 //!
 //! What happens is noted, for the ledger in the database (`forebay.plugin_version`).
 
+mod canary;
 mod slot;
-mod trial;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{
-    config,
-    plugin::{Chain, ChainError, Directory, Link, Plugin, Settings, Trial},
-    row::PluginId,
-    store::ledger::{Known, Note, State},
-    workers,
-};
+use crate::config;
+use crate::plugin::{Chain, ChainError, Comparison, ConfiguredPlugin, Directory, Plugin, Settings};
+use crate::row::PluginId;
+use crate::store::ledger::{Known, Note, State};
 use slot::Slot;
-pub use trial::Verdict;
+
+pub use canary::Verdict;
 pub(crate) use watch::follow;
-pub use watch::{Living, Watching};
+pub use watch::{PluginWatcher, Watching};
 
 /// Why a version of a plugin is not taken up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,16 +57,18 @@ pub struct Rollout {
     pipeline: String,
     /// Whether every plugin of the directory takes part.
     takes_all: bool,
+    /// Instances of each plugin that are made ready before a version is taken up.
+    warm: usize,
     rules: config::Plugins,
     settings: BTreeMap<String, Settings>,
     directory: Arc<Directory>,
-    state: Mutex<Members>,
+    state: Mutex<ChainEntries>,
     /// Whoever takes notes has them written before somebody else takes the next ones.
     following: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
-struct Members {
+struct ChainEntries {
     slots: Vec<Slot>,
     chain: Arc<Chain>,
     /// Digests that must not be used, and why.
@@ -108,7 +108,8 @@ impl Rollout {
     /// were met before.
     ///
     /// A version that is not the one that was good the last time is on trial from its first chunk
-    /// on. `anew` says that the pipeline has not run since the host was started. Blocks while
+    /// on. `anew` says that the pipeline has not run since the host was started, `warm` how many instances of
+    /// each plugin are kept ready: one for each worker. Blocks while
     /// plugins are loaded and configured.
     ///
     /// # Errors
@@ -119,6 +120,7 @@ impl Rollout {
         rules: &config::Plugins,
         known: &[Known],
         anew: bool,
+        warm: usize,
     ) -> Result<Arc<Self>, Vec<Misfit>> {
         let barred: BTreeMap<String, String> = known
             .iter()
@@ -138,11 +140,12 @@ impl Rollout {
                 let is_found = found.is_some_and(|found| found.id().digest == known.digest);
                 known.name == name && known.last_good && !is_found
             });
-            let version = slot::First {
+            let version = slot::SlotCandidate {
                 found,
                 last_good,
                 kept: last_good.and_then(|known| directory.kept(&name, &known.digest)),
                 anew,
+                warm,
                 shadowed: rules.is_shadowed(&name),
                 known,
                 barred: &barred,
@@ -171,10 +174,11 @@ impl Rollout {
         Ok(Arc::new(Self {
             pipeline: pipeline.name.clone(),
             takes_all: pipeline.plugins.is_none(),
+            warm,
             rules: rules.clone(),
             settings: pipeline.settings.clone(),
             directory: Arc::clone(directory),
-            state: Mutex::new(Members {
+            state: Mutex::new(ChainEntries {
                 slots,
                 chain,
                 barred,
@@ -208,7 +212,7 @@ impl Rollout {
             return Ok(());
         };
         // Outside of the lock: chunks go on meanwhile.
-        let link = Link::new(Arc::clone(plugin), settings, workers::count())?;
+        let link = ConfiguredPlugin::new(Arc::clone(plugin), settings, self.warm)?;
         self.directory.keep(plugin);
         let mut members = self.members();
         let mut slots = members.slots.clone();
@@ -267,34 +271,36 @@ impl Rollout {
     }
 
     /// Counts what shadows would have done otherwise; what is counted is committed.
-    pub fn tried(&self, trials: &[Trial]) {
-        for trial in trials {
+    pub fn tried(&self, comparisons: &[Comparison]) {
+        for comparison in comparisons {
             let mut members = self.members();
             let slot = members
                 .slots
                 .iter_mut()
-                .find(|slot| slot.has_shadow(&trial.plugin.digest));
+                .find(|slot| slot.has_shadow(&comparison.plugin.digest));
             let Some(slot) = slot else { continue };
-            if let Some(message) = &trial.broken {
+            if let Some(message) = &comparison.broken {
                 slot.shadow = None;
                 let slots = members.slots.clone();
                 // Less than what was good together.
                 drop(members.publish(slots));
                 members
                     .barred
-                    .insert(trial.plugin.digest.clone(), message.clone());
-                members
-                    .notes
-                    .push(Note::new(&trial.plugin, State::Barred, message.clone()));
+                    .insert(comparison.plugin.digest.clone(), message.clone());
+                members.notes.push(Note::new(
+                    &comparison.plugin,
+                    State::Barred,
+                    message.clone(),
+                ));
                 tracing::error!(
                     pipeline = self.pipeline,
-                    plugin = trial.plugin.name,
+                    plugin = comparison.plugin.name,
                     reason = message,
                     "the version that ran beside the one in use is barred until its file changes"
                 );
-            } else if slot.count(trial, self.rules.shadow.as_ref()) {
+            } else if slot.count(comparison, self.rules.shadow.as_ref()) {
                 drop(members);
-                self.promote(&trial.plugin.name, &trial.plugin.digest);
+                self.promote(&comparison.plugin.name, &comparison.plugin.digest);
             }
         }
     }
@@ -374,12 +380,12 @@ impl Rollout {
         self.members().notes.splice(0..0, notes);
     }
 
-    fn members(&self) -> MutexGuard<'_, Members> {
+    fn members(&self) -> MutexGuard<'_, ChainEntries> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Members {
+impl ChainEntries {
     /// Makes these the slots from the next chunk on.
     fn publish(&mut self, slots: Vec<Slot>) -> Result<(), ChainError> {
         self.chain = Chain::of(slots.iter().map(Slot::member).collect())?;

@@ -11,28 +11,22 @@
 
 pub mod endpoint;
 pub mod health;
-pub mod schedule;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Local};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use self::{
-    health::{Board, LastRun, Phase},
-    schedule::{Schedule, shown},
-};
-use crate::{
-    config, metrics,
-    pipeline::{Host, Pipeline, PipelineError},
-    report::Report,
-    store::checkpoint::Status,
-};
+use self::health::{HealthState, LastRun, Phase};
+use crate::config::schedule::{Schedule, shown};
+use crate::error::PipelineError;
+use crate::pipeline::{Host, Pipeline};
+use crate::report::Report;
+use crate::store::run::Status;
+use crate::{config, metrics};
 
 /// The clock is looked at this often while a time is waited for, since it may be set, and a
 /// machine may sleep.
@@ -45,13 +39,13 @@ const CLOCK: Duration = Duration::from_secs(10);
 pub async fn serve(
     host: &Host,
     pipelines: &[config::Pipeline],
-    board: &Arc<Board>,
+    board: &Arc<HealthState>,
     stop: &CancellationToken,
 ) -> Result<(), PipelineError> {
     board.enter(Phase::Serving);
     let mut tasks = JoinSet::new();
     for config in pipelines {
-        let kept = Kept {
+        let kept = ScheduledPipeline {
             host: host.clone(),
             config: config.clone(),
             board: Arc::clone(board),
@@ -88,10 +82,10 @@ async fn all_ended(tasks: &mut JoinSet<()>) -> Result<(), PipelineError> {
 }
 
 /// A pipeline that is kept running.
-struct Kept {
+struct ScheduledPipeline {
     host: Host,
     config: config::Pipeline,
-    board: Arc<Board>,
+    board: Arc<HealthState>,
     stop: CancellationToken,
 }
 
@@ -101,7 +95,7 @@ struct Ended {
     gave_up: bool,
 }
 
-impl Kept {
+impl ScheduledPipeline {
     async fn keep(self) {
         self.recall_last_success().await;
         match self.config.schedule.clone() {

@@ -6,20 +6,18 @@
 mod answers;
 pub mod wire;
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use tonic::{
-    Status,
-    transport::{Channel, ClientTlsConfig, Endpoint},
-};
+use tonic::Status;
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
 use self::answers::Answers;
-use crate::{
-    config,
-    proto::{self, embedding_source_service_client::EmbeddingSourceServiceClient},
-    row::{Column, EmbeddingColumn, FieldType, Schema},
-};
+use crate::proto::embedding_source_service_client::EmbeddingSourceServiceClient;
+use crate::row::{Column, EmbeddingColumn, FieldType, Schema};
+use crate::{config, proto};
 
 /// How much a stream may send ahead. The default of 64 KiB would cost a round trip for every
 /// ten rows of 1536 dimensions.

@@ -4,23 +4,18 @@
 //! back by the caller's own waiting in order, so there is no queue to bound here: as many jobs
 //! are under way as chunks are in flight.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
-    thread::{self, JoinHandle},
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use crate::{
-    plugin::{Chain, Decision, PluginStats, Trial},
-    policy::Halted,
-    prepare::{Prepared, Preparer, Received},
-    row::{Batch, Failure},
-};
+use crate::chunk::{Prepared, Received};
+use crate::plugin::{Chain, PluginStats};
+use crate::policy::{Decided, Halted, Policy};
+use crate::prepare::Preparer;
+use crate::row::{Batch, Failure};
 
 /// More workers than this only hold more instances: the database is the bottleneck by then.
 const MAX_WORKERS: usize = 4;
@@ -29,9 +24,6 @@ const MAX_WORKERS: usize = 4;
 #[derive(Debug, thiserror::Error)]
 #[error("a worker thread has gone; its panic is on stderr")]
 pub struct WorkerGone;
-
-/// A policy's decisions, and what one that is tried would have decided otherwise.
-pub type Decided = (Vec<Decision>, Vec<Trial>);
 
 enum Job {
     Prepare(Box<Received>, oneshot::Sender<Result<Prepared, Halted>>),
@@ -95,26 +87,6 @@ impl Workers {
         Ok(answer)
     }
 
-    /// Asks the policy of a chain.
-    ///
-    /// # Errors
-    /// If the worker has gone.
-    pub async fn decide(
-        &self,
-        chain: &Arc<Chain>,
-        batch: Batch,
-        failures: Vec<Failure>,
-    ) -> Result<Decided, WorkerGone> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Job::Decide(
-            Arc::clone(chain),
-            Box::new(batch),
-            failures,
-            reply,
-        ))?;
-        answer.await.map_err(|_| WorkerGone)
-    }
-
     fn send(&self, job: Job) -> Result<(), WorkerGone> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.queues.len().max(1);
         self.queues
@@ -132,6 +104,32 @@ impl Workers {
             .into_iter()
             .filter_map(|thread| thread.join().ok())
             .collect()
+    }
+}
+
+impl From<WorkerGone> for Halted {
+    fn from(gone: WorkerGone) -> Self {
+        Self {
+            message: gone.to_string(),
+        }
+    }
+}
+
+impl Policy for Workers {
+    async fn decide(
+        &self,
+        chain: &Arc<Chain>,
+        batch: Batch,
+        failures: Vec<Failure>,
+    ) -> Result<Decided, Halted> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Decide(
+            Arc::clone(chain),
+            Box::new(batch),
+            failures,
+            reply,
+        ))?;
+        Ok(answer.await.map_err(|_| WorkerGone)?)
     }
 }
 

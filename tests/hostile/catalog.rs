@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::component::component;
-
 use super::{answers, calls, kept, packed, shapes, starts};
 
 /// How the host gets over a component.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use forebay::plugin::{Engine, Grant, Limits, Permissions, Plugin, Standing, Wasi};
+use forebay::plugin::{Engine, Grant, ImportStatus, Limits, Permissions, Plugin, Wasi};
 use forebay::row::Value;
 
 use super::plugin_support::{DEADLINE, batch, guest, runner, schema};
@@ -45,7 +45,7 @@ fn without_grants_everything_stands_still() {
     assert_eq!(clocks, STOPPED);
     assert_eq!(surroundings(&plugin), (clocks, random));
     let mut standings = plugin.imports().iter().map(|it| &it.standing);
-    assert!(standings.all(|it| matches!(it, Standing::Interface | Standing::Empty)));
+    assert!(standings.all(|it| matches!(it, ImportStatus::Interface | ImportStatus::Empty)));
 }
 
 #[test]

@@ -13,7 +13,8 @@ use forebay::proto::{
     StreamChunksRequest, StreamChunksResponse,
 };
 use forebay::source::wire::Chunk;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream;
+use futures_util::stream::{BoxStream, StreamExt};
 use tonic::{Request, Response, Status};
 
 use crate::support::{RowBuilder, anywhere, rows};

@@ -1,6 +1,7 @@
 //! What may happen to files while a host uses them.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
+use std::fs::OpenOptions;
 use std::io::Write;
 
 use crate::stage::Stage;

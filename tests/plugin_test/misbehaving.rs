@@ -4,7 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use forebay::cases::{self, bench::Work};
+use forebay::cases;
+use forebay::cases::bench::Work;
 use forebay::plugin::{Engine, Limits, Plugin};
 use insta::assert_snapshot;
 

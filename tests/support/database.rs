@@ -9,8 +9,11 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use forebay::embedded::{self, Embedded};
-use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
+use forebay::embedded;
+use forebay::embedded::Embedded;
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};

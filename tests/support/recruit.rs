@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use forebay::demo::api_server::{self, ApiServer};
+use forebay::demo::api_server::ApiServer;
 use forebay::demo::dataset::Dataset;
-use forebay::demo::embedding_server;
 use forebay::demo::running::Running;
+use forebay::demo::{api_server, embedding_server};
 use tokio::sync::OnceCell;
 
 use super::{Home, State, anywhere};

@@ -16,7 +16,8 @@ use forebay::proto::{
     StreamChunksRequest, StreamChunksResponse, Texts, Value, Vector,
 };
 use forebay::source::wire::Chunk;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream;
+use futures_util::stream::{BoxStream, StreamExt};
 use prost::Message;
 use tonic::{Request, Response, Status};
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::expect::Answer;
 use super::fuzz::{Space, generated_rows};
+use super::harness::{Harness, Spent};
 use super::suite::{Case, CaseFailure, CaseRow, Suite};
-use super::trial::{Spent, Trial};
 use crate::plugin::{Plugin, Settings, apart};
 
 /// Rounds before the first that counts.
@@ -139,7 +139,7 @@ impl Work {
     /// The rows on which a plugin does not fail.
     fn sound(&self, plugin: &Arc<Plugin>, rows: &[CaseRow]) -> Result<Vec<CaseRow>, String> {
         let answers = apart(|| {
-            let mut trial = Trial::new(plugin, &self.settings, &self.space.schema)?;
+            let mut trial = Harness::new(plugin, &self.settings, &self.space.schema)?;
             let answer = |row| {
                 trial
                     .rows(&[row])
@@ -177,7 +177,7 @@ pub fn compare(
     apart(|| {
         let mut runs = Vec::new();
         for (name, plugin) in &builds {
-            let trial = Trial::new(plugin, &work.settings, &work.space.schema);
+            let trial = Harness::new(plugin, &work.settings, &work.space.schema);
             let trial =
                 trial.map_err(|message| format!("{name} refuses its settings: {message}"))?;
             runs.push((trial, Vec::with_capacity(rounds)));
@@ -215,7 +215,7 @@ pub fn compare(
 }
 
 /// Nanoseconds per row of one batch.
-fn once(trial: &mut Trial, work: &Work) -> Result<f64, String> {
+fn once(trial: &mut Harness, work: &Work) -> Result<f64, String> {
     let before = trial.spent();
     if work.rows.is_empty() {
         trial.failures(&work.failures);

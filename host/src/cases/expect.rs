@@ -4,8 +4,8 @@
 //! finds wrong can be seen in the difference. What an expectation leaves open is written as the
 //! answer has it.
 
-use super::literal;
-use super::vectors::{self, NORM_TOLERANCE};
+use super::vectors::NORM_TOLERANCE;
+use super::{literal, vectors};
 use crate::plugin::{Decision, Rejection};
 use crate::row::{Value, Vector};
 

@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 
 use self::generate::Generator;
 use self::shrink::Shrink;
-use super::asked::Asked;
 use super::expect::Answer;
+use super::harness::{Harness, Unanswered};
+use super::questions::Asked;
 use super::suite::{CaseFailure, CaseRow, Suite};
-use super::trial::{Trial, Unanswered};
 use crate::plugin::{Plugin, Settings, apart};
 use crate::row::Schema;
 
@@ -188,10 +188,10 @@ type Wrong = (String, String, Option<usize>);
 
 impl Search<'_> {
     /// The plugin with each of the settings that it accepts, and why it refused the last other.
-    fn trials(&self, settings: &[Settings]) -> (Vec<(Settings, Trial)>, String) {
+    fn trials(&self, settings: &[Settings]) -> (Vec<(Settings, Harness)>, String) {
         let (mut trials, mut refused) = (Vec::new(), String::new());
         for settings in settings {
-            match Trial::new(self.plugin, settings, self.schema) {
+            match Harness::new(self.plugin, settings, self.schema) {
                 Ok(trial) => trials.push((settings.clone(), trial)),
                 Err(message) => refused = message,
             }
@@ -199,7 +199,7 @@ impl Search<'_> {
         (trials, refused)
     }
 
-    fn batch(&mut self, generator: &mut Generator<'_>, settings: &Settings, trial: &mut Trial) {
+    fn batch(&mut self, generator: &mut Generator<'_>, settings: &Settings, trial: &mut Harness) {
         self.searched.batches += 1;
         let roles = self.plugin.roles();
         if roles.transform || roles.validate {
@@ -222,7 +222,7 @@ impl Search<'_> {
     fn examine<T: Asked + Shrink>(
         &mut self,
         settings: &Settings,
-        trial: &mut Trial,
+        trial: &mut Harness,
         rows: Vec<T>,
     ) -> Option<(Wrong, Vec<T>)> {
         let found = wrong(trial, &rows).into_iter();
@@ -231,7 +231,7 @@ impl Search<'_> {
         let (kind, message, row) = new.next()?;
         // From a fresh instance each time, so that what is found can be shown again.
         let mut again = |rows: &[T]| {
-            let mut trial = Trial::new(self.plugin, settings, self.schema).ok()?;
+            let mut trial = Harness::new(self.plugin, settings, self.schema).ok()?;
             let known = |message: &str| self.known.contains(&signature(&kind, message));
             let found = wrong(&mut trial, rows).into_iter();
             let mut same = found.filter(|(found, message, _)| *found == kind && !known(message));
@@ -287,7 +287,7 @@ fn signature(kind: &str, message: &str) -> String {
     format!("{kind} {}", words.join(" "))
 }
 
-fn wrong<T: Asked>(trial: &mut Trial, asked: &[T]) -> Vec<Wrong> {
+fn wrong<T: Asked>(trial: &mut Harness, asked: &[T]) -> Vec<Wrong> {
     let asked: Vec<&T> = asked.iter().collect();
     let answers = match T::ask(trial, &asked) {
         Ok(answers) => answers,
@@ -316,7 +316,7 @@ fn wrong<T: Asked>(trial: &mut Trial, asked: &[T]) -> Vec<Wrong> {
 
 /// Whether an answer depends on what was asked before, or on the rows beside it. All are asked
 /// about once more, in two halves whose rows are in reverse order: two calls, not one for each row.
-fn differs<T: Asked>(trial: &mut Trial, asked: &[&T], answers: &[Answer]) -> Option<Wrong> {
+fn differs<T: Asked>(trial: &mut Harness, asked: &[&T], answers: &[Answer]) -> Option<Wrong> {
     let state = |what: String| {
         let message =
             format!("answers otherwise when the row comes again, in another batch:\n{what}");

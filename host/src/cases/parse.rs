@@ -12,7 +12,8 @@ use toml::de::{DeTable, DeValue};
 
 use self::expectation::{expect, verdict};
 use super::expect::Expect;
-use super::literal::{self, TYPES};
+use super::literal;
+use super::literal::TYPES;
 use super::reader::{Node, Reader};
 use super::suite::{Case, CaseFailure, CaseRow, Suite};
 use crate::config::ConfigError;

@@ -5,10 +5,11 @@ use std::path::Path;
 use toml_edit::{DocumentMut, Item, Table};
 
 use super::expect::Answer;
-use super::literal::{self, TYPES};
-use super::suite::{self, CaseFailure, CaseRow, Suite};
-use super::trial::Trial;
-use super::update::{self, of_key};
+use super::harness::Harness;
+use super::literal::TYPES;
+use super::suite::{CaseFailure, CaseRow, Suite};
+use super::update::of_key;
+use super::{literal, suite, update};
 use crate::config::{ConfigError, Problem};
 use crate::plugin::{Plugin, Settings, apart};
 use crate::row::{Batch, Column, Schema, Value};
@@ -66,7 +67,7 @@ pub fn answer(
     row: &CaseRow,
 ) -> Result<Option<String>, String> {
     apart(|| {
-        let mut trial = Trial::new(plugin, settings, schema)?;
+        let mut trial = Harness::new(plugin, settings, schema)?;
         let answers = trial.rows(&[row]).unwrap_or_default();
         Ok(first(&answers))
     })
@@ -84,7 +85,7 @@ pub fn decision(
     failure: &CaseFailure,
 ) -> Result<Option<String>, String> {
     apart(|| {
-        let mut trial = Trial::new(plugin, settings, schema)?;
+        let mut trial = Harness::new(plugin, settings, schema)?;
         let answers = trial.failures(std::slice::from_ref(failure));
         Ok(first(&answers))
     })

@@ -8,11 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::asked::Asked;
 use super::diff;
 use super::expect::Answer;
+use super::harness::Harness;
+use super::questions::Asked;
 use super::suite::{Case, Suite};
-use super::trial::Trial;
 use super::update::{Fix, Place};
 use crate::plugin::{Plugin, Settings, apart};
 
@@ -135,7 +135,7 @@ impl One<'_> {
     ) {
         let before = outcome.time;
         match (
-            Trial::new(plugin, settings, &suite.schema),
+            Harness::new(plugin, settings, &suite.schema),
             &self.case.refused,
         ) {
             (Ok(mut trial), None) => {
@@ -177,7 +177,7 @@ impl One<'_> {
     }
 
     /// Has these answered together, then again, then each alone.
-    fn ask<T: Asked>(&mut self, trial: &mut Trial, asked: &[T], outcome: &mut Outcome) {
+    fn ask<T: Asked>(&mut self, trial: &mut Harness, asked: &[T], outcome: &mut Outcome) {
         let all: Vec<&T> = asked.iter().collect();
         let Some(first) = all.first() else { return };
         if let Some(missing) = T::missing_role(trial.roles()) {
@@ -208,7 +208,13 @@ impl One<'_> {
         }
     }
 
-    fn again<T: Asked>(&mut self, trial: &mut Trial, these: &[&T], before: &[&Answer], when: &str) {
+    fn again<T: Asked>(
+        &mut self,
+        trial: &mut Harness,
+        these: &[&T],
+        before: &[&Answer],
+        when: &str,
+    ) {
         let again = match T::ask(trial, these) {
             Ok(again) => again,
             Err(error) => return self.fail(self.case.line, None, format!("{when}: {error}"), None),

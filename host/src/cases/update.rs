@@ -6,9 +6,8 @@
 use toml_edit::{Decor, DocumentMut, Item, Key, RawString, Table, TableLike, TomlError, Value};
 
 use super::expect::{Answer, Expect, Wanted};
-use super::literal;
 use super::run::Failure;
-use super::vectors;
+use super::{literal, vectors};
 use crate::plugin::{Decision, Rejection};
 use crate::row::Vector;
 

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use half::f16;
 
-pub(super) use crate::plugin::vectors::{elements, from_elements as f32s, narrowed, norm};
 use crate::row::Vector;
+
+pub(super) use crate::plugin::vectors::{elements, from_elements as f32s, narrowed, norm};
 
 /// How far a norm may be from the one that is expected.
 pub(super) const NORM_TOLERANCE: f64 = 1e-4;

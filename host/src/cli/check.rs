@@ -6,11 +6,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Exit, Global, print_json, session};
-use crate::{
-    config::{Config, schema},
-    pipeline::{Host, Pipeline, PipelineError},
-    store::preflight::Severity,
-};
+use crate::config::{Config, schema};
+use crate::error::PipelineError;
+use crate::pipeline::{Host, Pipeline};
+use crate::store::preflight::Severity;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {

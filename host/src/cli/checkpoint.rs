@@ -1,6 +1,7 @@
 //! `forebay checkpoint show|reset`
 
-use super::{Exit, Global, UsageError, output::table, print_json, session};
+use super::output::table;
+use super::{Exit, Global, UsageError, print_json, session};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Checkpoint {

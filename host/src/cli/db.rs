@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::embedded::{self, Settings, Stopped};
+use crate::embedded;
+use crate::embedded::{Settings, Stopped};
 
 /// What to do with the embedded server.
 #[derive(clap::Subcommand, Debug)]

@@ -4,29 +4,22 @@
 //! writer, and gRPC over a socket. The sample servers run on threads of their own, whose CPU
 //! time is taken out of the report.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use pgvector::Vector;
 use sqlx::AssertSqlSafe;
 
-use super::{
-    Exit, Global, UsageError,
-    output::{table, thousands},
-    print_json, run,
-    session::{self, Database},
-    stop, summary,
-};
-use crate::{
-    config::{Config, Sessions, database_url_from_environment},
-    demo::{api_server, dataset::Dataset, embedding_server},
-    pipeline::Pipeline,
-    report::Report,
-};
+use super::output::{table, thousands};
+use super::session::Database;
+use super::{Exit, Global, UsageError, print_json, run, session, stop, summary};
+use crate::config::{Config, Sessions, database_url_from_environment};
+use crate::demo::dataset::Dataset;
+use crate::demo::{api_server, embedding_server};
+use crate::pipeline::Pipeline;
+use crate::report::Report;
 
 /// The tables, as the example has them.
 const TABLES: &str = include_str!("../../../examples/recruit/tables.sql");

@@ -3,12 +3,11 @@
 use prost::Message;
 use serde_json::{Value, json};
 
-use super::{Exit, Global, UsageError, output::table, print_json, session};
-use crate::{
-    plugin::line,
-    proto,
-    store::dead_letter::{Entry, Filter},
-};
+use super::output::table;
+use super::{Exit, Global, UsageError, print_json, session};
+use crate::plugin::line;
+use crate::proto;
+use crate::store::dead_letter::{Entry, Filter};
 
 /// Characters of a text; a plugin's message has no more.
 const MAX_SHOWN: usize = 2_000;

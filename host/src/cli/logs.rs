@@ -1,12 +1,13 @@
 //! Logs: `tracing` events on standard error, above the progress bar where there is one.
 
-use std::{
-    io::{self, IsTerminal, Write},
-    sync::LazyLock,
-};
+use std::io;
+use std::io::{IsTerminal, Write};
+use std::sync::LazyLock;
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt};
 
 /// Every progress bar is drawn through this, so that lines of the log do not tear it.
 pub(super) static BARS: LazyLock<MultiProgress> =

@@ -1,7 +1,8 @@
 //! What results look like.
 
 use std::fmt::Arguments;
-use std::io::{self, ErrorKind, Write};
+use std::io;
+use std::io::{ErrorKind, Write};
 use std::sync::OnceLock;
 
 use comfy_table::{ContentArrangement, Table, presets};

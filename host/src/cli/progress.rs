@@ -1,16 +1,16 @@
 //! How far a run has come: a bar on a terminal, lines of the log otherwise.
 
-use std::{
-    io::IsTerminal,
-    sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
-};
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use tokio::task::JoinHandle;
 
-use super::{logs::BARS, output::thousands};
-use crate::pipeline::Progress;
+use super::logs::BARS;
+use super::output::thousands;
+use crate::progress::Progress;
 
 /// Shown while it lives.
 pub(super) struct Shown {

@@ -1,20 +1,18 @@
 //! `forebay run`
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Global, UsageError, print_json, progress, session, stop, summary};
-use crate::{
-    config::{self, Config},
-    pipeline::{Host, Pipeline, Progress},
-    report::Report,
-    store::checkpoint::Status,
-};
+use crate::config;
+use crate::config::Config;
+use crate::pipeline::{Host, Pipeline};
+use crate::progress::Progress;
+use crate::report::Report;
+use crate::store::run::Status;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Run {

@@ -1,16 +1,17 @@
 //! `forebay serve`
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::Context;
 
 use super::{Exit, Global, run, session, stop};
-use crate::{
-    config::{self, Config},
-    metrics,
-    pipeline::{Host, PipelineError},
-    serve::{self, endpoint::Endpoint, health::Board},
-};
+use crate::config::Config;
+use crate::error::PipelineError;
+use crate::pipeline::Host;
+use crate::serve::endpoint::Endpoint;
+use crate::serve::health::HealthState;
+use crate::{config, metrics, serve};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Serve {
@@ -29,7 +30,7 @@ impl Serve {
         let chosen = run::choose(&config, &self.pipelines)?;
         let stop = stop::on_signal()?;
         let names = chosen.iter().map(|pipeline| pipeline.name.as_str());
-        let board = Arc::new(Board::new(names));
+        let board = Arc::new(HealthState::new(names));
         let listen = self.listen.or(config.serve.listen);
         let _endpoint = match listen {
             Some(address) => Some(start_endpoint(address, &chosen, &board).await?),
@@ -79,7 +80,7 @@ fn is_away(error: &anyhow::Error) -> bool {
 async fn start_endpoint(
     address: SocketAddr,
     pipelines: &[config::Pipeline],
-    board: &Arc<Board>,
+    board: &Arc<HealthState>,
 ) -> anyhow::Result<Endpoint> {
     let handle = metrics::install()?;
     for pipeline in pipelines {

@@ -1,24 +1,21 @@
 //! What commands need before they can begin: configuration, database, plugins.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 
 use super::{DEFAULT_CONFIG, Global, UsageError};
-use crate::{
-    cases,
-    config::{Config, DatabaseUrl, Sessions, database_url_from_environment},
-    embedded::{self, Embedded},
-    pipeline::{Host, PipelineError},
-    plugin::{Directory, Engine},
-    retry::Patience,
-    rollout::Living,
-    store::Store,
-};
+use crate::config::{Config, DatabaseUrl, Sessions, database_url_from_environment};
+use crate::embedded::Embedded;
+use crate::error::PipelineError;
+use crate::pipeline::Host;
+use crate::plugin::{Directory, Engine};
+use crate::retry::Patience;
+use crate::rollout::PluginWatcher;
+use crate::store::Store;
+use crate::{cases, embedded};
 
 /// Soon, and yet long enough for a server that is just starting.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -119,7 +116,7 @@ async fn connect(
     loop {
         match (Store::connect(url, sessions).await, &mut patience) {
             (Ok(store), _) => return Ok(store),
-            (Err(error), Some(patience)) => patience.wait(error.into()).await?,
+            (Err(error), Some(patience)) => patience.wait(PipelineError::from(error)).await?,
             (Err(error), None) => return Err(error.into()),
         }
     }
@@ -179,7 +176,7 @@ pub(super) fn engine(config: Option<&Config>) -> anyhow::Result<Arc<Engine>> {
 
 /// Loads every plugin of the directory. A file that is no good is an error, unless a copy of
 /// its last good version was kept.
-fn load_plugins(config: &Config) -> anyhow::Result<Arc<Living>> {
+fn load_plugins(config: &Config) -> anyhow::Result<Arc<PluginWatcher>> {
     let engine = engine(Some(config))?;
     let path = &config.plugins.directory;
     let wants_none = config
@@ -215,7 +212,7 @@ fn load_plugins(config: &Config) -> anyhow::Result<Arc<Living>> {
             tracing::warn!(plugin = name, "grants for a plugin that is not there");
         }
     }
-    Ok(Living::new(directory))
+    Ok(PluginWatcher::new(directory))
 }
 
 /// Everything a pipeline needs, with the database migrated.

@@ -5,11 +5,9 @@ use std::fmt::Write;
 use bytesize::ByteSize;
 
 use super::output::{table, thousands};
-use crate::{
-    notify::NotifyStatus,
-    report::{Code, IndexReport, IndexState, Missing, MissingStatus, Report},
-    store::checkpoint::Status,
-};
+use crate::notify::NotifyStatus;
+use crate::report::{Code, IndexReport, IndexState, Missing, MissingStatus, Report};
+use crate::store::run::Status;
 
 /// The whole report.
 pub(super) fn text(report: &Report) -> String {
@@ -224,7 +222,7 @@ mod tests {
         notify::Outcome,
         report::{PluginReport, Stages},
         row::PluginId,
-        store::checkpoint::{Checkpoint, Counts},
+        store::run::{Checkpoint, Counts},
     };
 
     fn code(fate: &str, stage: &str, code: &str, rows: u64) -> Code {

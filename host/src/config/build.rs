@@ -1,14 +1,14 @@
 //! The configuration with its defaults, from a file that has been checked.
 
-use std::{path::Path, str::FromStr, time::Duration};
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
 
+use super::check::{CHUNK_ROWS, duration, size};
+use super::file::File;
 use super::{
     Canary, Config, DatabaseUrl, IndexMode, Limits, Notify, Pipeline, Plugins, Serve, Shadow,
-    Source,
-    check::{CHUNK_ROWS, duration, size},
-    database,
-    file::{self, File},
-    missing, plugins,
+    Source, database, file, missing, plugins,
 };
 
 /// The default of `index_memory`. An HNSW graph of 140,000 rows with 1,536 dimensions fits.

@@ -1,19 +1,18 @@
 //! From the text of a file to a checked [`Config`], collecting every problem on the way.
 
-use std::{net::SocketAddr, path::Path, str::FromStr, time::Duration};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::Value;
 use toml::de::DeTable;
 
-use super::{
-    Config, ConfigError, Limits,
-    build::build,
-    database, missing, plugins,
-    problems::{Problem, Problems, line_of},
-    schema,
-};
-use crate::serve::schedule::Schedule;
+use super::build::build;
+use super::problems::{Problem, Problems, line_of};
+use super::{Config, ConfigError, Limits, database, missing, plugins, schema};
+use crate::config::schedule::Schedule;
 
 /// The default of `source.chunk_rows`, and the width of everything else that is per chunk.
 pub(super) const CHUNK_ROWS: u32 = 300;

@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{
-    Sessions,
-    check::{duration, parse_duration},
-    file::Database,
-    problems::Problems,
-};
+use super::Sessions;
+use super::check::{duration, parse_duration};
+use super::file::Database;
+use super::problems::Problems;
 
 /// What the server can be told: whole milliseconds in 32 bits, of which 0 means no limit.
 const TIMEOUTS: std::ops::RangeInclusive<Duration> =

@@ -2,12 +2,10 @@
 
 use serde_json::Value;
 
-use super::{
-    Missing, MissingPolicy,
-    check::Format,
-    file::{Missing as Raw, MissingFlag, MissingWord},
-    problems::Problems,
-};
+use super::check::Format;
+use super::file::{Missing as Raw, MissingFlag, MissingWord};
+use super::problems::Problems;
+use super::{Missing, MissingPolicy};
 
 /// A source that has lost a tenth of its rows overnight is more likely broken than right.
 const LIMIT_PERCENT: f64 = 10.0;

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::check::{duration, parse_size, size};
-use super::file::{self as raw, PluginLimits};
+use super::file as raw;
+use super::file::PluginLimits;
 use super::problems::Problems;
-use crate::plugin::{self, Grant, MAX_STACK, MIN_STACK, Permissions, Wasi};
+use crate::plugin;
+use crate::plugin::{Grant, MAX_STACK, MIN_STACK, Permissions, Wasi};
 
 /// What `[plugins]` says about the stack beyond being a size.
 /// A thread has only so much, and a guest that ran over it would end the host.

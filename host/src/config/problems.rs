@@ -1,14 +1,10 @@
 //! What is wrong with a configuration, and where.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::fmt;
+use std::path::{Path, PathBuf};
 
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 /// One thing to mend.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

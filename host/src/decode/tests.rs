@@ -4,10 +4,10 @@ use insta::assert_snapshot;
 use prost::Message;
 
 use super::*;
-use crate::{
-    proto::{self, value::Kind, vector::Elements},
-    row::{Column, EmbeddingColumn},
-};
+use crate::proto;
+use crate::proto::value::Kind;
+use crate::proto::vector::Elements;
+use crate::row::{Column, EmbeddingColumn};
 
 const KEY: &str = "6f9619ff-8b86-d011-b42d-00c04fc964ff";
 const MAX_ROW_BYTES: usize = 4_096;

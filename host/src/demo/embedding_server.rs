@@ -8,16 +8,19 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream;
+use futures_util::stream::{BoxStream, StreamExt};
 use tonic::{Request, Response, Status};
 
-use super::dataset::{self, Dataset, posting};
+use super::dataset;
+use super::dataset::{Dataset, posting};
 use super::running::{Running, ServerError, WINDOW_BYTES};
+use crate::proto;
 use crate::proto::embedding_source_service_server::{
     EmbeddingSourceService, EmbeddingSourceServiceServer,
 };
 use crate::proto::{
-    self, Delivery, Embedding, ListDatasetsRequest, ListDatasetsResponse, StreamChunksRequest,
+    Delivery, Embedding, ListDatasetsRequest, ListDatasetsResponse, StreamChunksRequest,
     StreamChunksResponse,
 };
 use crate::source::wire::Chunk;

@@ -4,32 +4,25 @@
 //! chunk, and in chunks. Beyond that the stream is not read, and gRPC's flow control holds the
 //! source.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
-    task::JoinHandle,
-};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Partition;
-use crate::{
-    fault, metrics,
-    pipeline::PipelineError,
-    policy::Halted,
-    prepare::{Prepared, Received},
-    rollout::Rollout,
-    source::{Chunks, SourceError, wire::Chunk},
-    workers::{WorkerGone, Workers},
-};
+use crate::chunk::{Prepared, Received};
+use crate::error::PipelineError;
+use crate::policy::Halted;
+use crate::rollout::Rollout;
+use crate::source::wire::Chunk;
+use crate::source::{Chunks, SourceError};
+use crate::workers::{WorkerGone, Workers};
+use crate::{failpoints, metrics};
 
 /// Chunks received and not yet being written. Enough to keep every worker busy.
 const LOOK_AHEAD: usize = 4;
@@ -175,7 +168,7 @@ impl Receiver {
             let receiving = started.elapsed();
             let item = match received {
                 Ok(Some(chunk)) => {
-                    fault::point!("chunk.received");
+                    failpoints::point!("chunk.received");
                     let Some(in_preparation) = self.hand_over(chunk).await else {
                         return;
                     };

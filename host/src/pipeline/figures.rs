@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::{
-    partition::Tally,
-    plugin::{Chain, PluginStats},
-    report::{PluginReport, Stages},
-    row::PluginId,
-};
+use crate::partition::Tally;
+use crate::plugin::{Chain, PluginStats};
+use crate::report::{PluginReport, Stages};
+use crate::row::PluginId;
 
 pub(super) fn stages(tally: &Tally) -> Stages {
     Stages {

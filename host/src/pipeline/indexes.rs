@@ -5,54 +5,30 @@
 //! otherwise with this run's end. A run that ends early leaves its indexes away, since the next
 //! start goes on loading, and says so.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
-};
+use crate::partition::Tally;
+use crate::progress::Progress;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use indicatif::HumanCount;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Did, Host, Pipeline, PipelineError, Progress, Tally, retrying};
-use crate::{
-    config::{self, IndexMode},
-    fault,
-    report::{IndexReport, IndexState},
-    store::{
-        StoreError, catalog,
-        checkpoint::Run,
-        index::{
-            Manner, VectorIndex, Work,
-            build::{Building, Watch},
-            estimate::roughly,
-            finish::Finished,
-        },
-        target::Misfit,
-    },
-    workers::Workers,
-};
+use super::prepare::Pipeline;
+use crate::config::IndexMode;
+use crate::error::PipelineError;
+use crate::failpoints;
+use crate::report::{IndexReport, IndexState};
+use crate::store::StoreError;
+use crate::store::index::build::{Building, Watch};
+use crate::store::index::estimate::roughly;
+use crate::store::index::restore::Finished;
+use crate::store::index::{Manner, VectorIndex, Work};
+use crate::store::run::Run;
+use crate::workers::Workers;
 
 /// The server is asked about once a second; the log is told this often.
 const LOOKS_PER_LINE: u64 = 5;
-
-/// What is done besides moving rows, for a progress bar.
-#[derive(Debug, Default)]
-pub struct Now(Mutex<Option<String>>);
-
-impl Now {
-    /// In words; `None` while there is nothing.
-    #[must_use]
-    pub fn get(&self) -> Option<String> {
-        let now = self.0.lock();
-        now.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, what: Option<String>) {
-        let now = self.0.lock();
-        *now.unwrap_or_else(PoisonError::into_inner) = what;
-    }
-}
 
 impl Pipeline {
     /// Runs the partitions with the indexes as they are configured.
@@ -105,9 +81,12 @@ impl Pipeline {
     }
 
     /// Whether rows or an index are still to come.
-    pub(super) async fn is_owing(&self, run: &Run, did: &Did) -> Result<bool, StoreError> {
-        let mut indexes = did.indexes.iter();
-        let away = indexes.any(|index| index.state == IndexState::Away);
+    pub(super) async fn is_owing(
+        &self,
+        run: &Run,
+        indexes: &[IndexReport],
+    ) -> Result<bool, StoreError> {
+        let away = indexes.iter().any(|index| index.state == IndexState::Away);
         Ok(away || !self.all_complete(run).await?)
     }
 
@@ -125,23 +104,17 @@ impl Pipeline {
     ) -> Result<(), PipelineError> {
         let (store, name) = (&self.host.store, &self.config.name);
         let mode = self.config.index;
-        let away = retrying(&self.host, || self.work(run)).await?;
+        let away = self.host.retrying(|| self.work(run)).await?;
         for work in &away {
             if mode != IndexMode::Keep {
-                retrying(&self.host, || async {
-                    Ok(store.join_index(run, work).await?)
-                })
-                .await?;
+                self.host.retrying(|| store.join_index(run, work)).await?;
             } else if !stop.is_cancelled() {
                 self.put_back(run, work, progress, stop, reports).await?;
             }
         }
-        fault::point!("index.joined");
+        failpoints::point!("index.joined");
         for table in self.tables() {
-            let indexes = retrying(&self.host, || async {
-                Ok(store.vector_indexes(&table).await?)
-            })
-            .await?;
+            let indexes = self.host.retrying(|| store.vector_indexes(&table)).await?;
             // One that an earlier run has left to searches is valid as well.
             let is_new = |index: &VectorIndex| !away.iter().any(|work| work.quoted == index.quoted);
             for index in indexes.into_iter().filter(is_new) {
@@ -149,11 +122,10 @@ impl Pipeline {
                 tracing::info!(pipeline = name, "{said}");
                 match manner(&index, mode) {
                     Some(manner) => {
-                        retrying(&self.host, || async {
-                            Ok(store.take_index(run, &index, manner).await?)
-                        })
-                        .await?;
-                        fault::point!("index.taken");
+                        self.host
+                            .retrying(|| store.take_index(run, &index, manner))
+                            .await?;
+                        failpoints::point!("index.taken");
                     }
                     None => reports.push(IndexReport {
                         name: index.quoted,
@@ -175,8 +147,8 @@ impl Pipeline {
         stop: &CancellationToken,
         reports: &mut Vec<IndexReport>,
     ) -> Result<(), PipelineError> {
-        let complete = retrying(&self.host, || async { Ok(self.all_complete(run).await?) }).await?;
-        for work in retrying(&self.host, || self.work(run)).await? {
+        let complete = self.host.retrying(|| self.all_complete(run)).await?;
+        for work in self.host.retrying(|| self.work(run)).await? {
             if !work.mine && !work.others.is_empty() {
                 continue;
             }
@@ -230,10 +202,10 @@ impl Pipeline {
             stop,
         };
         let store = &self.host.store;
-        let finished = retrying(&self.host, || async {
-            Ok(store.finish_index(run, work, &watch).await?)
-        })
-        .await;
+        let finished = self
+            .host
+            .retrying(|| store.finish_index(run, work, &watch))
+            .await;
         progress.building.set(None);
         match finished? {
             Finished::Built(took) => {
@@ -315,53 +287,4 @@ fn outlook(index: &VectorIndex, mode: IndexMode, expected: Option<u64>) -> Strin
     format!(
         "{name}; estimate for {more} more rows: {maintaining} to insert them into it one by one, {building} to build it of all {all}"
     )
-}
-
-/// What a mode needs and the role may not. Asked before the first row.
-pub(super) async fn misfits(
-    host: &Host,
-    config: &config::Pipeline,
-    tables: &[Option<catalog::Table>],
-) -> Result<Vec<Misfit>, PipelineError> {
-    let mut misfits = Vec::new();
-    if config.index == IndexMode::Keep {
-        return Ok(misfits);
-    }
-    for table in tables.iter().flatten() {
-        let indexes = host.store.vector_indexes(&table.quoted).await?;
-        for index in indexes.into_iter().filter(|index| index.plain) {
-            misfits.extend(misfit(host, &config.name, &index, config.index));
-        }
-    }
-    Ok(misfits)
-}
-
-fn misfit(host: &Host, pipeline: &str, index: &VectorIndex, mode: IndexMode) -> Option<Misfit> {
-    let misfit = |message: String, hint: &str| {
-        Some(Misfit {
-            place: format!("pipelines.{pipeline}.index"),
-            message,
-            hint: hint.into(),
-        })
-    };
-    let (mode, name) = (mode.as_str(), &index.quoted);
-    if mode == "rebuild" && !index.superuser {
-        return misfit(
-            format!("\"{mode}\" of {name} changes the catalog, which only a superuser may"),
-            "run it as a superuser, or use \"keep\", or \"defer-always\", with which searches have no index meanwhile",
-        );
-    }
-    if mode == "rebuild" && host.store.is_shared() {
-        return misfit(
-            format!("\"{mode}\" of {name} needs a connection of its own, and a pooler shares them"),
-            "connect to the server itself, or use \"keep\" or \"defer\"",
-        );
-    }
-    if !index.owned {
-        return misfit(
-            format!("\"{mode}\" drops and creates {name}, which this role may not"),
-            "let it own the table, and grant it CREATE on the schema; or use \"keep\"",
-        );
-    }
-    None
 }

@@ -1,44 +1,18 @@
 //! What a pipeline asks of its database, and what the database's answer means for it.
 
-use super::{Pipeline, PipelineError, retrying};
-use crate::{
-    config::{self, MissingPolicy},
-    pipeline::Host,
-    source::Dataset,
-    store::{
-        StoreError,
-        catalog::Table,
-        preflight::{Demand, Finding, Severity, Wanted},
-        target::{ColumnKind, Misfit, Target, Targets},
-    },
-};
+use super::host::Host;
+use crate::config;
+use crate::config::IndexMode;
+use crate::config::MissingPolicy;
+use crate::error::PipelineError;
+use crate::route::{ColumnKind, Misfit, Table, Target, Targets};
+use crate::source::Dataset;
+use crate::store::StoreError;
+use crate::store::index::VectorIndex;
+use crate::store::preflight::{Demand, Finding, Severity, Wanted};
 
 /// What a row takes besides its vectors: key, digest, other values, headers, entries in indexes.
 const ROW_BYTES: u64 = 512;
-
-impl Pipeline {
-    /// What is known about its database; no errors among them.
-    #[must_use]
-    pub fn findings(&self) -> &[Finding] {
-        &self.findings
-    }
-
-    /// Says what is to be feared, once for a run. Advice is for those who ask.
-    pub(super) fn warn(&self) {
-        let pipeline = &self.config.name;
-        for Finding {
-            severity,
-            place,
-            message,
-            hint,
-        } in &self.findings
-        {
-            if *severity == Severity::Warning {
-                tracing::warn!(pipeline, place, hint, "{message}");
-            }
-        }
-    }
-}
 
 /// Looks at the database. What cannot be looked at is no reason not to begin.
 pub(super) async fn look(
@@ -73,7 +47,7 @@ pub(super) async fn look(
             .unwrap_or(0)
             .saturating_mul(targets.map_or(0, row_bytes)),
     };
-    let looked = retrying(host, || async { Ok(host.store.preflight(&demand).await?) }).await;
+    let looked = host.retrying(|| host.store.preflight(&demand)).await;
     match looked {
         Err(PipelineError::Store(StoreError::Failed(error))) => {
             let pipeline = &config.name;
@@ -120,4 +94,53 @@ pub(super) fn refusing(findings: Vec<Finding>) -> (Vec<Misfit>, Vec<Finding>) {
         .into_iter()
         .partition(|finding| finding.severity == Severity::Error);
     (errors.into_iter().map(Misfit::from).collect(), others)
+}
+
+/// What a mode needs and the role may not. Asked before the first row.
+pub(super) async fn index_misfits(
+    host: &Host,
+    config: &config::Pipeline,
+    tables: &[Option<Table>],
+) -> Result<Vec<Misfit>, PipelineError> {
+    let mut misfits = Vec::new();
+    if config.index == IndexMode::Keep {
+        return Ok(misfits);
+    }
+    for table in tables.iter().flatten() {
+        let indexes = host.store.vector_indexes(&table.quoted).await?;
+        for index in indexes.into_iter().filter(|index| index.plain) {
+            misfits.extend(misfit(host, &config.name, &index, config.index));
+        }
+    }
+    Ok(misfits)
+}
+
+fn misfit(host: &Host, pipeline: &str, index: &VectorIndex, mode: IndexMode) -> Option<Misfit> {
+    let misfit = |message: String, hint: &str| {
+        Some(Misfit {
+            place: format!("pipelines.{pipeline}.index"),
+            message,
+            hint: hint.into(),
+        })
+    };
+    let (mode, name) = (mode.as_str(), &index.quoted);
+    if mode == "rebuild" && !index.superuser {
+        return misfit(
+            format!("\"{mode}\" of {name} changes the catalog, which only a superuser may"),
+            "run it as a superuser, or use \"keep\", or \"defer-always\", with which searches have no index meanwhile",
+        );
+    }
+    if mode == "rebuild" && host.store.is_shared() {
+        return misfit(
+            format!("\"{mode}\" of {name} needs a connection of its own, and a pooler shares them"),
+            "connect to the server itself, or use \"keep\" or \"defer\"",
+        );
+    }
+    if !index.owned {
+        return misfit(
+            format!("\"{mode}\" drops and creates {name}, which this role may not"),
+            "let it own the table, and grant it CREATE on the schema; or use \"keep\"",
+        );
+    }
+    None
 }

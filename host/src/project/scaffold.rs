@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use include_dir::{Dir, include_dir};
 
 use super::lock::{cargo_lock, has_package};
-use super::pins::{self, install};
-use super::{Language, ProjectError, World, io};
+use super::pins::install;
+use super::{Language, ProjectError, World, io, pins};
 use crate::plugin::is_name;
 
 static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");

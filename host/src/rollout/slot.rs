@@ -5,13 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Misfit, Refusal};
-use crate::{
-    config,
-    plugin::{Link, Member, Observed, Plugin, Settings, Trial},
-    row::PluginId,
-    store::ledger::{Known, Note, State},
-    workers,
-};
+use crate::config;
+use crate::plugin::{ChainEntry, Comparison, ConfiguredPlugin, Observed, Plugin, Settings};
+use crate::row::PluginId;
+use crate::store::ledger::{Known, Note, State};
 
 /// Rows that a new version is given in any case before its share of faults means something.
 const LEAST_ROWS: u64 = 100;
@@ -29,7 +26,7 @@ pub(super) enum Judgement {
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub(super) name: String,
-    pub(super) active: Arc<Link>,
+    pub(super) active: Arc<ConfiguredPlugin>,
     pub(super) canary: Option<Canary>,
     pub(super) shadow: Option<Shadow>,
 }
@@ -37,7 +34,7 @@ pub(super) struct Slot {
 /// A version in its first chunks.
 #[derive(Clone, Debug)]
 pub(super) struct Canary {
-    back: Back,
+    back: Fallback,
     /// Whether it was there when the pipeline was put together.
     from_the_start: bool,
     chunks: u32,
@@ -46,9 +43,9 @@ pub(super) struct Canary {
 
 /// What becomes of a version's place when it fails its trial.
 #[derive(Clone, Debug)]
-pub(super) enum Back {
+pub(super) enum Fallback {
     /// The last good version comes back.
-    To(Arc<Link>),
+    To(Arc<ConfiguredPlugin>),
     /// There was no plugin of this name before: it leaves.
     Out,
     /// The last good version cannot be had: rows must not go on without, so the pipeline halts.
@@ -58,13 +55,13 @@ pub(super) enum Back {
 /// A version that runs beside the one in use.
 #[derive(Clone, Debug)]
 pub(super) struct Shadow {
-    link: Arc<Link>,
+    link: Arc<ConfiguredPlugin>,
     rows: u64,
     differing: u64,
 }
 
 impl Canary {
-    fn new(link: &Link, back: Back, rules: &config::Plugins) -> Self {
+    fn new(link: &ConfiguredPlugin, back: Fallback, rules: &config::Plugins) -> Self {
         Self {
             back,
             from_the_start: false,
@@ -76,17 +73,17 @@ impl Canary {
 
 impl Slot {
     /// A plugin that was not there before.
-    pub(super) fn added(link: Arc<Link>, rules: &config::Plugins) -> Self {
+    pub(super) fn added(link: Arc<ConfiguredPlugin>, rules: &config::Plugins) -> Self {
         Self {
             name: link.plugin().id().name.clone(),
-            canary: Some(Canary::new(&link, Back::Out, rules)),
+            canary: Some(Canary::new(&link, Fallback::Out, rules)),
             active: link,
             shadow: None,
         }
     }
 
-    pub(super) fn member(&self) -> Member {
-        Member {
+    pub(super) fn member(&self) -> ChainEntry {
+        ChainEntry {
             active: Arc::clone(&self.active),
             shadow: self.shadow.as_ref().map(|shadow| Arc::clone(&shadow.link)),
         }
@@ -112,7 +109,7 @@ impl Slot {
     }
 
     /// Takes up a version: in the place of the one in use, or beside it.
-    pub(super) fn take(&mut self, link: Arc<Link>, rules: &config::Plugins) {
+    pub(super) fn take(&mut self, link: Arc<ConfiguredPlugin>, rules: &config::Plugins) {
         if rules.is_shadowed(&self.name) {
             self.shadow = Some(Shadow {
                 link,
@@ -126,17 +123,17 @@ impl Slot {
 
     /// Puts a version in the place of the one in use, which is what to go back to, unless it is
     /// on trial itself.
-    fn replace(&mut self, link: Arc<Link>, rules: &config::Plugins) {
+    fn replace(&mut self, link: Arc<ConfiguredPlugin>, rules: &config::Plugins) {
         let old = std::mem::replace(&mut self.active, link);
-        let back = self.canary.take().map_or(Back::To(old), |it| it.back);
-        let is_last_good = matches!(&back, Back::To(good) if good.plugin().id() == self.id());
+        let back = self.canary.take().map_or(Fallback::To(old), |it| it.back);
+        let is_last_good = matches!(&back, Fallback::To(good) if good.plugin().id() == self.id());
         self.canary = (!is_last_good).then(|| Canary::new(&self.active, back, rules));
     }
 
     /// Ends a trial that failed. A place to which nothing comes back stays as it is.
-    pub(super) fn fail(&mut self) -> Back {
-        let back = self.canary.take().map_or(Back::Nowhere, |it| it.back);
-        if let Back::To(good) = &back {
+    pub(super) fn fail(&mut self) -> Fallback {
+        let back = self.canary.take().map_or(Fallback::Nowhere, |it| it.back);
+        if let Fallback::To(good) = &back {
             self.active = Arc::clone(good);
         }
         back
@@ -198,12 +195,16 @@ impl Slot {
     }
 
     /// Counts what the shadow would have done otherwise; whether it may be promoted now.
-    pub(super) fn count(&mut self, trial: &Trial, rules: Option<&config::Shadow>) -> bool {
+    pub(super) fn count(
+        &mut self,
+        comparison: &Comparison,
+        rules: Option<&config::Shadow>,
+    ) -> bool {
         let Some(shadow) = &mut self.shadow else {
             return false;
         };
-        shadow.rows += trial.rows;
-        shadow.differing += trial.differences.iter().map(|it| it.rows).sum::<u64>();
+        shadow.rows += comparison.rows;
+        shadow.differing += comparison.differences.iter().map(|it| it.rows).sum::<u64>();
         rules.is_some_and(|rules| {
             let allowed = rules.differences * shadow.rows as f64;
             rules.promote_after.is_some_and(|rows| shadow.rows >= rows)
@@ -227,7 +228,7 @@ impl Slot {
 }
 
 /// What there is for a slot when a pipeline is put together.
-pub(super) struct First<'a> {
+pub(super) struct SlotCandidate<'a> {
     /// In the directory.
     pub(super) found: Option<&'a Arc<Plugin>>,
     /// What was good the last time, if that is another.
@@ -237,12 +238,14 @@ pub(super) struct First<'a> {
     /// Whether the pipeline runs for the first time since the host was started: whoever did that
     /// may want to do without a role.
     pub(super) anew: bool,
+    /// Instances that are made ready.
+    pub(super) warm: usize,
     pub(super) shadowed: bool,
     pub(super) known: &'a [Known],
     pub(super) barred: &'a BTreeMap<String, String>,
 }
 
-impl First<'_> {
+impl SlotCandidate<'_> {
     /// The slot, or what is wrong.
     pub(super) fn slot(
         self,
@@ -251,7 +254,7 @@ impl First<'_> {
         rules: &config::Plugins,
     ) -> Result<Slot, Misfit> {
         let link = |plugin: &Arc<Plugin>| {
-            Link::new(Arc::clone(plugin), settings.clone(), workers::count())
+            ConfiguredPlugin::new(Arc::clone(plugin), settings.clone(), self.warm)
         };
         let slot = |active, canary, shadow| Slot {
             name: name.to_owned(),
@@ -305,9 +308,9 @@ impl First<'_> {
                             last_good = last_good.version,
                             "a new version is on trial with nothing to go back to: the last good one has no copy here, or refuses its settings"
                         );
-                        Back::Nowhere
+                        Fallback::Nowhere
                     },
-                    Back::To,
+                    Fallback::To,
                 );
                 let canary = Canary {
                     from_the_start: true,

@@ -2,20 +2,16 @@
 //!
 //! Loading, compiling and examining happen on threads of their own, off the data path.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
-};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Refusal, Rollout};
-use crate::{
-    plugin::{Change, Directory, Plugin, Refused},
-    row::PluginId,
-    store::Store,
-};
+use crate::plugin::{Change, Directory, Plugin, Refused};
+use crate::row::PluginId;
+use crate::store::Store;
 
 /// How often the directory is looked at. A file is taken for finished when it is found the same
 /// twice.
@@ -23,7 +19,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 
 /// The plugin directory, and the pipelines that use it.
 #[derive(Debug)]
-pub struct Living {
+pub struct PluginWatcher {
     directory: Arc<Directory>,
     rollouts: Mutex<Vec<Weak<Rollout>>>,
     /// Pipelines that have run since the host was started.
@@ -36,7 +32,7 @@ pub struct Watching {
     _guard: DropGuard,
 }
 
-impl Living {
+impl PluginWatcher {
     /// Nothing is watched yet.
     #[must_use]
     pub fn new(directory: Directory) -> Arc<Self> {
@@ -146,7 +142,7 @@ fn not_taken_up(rollout: &Rollout, plugin: &Plugin, refusal: &Refusal) {
     tracing::error!(pipeline, plugin = id.name, version = id.version, reason = %refusal, "a new version is not taken up; the one in use stays");
 }
 
-async fn watch(living: Arc<Living>, store: Store, stop: CancellationToken) {
+async fn watch(living: Arc<PluginWatcher>, store: Store, stop: CancellationToken) {
     let mut interval = tokio::time::interval(INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

@@ -4,22 +4,24 @@
 //! errors, but no rows. A connection is answered once and closed; connections, their time and
 //! what they may send are bounded, so that nobody who asks badly can hold up the host.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{
-    Method, Request, Response, StatusCode, body::Incoming, header, server::conn::http1,
-    service::service_fn,
-};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::{JoinHandle, JoinSet},
-};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
 
-use super::health::Board;
+use super::health::HealthState;
 
 /// At a time; more wait. One Prometheus and one probe need two.
 const MAX_CONNECTIONS: usize = 16;
@@ -49,7 +51,7 @@ impl Endpoint {
     pub async fn start(
         address: SocketAddr,
         metrics: PrometheusHandle,
-        board: Arc<Board>,
+        board: Arc<HealthState>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
@@ -73,7 +75,7 @@ impl Drop for Endpoint {
 #[derive(Clone)]
 struct Shown {
     metrics: PrometheusHandle,
-    board: Arc<Board>,
+    board: Arc<HealthState>,
 }
 
 async fn listen(listener: TcpListener, shown: Shown) {

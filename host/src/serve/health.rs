@@ -9,15 +9,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Local};
 use serde::Serialize;
 
-use super::schedule::shown;
-use crate::{
-    config::VERSION,
-    store::checkpoint::{Counts, Status},
-};
+use crate::config::VERSION;
+use crate::config::schedule::shown;
+use crate::store::run::{Counts, Status};
 
 /// What the pipelines of a host are doing.
 #[derive(Debug)]
-pub struct Board(Mutex<Host>);
+pub struct HealthState(Mutex<Host>);
 
 #[derive(Debug)]
 struct Host {
@@ -73,7 +71,7 @@ struct Answer<'a> {
     pipelines: &'a [Pipeline],
 }
 
-impl Board {
+impl HealthState {
     /// Of a host that is starting, with these pipelines.
     #[must_use]
     pub fn new<'n>(pipelines: impl IntoIterator<Item = &'n str>) -> Self {

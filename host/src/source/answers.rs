@@ -9,15 +9,11 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use bytes_utils::SegmentedBuf;
 use http_body_util::{BodyExt, Full};
 use prost::Message;
-use tonic::{
-    Code, Status,
-    body::Body,
-    codegen::{
-        Service,
-        http::{self, HeaderMap, StatusCode, Version, header},
-    },
-    transport::Channel,
-};
+use tonic::body::Body;
+use tonic::codegen::http::{HeaderMap, StatusCode, Version, header};
+use tonic::codegen::{Service, http};
+use tonic::transport::Channel;
+use tonic::{Code, Status};
 
 use super::error_chain;
 

@@ -8,35 +8,89 @@
 //!
 //! Nothing but `application_name` is asked for when a connection begins: poolers refuse the rest.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool, SqlSafeStr, SqlStr,
-    postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::time::{Instant, timeout};
 
-use super::{Blame, StoreError, blame, preflight::room};
+use super::capacity::allowed;
+use super::error::{ANSWER, Blame, StoreError, blame, explained, unusable};
 use crate::config::{DatabaseUrl, Sessions};
-
-/// How long a server may take to answer.
-const ANSWER: Duration = Duration::from_secs(10);
-
-/// What is said of a pooler that forgets prepared statements.
-const FORGETFUL: &str = "a pooler stands before it that gives each transaction another connection, \
-and does not keep prepared statements";
-
-/// What is said of a pooler that knows no transactions.
-const HASTY: &str =
-    "a pooler in statement pooling mode stands before it, which knows no transactions";
-
-/// What can be worked with.
-const USABLE: &str = "use PgBouncer in transaction mode from version 1.21 on with \
-max_prepared_statements above 0, or in session mode, or connect to the server itself";
 
 /// The writer only ever looks rows up by key. Without this the planner reads a table that has
 /// grown since it was last analysed from end to end for each chunk.
 const PLANNER: [&str; 3] = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin"];
+
+/// Connections of a host that are not for writers.
+const OTHERS: u32 = 2;
+
+/// A database that holds the target tables and the schema `forebay`.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(super) pool: PgPool,
+    /// Whether `COPY` is as fast as it should be. Over TCP it waits 40 ms for each chunk, since
+    /// sqlx 0.9.0 does not set TCP_NODELAY (its issue 4335); a Unix socket knows no such wait.
+    pub(super) copies: bool,
+    pub(super) sharing: Sharing,
+    begin: SqlStr,
+}
+
+impl Store {
+    /// Connects.
+    ///
+    /// # Errors
+    /// If the URL is none, the server does not answer within twenty seconds, or a pooler
+    /// stands before it that cannot be worked with.
+    pub async fn connect(url: &DatabaseUrl, sessions: &Sessions) -> Result<Self, StoreError> {
+        let Connected {
+            pool,
+            sharing,
+            local,
+            begin,
+        } = connect(url, sessions).await?;
+        Ok(Self {
+            pool,
+            copies: local,
+            sharing,
+            begin,
+        })
+    }
+
+    /// Whether a pooler gives a connection to somebody else after each transaction.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.sharing == Sharing::Shared
+    }
+
+    /// What begins a transaction, for `begin_with`: on connections that are shared with others,
+    /// it makes the settings that end with the transaction.
+    pub(crate) fn begin_statement(&self) -> SqlStr {
+        self.begin.clone()
+    }
+
+    /// Connections that writers may take, all together.
+    #[must_use]
+    pub fn writers(&self) -> usize {
+        let all = self.pool.options().get_max_connections();
+        all.saturating_sub(OTHERS).max(1) as usize
+    }
+
+    /// The pool, for queries of the command line and of tests.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
 
 /// Whose the server's connections are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,40 +201,6 @@ fn failed(url: &DatabaseUrl, error: &sqlx::Error) -> StoreError {
     }
 }
 
-/// What the server's own words for an error leave out.
-pub(super) fn explained(error: &sqlx::Error) -> Option<String> {
-    if let Some(pooler) = unusable(error) {
-        return Some(format!("{pooler}\n  hint: {USABLE}"));
-    }
-    if let sqlx::Error::PoolTimedOut = error {
-        let seconds = ANSWER.as_secs();
-        return Some(format!(
-            "no connection within {seconds} s: database.connections are all in use, or the server takes no more"
-        ));
-    }
-    match error.as_database_error()?.code()?.as_ref() {
-        "55P03" => Some(format!(
-            "{error}: another session holds it for longer than database.lock_timeout"
-        )),
-        "57014" => Some(format!(
-            "{error}: database.statement_timeout says how long one may take"
-        )),
-        _ => None,
-    }
-}
-
-/// What is wrong with the pooler that an error comes from or that has caused it.
-fn unusable(error: &sqlx::Error) -> Option<&'static str> {
-    let error = error.as_database_error()?;
-    match error.code()?.as_ref() {
-        // Duplicate, and missing, prepared statement.
-        "42P05" | "26000" => Some(FORGETFUL),
-        // PgBouncer's own words; it has no code for itself.
-        "08P01" if error.message().contains("statement pooling mode") => Some(HASTY),
-        _ => None,
-    }
-}
-
 /// Finds out whose connections are. Two that are open at once have one server process only if
 /// a pooler lends it in turns. And a process that is older than the connection to it was
 /// another's before: whoever keeps it between clients may do so between transactions.
@@ -214,7 +234,7 @@ async fn look(options: &PgConnectOptions) -> Result<(Sharing, u32), sqlx::Error>
     let allowed = if is_shared {
         u32::MAX
     } else {
-        room::allowed(&mut first).await?
+        allowed(&mut first).await?
     };
     first.execute("rollback").await?;
     first.close().await?;

@@ -7,9 +7,11 @@
 use std::collections::HashSet;
 
 use bytestring::ByteString;
-use sqlx::{PgConnection, error::BoxDynError};
+use sqlx::PgConnection;
+use sqlx::error::BoxDynError;
 
-use super::{encode::Column, target::ColumnKind};
+use super::encode::Column;
+use crate::route::ColumnKind;
 use crate::row::{Batch, Value};
 
 /// What is encoded before it is sent.

@@ -7,16 +7,12 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{Store, StoreError, digest, writer::DeadLetter};
+use super::connect::Store;
+use super::error::StoreError;
+use super::run::Place;
+use crate::chunk::DeadLetter;
+use crate::route::digest;
 use crate::row::{Batch, Failure};
-
-/// Where dead letters belong.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub pipeline: i32,
-    pub partition: &'a str,
-    pub run: Uuid,
-}
 
 /// Writes dead letters. The same row failing the same way updates its entry.
 pub(super) async fn write(

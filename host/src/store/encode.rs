@@ -5,23 +5,17 @@
 //! `array_recv`, `timestamptz_recv` and their like in the PostgreSQL sources, `vector_recv` and
 //! `halfvec_recv` in pgvector's.
 
-pub(super) mod numeric;
-
 use bytestring::ByteString;
 use half::f16;
 use multiversion::multiversion;
-use sqlx::{
-    Encode, Postgres, Type,
-    encode::IsNull,
-    error::BoxDynError,
-    postgres::{PgArgumentBuffer, PgTypeInfo, types::Oid},
-};
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo};
+use sqlx::{Encode, Postgres, Type};
 
-use super::target::{ColumnKind, Feed};
+use crate::route::{ColumnKind, Feed, POSTGRES_EPOCH_MICROS, numeric};
 use crate::row::{Batch, Value, Vector};
-
-/// 2000-01-01T00:00:00Z, from which PostgreSQL counts, since 1970.
-pub(super) const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 

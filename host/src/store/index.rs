@@ -22,8 +22,8 @@
 
 pub mod build;
 pub mod estimate;
-pub mod finish;
-pub mod take;
+pub mod restore;
+pub mod suspend;
 
 use sqlx::Row;
 use uuid::Uuid;

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use sqlx::{PgConnection, Row, postgres::PgRow};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
 
 use super::{Store, StoreError};
-use crate::{
-    plugin::{Chain, Trial},
-    row::PluginId,
-};
+use crate::plugin::{Chain, Comparison};
+use crate::row::PluginId;
 
 /// What a version is to a pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -358,10 +357,13 @@ pub(super) async fn meet(
 pub(super) async fn compare(
     connection: &mut PgConnection,
     pipeline: i32,
-    trials: &[Trial],
+    comparisons: &[Comparison],
 ) -> Result<(), sqlx::Error> {
-    for trial in trials.iter().filter(|trial| trial.broken.is_none()) {
-        let id = &trial.plugin;
+    for comparison in comparisons
+        .iter()
+        .filter(|comparison| comparison.broken.is_none())
+    {
+        let id = &comparison.plugin;
         sqlx::query(
             "insert into forebay.plugin_version as v (pipeline, name, digest, version, state, rows_compared)
              values ($1, $2, $3, $4, 'shadow', $5)
@@ -371,10 +373,10 @@ pub(super) async fn compare(
         .bind(&id.name)
         .bind(&id.digest)
         .bind(&id.version)
-        .bind(i64::try_from(trial.rows).unwrap_or(i64::MAX))
+        .bind(i64::try_from(comparison.rows).unwrap_or(i64::MAX))
         .execute(&mut *connection)
         .await?;
-        for differs in &trial.differences {
+        for differs in &comparison.differences {
             sqlx::query(
                 "insert into forebay.plugin_difference as d (pipeline, name, digest, is_now, would_be, rows, sample)
                  values ($1, $2, $3, $4, $5, $6, $7)

@@ -1,9 +1,7 @@
 //! Brings the schema `forebay` up to date.
 
-use sqlx::{
-    PgConnection,
-    migrate::{MigrateError, Migrator},
-};
+use sqlx::PgConnection;
+use sqlx::migrate::{MigrateError, Migrator};
 
 use super::{Store, StoreError};
 

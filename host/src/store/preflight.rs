@@ -12,7 +12,8 @@ mod tables;
 
 use serde::Serialize;
 
-use super::{Store, StoreError, catalog::Table, target::Misfit};
+use super::{Store, StoreError};
+use crate::route::{Misfit, Table};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

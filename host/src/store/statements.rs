@@ -4,16 +4,14 @@ mod items;
 #[cfg(test)]
 mod tests;
 
+use crate::route;
 use std::sync::Arc;
 
-use super::{
-    catalog,
-    copy::Copy,
-    encode::{Column, ColumnSource},
-    keyed::Keyed,
-    missing::Treatment,
-    target::{ColumnKind, Target, TargetColumn, Targets},
-};
+use super::by_key::ByKey;
+use super::copy::Copy;
+use super::encode::{Column, ColumnSource};
+use crate::route::absent::Treatment;
+use crate::route::{ColumnKind, Target, TargetColumn, Targets};
 
 /// The statements of a pipeline.
 #[derive(Debug)]
@@ -27,9 +25,9 @@ pub(super) struct Statements {
     /// In the order of the tables.
     pub tables: Vec<TableStatements>,
     /// For tombstones.
-    pub delete: Keyed,
+    pub delete: ByKey,
     /// For flagged rows that come back.
-    pub unflag: Keyed,
+    pub unflag: ByKey,
 }
 
 /// The statements of a table.
@@ -52,10 +50,10 @@ impl Statements {
             lookup: lookup.into(),
             keys,
             tables: targets.tables.iter().map(TableStatements::new).collect(),
-            delete: Keyed::delete(targets),
+            delete: ByKey::delete(targets),
             unflag: match &targets.missing.treatment {
-                Treatment::Flag(flags) => Keyed::unflag(targets, flags),
-                Treatment::Keep | Treatment::Remove => Keyed::default(),
+                Treatment::Flag(flags) => ByKey::unflag(targets, flags),
+                Treatment::Keep | Treatment::Remove => ByKey::default(),
             },
         }
     }
@@ -163,10 +161,7 @@ fn copy(target: &Target) -> Option<Copy> {
     })
 }
 
-fn copy_statement<'c>(
-    target: &Target,
-    columns: impl Iterator<Item = &'c catalog::Column>,
-) -> String {
+fn copy_statement<'c>(target: &Target, columns: impl Iterator<Item = &'c route::Column>) -> String {
     let names: Vec<String> = columns.map(|column| quote(&column.name)).collect();
     format!(
         "copy {} ({}) from stdin (format binary)",
@@ -205,8 +200,8 @@ fn upsert(target: &Target) -> String {
 /// What becomes of a row that is there already: changed where it differs, and else left alone.
 fn on_conflict<'c>(
     target: &Target,
-    key: impl Iterator<Item = &'c catalog::Column>,
-    updated: impl Iterator<Item = (&'c catalog::Column, ColumnKind)>,
+    key: impl Iterator<Item = &'c route::Column>,
+    updated: impl Iterator<Item = (&'c route::Column, ColumnKind)>,
 ) -> String {
     let key: Vec<String> = key.map(|column| quote(&column.name)).collect();
     let (mut sets, mut old, mut new) = (Vec::new(), Vec::new(), Vec::new());
@@ -233,7 +228,7 @@ fn on_conflict<'c>(
     )
 }
 
-fn array_type(column: &catalog::Column, kind: ColumnKind) -> String {
+fn array_type(column: &route::Column, kind: ColumnKind) -> String {
     if kind == ColumnKind::Text || kind.is_cast() {
         return "text[]".into();
     }

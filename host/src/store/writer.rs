@@ -13,40 +13,36 @@
 //! is not believed, but tried again in turn; a chunk that has a key of theirs is not even begun
 //! before its turn; and one that holds something that anybody waits for gives way.
 
+mod commit_order;
 mod delete;
 mod digests;
 mod isolate;
 mod progress;
+mod rollback;
 mod rows;
-mod turn;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+pub use self::rollback::CommitError;
+use self::rollback::{Rollback, WriteMode};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use sqlx::{Connection, Postgres, SqlStr, pool::PoolConnection};
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection, Postgres, SqlStr};
 
-pub use self::turn::{Behind, Turn};
-use self::{
-    progress::{Fates, move_checkpoint},
-    rows::ChunkWriter,
-};
-use super::{
-    Blame, Store, StoreError, blame,
-    checkpoint::{Checkpoint, Counts, Run},
-    dead_letter::{self, Place},
-    ledger, refresh,
-    statements::Statements,
-    target::Targets,
-};
-use crate::{
-    fault,
-    plugin::{Chain, Trial},
-    policy::{Halted, Settler},
-    prepare::Prepared,
-    row::Failure,
-};
+use self::progress::{Fates, move_checkpoint};
+use self::rows::ChunkWriter;
+use super::connect::Store;
+use super::error::{Blame, StoreError, blame};
+use super::run::{Checkpoint, Counts, Place, Run};
+use super::statements::Statements;
+use super::{dead_letter, ledger, reconcile};
+use crate::chunk::Prepared;
+use crate::failpoints;
+use crate::plugin::{Chain, Comparison};
+use crate::policy::Policy;
+use crate::route::Targets;
+
+pub use self::commit_order::{LaterChunk, Turn};
 
 /// How often a chunk that waits for its turn looks whether it is in somebody's way. As long as
 /// the server itself takes to look for a deadlock would be far too long for each.
@@ -55,21 +51,12 @@ const LOOK_ROUND: Duration = Duration::from_millis(100);
 /// How often a chunk is written anew at once after a conflict with somebody else's transaction.
 const CONFLICTS: u32 = 3;
 
-/// A failed row that is to be kept, with the queue the policy chose.
-#[derive(Debug, Clone)]
-pub struct DeadLetter {
-    /// Why it failed.
-    pub failure: Failure,
-    /// At most 64 characters.
-    pub queue: String,
-}
-
 /// Proof that a chunk is durable. Only a [`Writer`] makes one.
 #[derive(Debug)]
 #[must_use = "a commit may release a notification"]
 pub struct Committed {
     totals: Totals,
-    trials: Vec<Trial>,
+    comparisons: Vec<Comparison>,
 }
 
 /// What a chunk came to.
@@ -96,25 +83,8 @@ impl Committed {
 
     /// What new versions of plugins would have done otherwise.
     #[must_use]
-    pub fn trials(&self) -> &[Trial] {
-        &self.trials
-    }
-}
-
-/// Why a chunk was not committed. Nothing of it was written.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitError {
-    /// The database's fault, or another host's.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The policy's decision.
-    #[error(transparent)]
-    Halted(#[from] Halted),
-}
-
-impl From<sqlx::Error> for CommitError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
+    pub fn comparisons(&self) -> &[Comparison] {
+        &self.comparisons
     }
 }
 
@@ -162,7 +132,7 @@ impl Writer {
         })
     }
 
-    /// Writes a chunk and commits it in its turn. `settler` asks the policy about rows that the
+    /// Writes a chunk and commits it in its turn. `policy` asks the policy about rows that the
     /// database refuses.
     ///
     /// # Errors
@@ -170,16 +140,16 @@ impl Writer {
     pub async fn commit(
         &mut self,
         prepared: &Prepared,
-        settler: &Settler,
+        policy: &impl Policy,
         mut turn: Turn,
     ) -> Result<Committed, CommitError> {
         if turn.waits() {
             turn.come().await?;
         }
-        let (mut care, mut conflicts, mut gave_way) = (Care::Trusting, 0, false);
+        let (mut care, mut conflicts, mut gave_way) = (WriteMode::Trusting, 0, false);
         loop {
             let in_turn = turn.has_come();
-            let undone = match self.attempt(prepared, settler, &mut turn, care).await {
+            let undone = match self.attempt(prepared, policy, &mut turn, care).await {
                 Ok(mut committed) => {
                     turn.pass();
                     committed.totals.gave_way = gave_way;
@@ -190,7 +160,7 @@ impl Writer {
             care = match (undone, care) {
                 (undone, _) if !in_turn => {
                     tracing::debug!(position = prepared.position, %undone, "written again in turn");
-                    gave_way = matches!(undone, Undone::InTheWay);
+                    gave_way = matches!(undone, Rollback::InTheWay);
                     // Has the server undo it now, and not with the next statement. If it is
                     // away, that will say so.
                     drop(self.connection.ping().await);
@@ -198,25 +168,29 @@ impl Writer {
                     // A row that is refused is most often to blame in turn as well; to look for
                     // it begins with all rows at once.
                     match undone {
-                        Undone::Row => Care::Isolating,
-                        Undone::RowAtCommit | Undone::InTheWay | Undone::Error(_) => Care::Trusting,
+                        Rollback::Row => WriteMode::Isolating,
+                        Rollback::RowAtCommit | Rollback::InTheWay | Rollback::Error(_) => {
+                            WriteMode::Trusting
+                        }
                     }
                 }
-                (Undone::Row, Care::Trusting) => Care::Isolating,
+                (Rollback::Row, WriteMode::Trusting) => WriteMode::Isolating,
                 // A deferred constraint speaks up only now.
-                (Undone::RowAtCommit, Care::Trusting | Care::Isolating) => Care::Immediate,
-                (Undone::Error(CommitError::Store(StoreError::Conflict(_))), care)
+                (Rollback::RowAtCommit, WriteMode::Trusting | WriteMode::Isolating) => {
+                    WriteMode::Immediate
+                }
+                (Rollback::Error(CommitError::Store(StoreError::Conflict(_))), care)
                     if conflicts < CONFLICTS =>
                 {
                     conflicts += 1;
                     care
                 }
-                (Undone::Row | Undone::RowAtCommit, _) => {
+                (Rollback::Row | Rollback::RowAtCommit, _) => {
                     let message = "a row is refused at commit, and by no statement before it";
                     return Err(StoreError::Failed(message.into()).into());
                 }
-                (Undone::InTheWay, care) => care,
-                (Undone::Error(error), _) => return Err(error),
+                (Rollback::InTheWay, care) => care,
+                (Rollback::Error(error), _) => return Err(error),
             };
         }
     }
@@ -224,10 +198,10 @@ impl Writer {
     async fn attempt(
         &mut self,
         prepared: &Prepared,
-        settler: &Settler,
+        policy: &impl Policy,
         turn: &mut Turn,
-        care: Care,
-    ) -> Result<Committed, Undone> {
+        care: WriteMode,
+    ) -> Result<Committed, Rollback> {
         let started = Instant::now();
         let transaction = self.connection.begin_with(self.begin.clone()).await?;
         let beginning = started.elapsed();
@@ -238,13 +212,13 @@ impl Writer {
             statements: &self.statements,
             pipeline: self.run.pipeline,
         };
-        fault::point!("write.begin");
+        failpoints::point!("write.begin");
         let mut written = chunk.write_rows(prepared, care).await?;
         let mut writing = started.elapsed();
         chunk.wait_for(turn).await?;
         let resumed = Instant::now();
-        let settled = chunk.settle(prepared, &mut written, settler).await?;
-        fault::point!("write.rows");
+        let settled = chunk.resolve(prepared, &mut written, policy).await?;
+        failpoints::point!("write.rows");
 
         let fates = Fates::of(prepared, written.rows, settled)?;
         let place = Place {
@@ -255,10 +229,10 @@ impl Writer {
         let connection = &mut *chunk.transaction;
         if !fates.letters.is_empty() {
             dead_letter::write(connection, place, &prepared.batch, &fates.letters).await?;
-            fault::point!("write.dead_letters");
+            failpoints::point!("write.dead_letters");
         }
         if self.notes_keys {
-            refresh::saw(connection, self.run.id, &prepared.batch).await?;
+            reconcile::saw(connection, self.run.id, &prepared.batch).await?;
         }
         let is_known = self
             .met
@@ -267,19 +241,19 @@ impl Writer {
         if !is_known {
             ledger::meet(connection, place.pipeline, &prepared.chain).await?;
         }
-        ledger::compare(connection, place.pipeline, &fates.trials).await?;
+        ledger::compare(connection, place.pipeline, &fates.comparisons).await?;
         let notify = self.notify.as_deref();
         move_checkpoint(connection, place, self.epoch, prepared, &fates, notify).await?;
-        fault::point!("write.checkpoint");
-        fault::point!("commit.before");
+        failpoints::point!("write.checkpoint");
+        failpoints::point!("commit.before");
         writing += resumed.elapsed();
         let committing = Instant::now();
         let committed = chunk.transaction.commit().await;
         committed.map_err(|error| match blame(&error) {
-            Blame::Row => Undone::RowAtCommit,
+            Blame::Row => Rollback::RowAtCommit,
             Blame::Server | Blame::Statement => error.into(),
         })?;
-        fault::point!("commit.after");
+        failpoints::point!("commit.after");
         self.met = Some(Arc::clone(&prepared.chain));
         Ok(Committed {
             totals: Totals {
@@ -289,7 +263,7 @@ impl Writer {
                 committing: committing.elapsed(),
                 gave_way: false,
             },
-            trials: fates.trials,
+            comparisons: fates.comparisons,
         })
     }
 }
@@ -298,7 +272,7 @@ impl ChunkWriter<'_> {
     /// Waits until every chunk before this one is committed; gives up when somebody waits for
     /// this one meanwhile. That may be a chunk before it: then each would wait for the other, and
     /// the server sees only half of that.
-    async fn wait_for(&mut self, turn: &mut Turn) -> Result<(), Undone> {
+    async fn wait_for(&mut self, turn: &mut Turn) -> Result<(), Rollback> {
         loop {
             if let Ok(come) = tokio::time::timeout(LOOK_ROUND, turn.come()).await {
                 return Ok(come?);
@@ -310,41 +284,8 @@ impl ChunkWriter<'_> {
             .fetch_one(&mut *self.transaction)
             .await?;
             if in_the_way {
-                return Err(Undone::InTheWay);
+                return Err(Rollback::InTheWay);
             }
         }
-    }
-}
-
-/// How a chunk's rows are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Care {
-    /// All at once: nearly always right.
-    Trusting,
-    /// In savepoints, looking for the rows to blame. Deferred constraints stay deferred, so that
-    /// rows of the chunk may refer to each other.
-    Isolating,
-    /// The same with no constraint deferred.
-    Immediate,
-}
-/// Why an attempt was rolled back.
-#[derive(Debug, thiserror::Error)]
-enum Undone {
-    /// Some row's value is to blame, as a statement found.
-    #[error("a row is refused")]
-    Row,
-    /// The same, found by the commit.
-    #[error("a row is refused at commit")]
-    RowAtCommit,
-    /// Before its turn, and somebody waited for it.
-    #[error("it was in the way of another transaction")]
-    InTheWay,
-    #[error("{0}")]
-    Error(CommitError),
-}
-
-impl<E: Into<CommitError>> From<E> for Undone {
-    fn from(error: E) -> Self {
-        Self::Error(error.into())
     }
 }

@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use forebay::embedded::{self, Embedded};
+use forebay::embedded;
+use forebay::embedded::Embedded;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::Mutex;
 

@@ -10,7 +10,8 @@ use tokio::process::{Child, Command};
 
 use crate::lab::{Lab, Urls};
 use crate::sets::{Set, described};
-use crate::source::{self, Source};
+use crate::source;
+use crate::source::Source;
 
 /// A run of the host.
 #[derive(Clone, Copy)]

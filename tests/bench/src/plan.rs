@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::chart::{self, Figure, Scale};
+use crate::chart::{Figure, Scale};
 use crate::lab::Lab;
 use crate::parts::plugins::Bars;
 use crate::parts::write::{With, shape};
@@ -13,7 +13,7 @@ use crate::parts::{Part, dimensions, index, memory, plugins, transport, write};
 use crate::rounds::{Rounds, WarmUp};
 use crate::sets::Set;
 use crate::source::Source;
-use crate::{Arguments, Only, chain, markdown};
+use crate::{Arguments, Only, chain, chart, markdown};
 
 /// Where results and working files go, beside the plugins that `make plugins` builds.
 const DIRECTORY: &str = "bench";

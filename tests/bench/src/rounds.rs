@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use anyhow::Context;
 
-use crate::ceiling::{self, Copy};
+use crate::ceiling::Copy;
 use crate::figures::{Metered, Results, Run, Series};
 use crate::lab::{Lab, Tables, Urls};
 use crate::load::{Load, Over};
-use crate::process;
+use crate::{ceiling, process};
 
 /// A fresh database, and what happens in it, one step after the other.
 pub(crate) struct Slot<'a> {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::cases::bench::{Comparison, Ratio, Work, compare};
-use crate::cli::{Exit, Global, UsageError, output::table, output::thousands, print_json, session};
+use crate::cli::output::{table, thousands};
+use crate::cli::{Exit, Global, UsageError, print_json, session};
 use crate::plugin::{Engine, Plugin};
 
 /// Rows of a batch: what makes sense of a chunk.

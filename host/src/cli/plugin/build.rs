@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::super::{Exit, Global, UsageError, output::thousands, print_json, session};
-use crate::{
-    config::search_path,
-    plugin::Plugin,
-    project::{Kind, Project, ProjectError},
-};
+use crate::cli::output::thousands;
+use crate::cli::{Exit, Global, UsageError, print_json, session};
+use crate::config::search_path;
+use crate::plugin::Plugin;
+use crate::project::{Kind, Project, ProjectError};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Build {

@@ -2,11 +2,10 @@
 
 use serde::Serialize;
 
-use super::{
-    super::{output::thousands, print_json},
-    Exit, Global, session,
-    which::{Which, short},
-};
+use super::which::{Which, short};
+use super::{Exit, Global, session};
+use crate::cli::output::thousands;
+use crate::cli::print_json;
 use crate::store::ledger::{Differs, State};
 
 #[derive(Debug, clap::Args)]

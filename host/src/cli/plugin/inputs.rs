@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::UsageError;
-use crate::cases::{self, Suite};
+use crate::cases;
+use crate::cases::Suite;
+use crate::cli::UsageError;
 
 /// Parses `KEY=VALUE`.
 pub(super) fn setting(text: &str) -> Result<(String, String), String> {

@@ -8,9 +8,10 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
-use crate::cli::{Exit, Global, UsageError, output::thousands, print_json, session};
+use crate::cli::output::thousands;
+use crate::cli::{Exit, Global, UsageError, print_json, session};
 use crate::config::Config;
-use crate::plugin::{Engine, Inspection, Limits, Standing};
+use crate::plugin::{Engine, ImportStatus, Inspection, Limits};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Inspect {
@@ -76,10 +77,10 @@ fn by_name(
 fn as_json(inspection: &Inspection, limits: &Limits) -> Value {
     let imports = inspection.imports().iter().map(|import| {
         let (standing, why) = match &import.standing {
-            Standing::Interface => ("interface", Value::Null),
-            Standing::Granted(grant) => ("granted", grant.name().into()),
-            Standing::Empty => ("empty", Value::Null),
-            Standing::Refused(reason) => ("refused", reason.as_str().into()),
+            ImportStatus::Interface => ("interface", Value::Null),
+            ImportStatus::Granted(grant) => ("granted", grant.name().into()),
+            ImportStatus::Empty => ("empty", Value::Null),
+            ImportStatus::Refused(reason) => ("refused", reason.as_str().into()),
         };
         json!({ "name": import.name, "standing": standing, "why": why })
     });
@@ -169,7 +170,7 @@ fn text(inspection: &Inspection, limits: &Limits) -> String {
         let name = if index == 0 { "imports" } else { "" };
         // Why it is refused is said below.
         let standing = match &import.standing {
-            Standing::Refused(_) => "REFUSED".to_owned(),
+            ImportStatus::Refused(_) => "REFUSED".to_owned(),
             other => other.to_string(),
         };
         line(name, Some(format!("{:width$}  {standing}", import.name)));

@@ -2,11 +2,10 @@
 
 use serde::Serialize;
 
-use super::{
-    super::{output::table, print_json},
-    Exit, Global, session,
-    which::short,
-};
+use super::which::short;
+use super::{Exit, Global, session};
+use crate::cli::output::table;
+use crate::cli::print_json;
 use crate::store::ledger::{Known, State};
 
 #[derive(Debug, clap::Args)]

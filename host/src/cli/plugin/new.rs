@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::super::{Exit, Global, print_json};
 use super::build::usage;
-use crate::project::{self, Language, Role};
+use crate::cli::{Exit, Global, print_json};
+use crate::project;
+use crate::project::{Language, Role};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct New {

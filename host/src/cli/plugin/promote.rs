@@ -4,11 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{
-    super::print_json,
-    Exit, Global, session,
-    which::{Which, short},
-};
+use super::which::{Which, short};
+use super::{Exit, Global, session};
+use crate::cli::print_json;
 use crate::store::ledger::State;
 
 #[derive(Debug, clap::Args)]

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::cases::CaseFailure;
-use crate::cases::record::{self, NewCase};
+use crate::cases::record::NewCase;
+use crate::cases::{CaseFailure, record};
 use crate::cli::{Exit, Global, UsageError, print_json, session};
 use crate::config;
 use crate::decode::Decoder;
-use crate::pipeline::{Host, Pipeline, PipelineError};
+use crate::error::PipelineError;
+use crate::pipeline::{Host, Pipeline};
 use crate::plugin::{Chain, Plugin, Settings, apart};
 use crate::row::{Batch, Stage};
 use crate::source::Source;
@@ -98,7 +99,7 @@ impl Record {
             }
             prepared => prepared?,
         };
-        let stage = Way::to(&self.plugin, host, config, &pipeline)?;
+        let stage = PathToPlugin::to(&self.plugin, host, config, &pipeline)?;
         let found = if self.dead_letters || !self.id.is_empty() || self.code.is_some() {
             self.letters(host, config, &stage.plugin).await?
         } else {
@@ -233,7 +234,7 @@ impl Record {
 }
 
 /// The way of a row to the plugin.
-struct Way {
+struct PathToPlugin {
     plugin: Arc<Plugin>,
     settings: Settings,
     /// The plugins before it.
@@ -241,7 +242,7 @@ struct Way {
     decoder: Decoder,
 }
 
-impl Way {
+impl PathToPlugin {
     fn to(
         name: &str,
         host: &Host,

@@ -9,9 +9,10 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
 
-use crate::cases::{self, Failure, Options, Outcome, Suite};
-use crate::cli::{Exit, Global, UsageError, output::thousands, print_json, session};
-
+use crate::cases;
+use crate::cases::{Failure, Options, Outcome, Suite};
+use crate::cli::output::thousands;
+use crate::cli::{Exit, Global, UsageError, print_json, session};
 use crate::plugin::Plugin;
 
 #[derive(Debug, clap::Args)]

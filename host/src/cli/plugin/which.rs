@@ -1,10 +1,9 @@
 //! Plugins of pipelines, as commands name them.
 
-use super::{super::UsageError, session};
-use crate::{
-    config::{Config, Pipeline},
-    store::ledger::{Known, State},
-};
+use super::session;
+use crate::cli::UsageError;
+use crate::config::{Config, Pipeline};
+use crate::store::ledger::{Known, State};
 
 /// Which plugin of which pipeline.
 #[derive(Debug, clap::Args)]

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{PgConnection, prelude::FromRow};
+use sqlx::PgConnection;
+use sqlx::prelude::FromRow;
 
 use super::{Finding, Severity, Wanted};
-use crate::store::catalog::Table;
+use crate::route::Table;
 
 /// Dimensions that an index takes (pgvector's documentation, "HNSW" and "IVFFlat").
 const INDEXED: [(&str, usize); 2] = [("vector", 2_000), ("halfvec", 4_000)];

@@ -3,35 +3,14 @@
 use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
-use sqlx::{PgConnection, prelude::FromRow};
+use sqlx::PgConnection;
 
 use super::{Demand, Finding, Severity};
-use crate::store::{Sharing, Store};
+use crate::store::capacity::{Connections, ask};
+use crate::store::connect::{Sharing, Store};
 
 /// Less than that is little for any server: its log alone takes as much.
 const LITTLE: u64 = 1 << 30;
-
-#[derive(Debug, FromRow)]
-struct Connections {
-    /// -1 for no limit, as of the others.
-    of_server: i32,
-    of_database: i32,
-    of_role: i32,
-    used: i32,
-    used_in_database: i32,
-    used_by_role: i32,
-}
-
-/// `numbackends` counts the sessions of all roles; whose they are is shown to everybody.
-const CONNECTIONS: &str = "select
-    current_setting('max_connections')::int - case when r.rolsuper then 0
-        else current_setting('superuser_reserved_connections')::int
-            + coalesce(nullif(current_setting('reserved_connections', true), '')::int, 0) end as of_server,
-    d.datconnlimit as of_database, case when r.rolsuper then -1 else r.rolconnlimit end as of_role,
-    (select coalesce(sum(numbackends), 0)::int from pg_stat_database) as used,
-    (select coalesce(sum(numbackends), 0)::int from pg_stat_database s where s.datid = d.oid) as used_in_database,
-    (select count(*)::int from pg_stat_activity a where a.usesysid = r.oid) as used_by_role
-    from pg_database d, pg_roles r where d.datname = current_database() and r.rolname = current_user";
 
 pub(super) async fn look(
     store: &Store,
@@ -60,25 +39,6 @@ pub(super) async fn look(
         findings.extend(disk(connection, demand.bytes).await?);
     }
     Ok(())
-}
-
-async fn ask(connection: &mut PgConnection) -> Result<Connections, sqlx::Error> {
-    sqlx::query_as(CONNECTIONS).fetch_one(connection).await
-}
-
-/// How many connections the server lets this role have in this database, if nobody else had any.
-pub(in crate::store) async fn allowed(connection: &mut PgConnection) -> Result<u32, sqlx::Error> {
-    let Connections {
-        of_server,
-        of_database,
-        of_role,
-        ..
-    } = ask(connection).await?;
-    let limits = [of_server, of_database, of_role];
-    let limits = limits
-        .into_iter()
-        .filter_map(|limit| u32::try_from(limit).ok());
-    Ok(limits.min().unwrap_or(u32::MAX))
 }
 
 /// `ours` are among those that are used.

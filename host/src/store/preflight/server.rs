@@ -1,6 +1,7 @@
 //! The server, and what the role may do in the schema `forebay`.
 
-use sqlx::{PgConnection, prelude::FromRow};
+use sqlx::PgConnection;
+use sqlx::prelude::FromRow;
 
 use super::{Finding, Severity};
 

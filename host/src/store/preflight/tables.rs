@@ -1,9 +1,11 @@
 //! The tables: what they are, what the role may do with them, and what stands in the way.
 
-use sqlx::{PgConnection, prelude::FromRow};
+use sqlx::PgConnection;
+use sqlx::prelude::FromRow;
 
 use super::{Finding, Severity, Wanted};
-use crate::store::{Store, catalog::Table};
+use crate::route::Table;
+use crate::store::Store;
 
 #[derive(Debug, FromRow)]
 struct Facts {

@@ -3,11 +3,9 @@
 //! compare it.
 
 use super::{TableStatements, array_type, copy_statement, on_conflict, parameter, quote, value};
-use crate::store::{
-    copy::{Copy, List},
-    encode::{Column, ColumnSource},
-    target::{ColumnKind, Feed, ItemColumn, ItemFeed, Items, Target},
-};
+use crate::route::{ColumnKind, Feed, ItemColumn, ItemFeed, Items, Target};
+use crate::store::copy::{Copy, List};
+use crate::store::encode::{Column, ColumnSource};
 
 /// Object identifiers of `text` and of its array (`pg_type.dat`).
 const TEXT: (u32, u32) = (25, 1009);

@@ -3,16 +3,12 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::{
-    row::{self, EmbeddingColumn, FieldType, Schema},
-    store::{
-        catalog::{ForeignKey, Table},
-        target::{Binding, bind},
-    },
-};
+use crate::route::{Binding, ForeignKey, Table, bind};
+use crate::row;
+use crate::row::{EmbeddingColumn, FieldType, Schema};
 
 fn table(name: &str, columns: &[(&str, &str)], key: &[&str], parent: &[(&str, &str)]) -> Table {
-    let column = |(name, type_name): &(&str, &str)| catalog::Column {
+    let column = |(name, type_name): &(&str, &str)| crate::route::Column {
         name: (*name).into(),
         type_name: (*type_name).into(),
         type_sql: (*type_name).into(),

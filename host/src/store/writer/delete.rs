@@ -5,16 +5,13 @@
 //! row that is written and deleted in one chunk is gone, and one that is deleted and written is
 //! there. A tombstone that the database refuses is a row that failed, as any other.
 
-use super::{
-    Care, Undone,
-    isolate::failure,
-    rows::{ChunkWriter, Written},
-};
-use crate::{
-    prepare::Prepared,
-    row::{Batch, Failure},
-    store::{Blame, blame, digest, keyed::Applied},
-};
+use super::isolate::failure;
+use super::rollback::{Rollback, WriteMode};
+use super::rows::{ChunkWriter, Written};
+use crate::chunk::Prepared;
+use crate::row::{Batch, Failure};
+use crate::store::by_key::Applied;
+use crate::store::{Blame, blame, digest};
 
 impl ChunkWriter<'_> {
     /// Carries out the tombstones among rows, and returns the other rows.
@@ -22,9 +19,9 @@ impl ChunkWriter<'_> {
         &mut self,
         prepared: &Prepared,
         rows: Vec<u32>,
-        care: Care,
+        care: WriteMode,
         written: &mut Written,
-    ) -> Result<Vec<u32>, Undone> {
+    ) -> Result<Vec<u32>, Rollback> {
         if prepared.batch.deleted.is_empty() {
             return Ok(rows);
         }
@@ -42,9 +39,14 @@ impl ChunkWriter<'_> {
         prepared: &Prepared,
         refused: &Failure,
         written: &mut Written,
-    ) -> Result<(), Undone> {
-        self.delete(&prepared.batch, &[refused.row], Care::Isolating, written)
-            .await?;
+    ) -> Result<(), Rollback> {
+        self.delete(
+            &prepared.batch,
+            &[refused.row],
+            WriteMode::Isolating,
+            written,
+        )
+        .await?;
         for failure in &mut written.failures {
             if failure.row == refused.row {
                 failure.attempt = refused.attempt + 1;
@@ -57,24 +59,24 @@ impl ChunkWriter<'_> {
         &mut self,
         batch: &Batch,
         rows: &[u32],
-        care: Care,
+        care: WriteMode,
         written: &mut Written,
-    ) -> Result<(), Undone> {
+    ) -> Result<(), Rollback> {
         if rows.is_empty() {
             return Ok(());
         }
         let keys = keys(batch, rows);
         let delete = &self.statements.delete;
         let Applied { found, refused } = match care {
-            Care::Trusting => match delete.apply(&mut self.transaction, &keys).await {
+            WriteMode::Trusting => match delete.apply(&mut self.transaction, &keys).await {
                 Ok(found) => Applied {
                     found,
                     refused: Vec::new(),
                 },
-                Err(error) if blame(&error) == Blame::Row => return Err(Undone::Row),
+                Err(error) if blame(&error) == Blame::Row => return Err(Rollback::Row),
                 Err(error) => return Err(error.into()),
             },
-            Care::Isolating | Care::Immediate => {
+            WriteMode::Isolating | WriteMode::Immediate => {
                 delete.apply_to_most(&mut self.transaction, &keys).await?
             }
         };
@@ -94,7 +96,7 @@ impl ChunkWriter<'_> {
     }
 
     /// Takes the flag back from rows that have come back, and are written by now.
-    pub(super) async fn unflag(&mut self, batch: &Batch, rows: &[u32]) -> Result<(), Undone> {
+    pub(super) async fn unflag(&mut self, batch: &Batch, rows: &[u32]) -> Result<(), Rollback> {
         if !rows.is_empty() {
             let unflag = &self.statements.unflag;
             unflag

@@ -3,7 +3,8 @@
 use uuid::Uuid;
 
 use super::rows::ChunkWriter;
-use crate::{prepare::Prepared, store::copy::copy_with};
+use crate::chunk::Prepared;
+use crate::store::copy::copy_with;
 
 const COPY: &str = "copy forebay.row_digest (pipeline, key, digest) from stdin (format binary)";
 

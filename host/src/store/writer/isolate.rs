@@ -1,14 +1,10 @@
 //! Which rows the database refuses: found by halving in savepoints, so that the others stay.
 
-use super::{
-    Undone,
-    rows::{Changed, ChunkWriter, Known},
-};
-use crate::{
-    prepare::Prepared,
-    row::{Batch, Failure, Stage},
-    store::{Blame, blame},
-};
+use super::rollback::Rollback;
+use super::rows::{Changed, ChunkWriter, Known};
+use crate::chunk::Prepared;
+use crate::row::{Batch, Failure, Stage};
+use crate::store::{Blame, blame};
 
 /// How often rows are tried again that only lack a row they refer to: it may come later in the
 /// chunk, and lack one as well.
@@ -25,7 +21,7 @@ impl ChunkWriter<'_> {
         &mut self,
         prepared: &Prepared,
         mut rows: Changed,
-    ) -> Result<Vec<Failure>, Undone> {
+    ) -> Result<Vec<Failure>, Rollback> {
         let mut refused = Vec::new();
         'again: loop {
             sqlx::query("savepoint wave")
@@ -62,7 +58,7 @@ impl ChunkWriter<'_> {
         &mut self,
         prepared: &Prepared,
         rows: &[u32],
-    ) -> Result<Vec<Known>, Undone> {
+    ) -> Result<Vec<Known>, Rollback> {
         let mut known = Vec::with_capacity(rows.len());
         let mut waiting = vec![rows];
         sqlx::query("savepoint looked_up")
@@ -96,7 +92,7 @@ impl ChunkWriter<'_> {
         table: usize,
         batch: &Batch,
         rows: &Changed,
-    ) -> Result<Vec<Failure>, Undone> {
+    ) -> Result<Vec<Failure>, Rollback> {
         let mut refused = Vec::new();
         let mut rest = rows.clone();
         // Most tables refuse nothing: all at once is tried first. An error of `COPY` names its
@@ -148,7 +144,7 @@ impl ChunkWriter<'_> {
         table: usize,
         batch: &Batch,
         rows: &[u32],
-    ) -> Result<Vec<Failure>, Undone> {
+    ) -> Result<Vec<Failure>, Rollback> {
         let mut refused = self.halve(table, batch, rows).await?;
         for _ in 0..REFERENCE_ROUNDS {
             let lacks_reference = |failure: &Failure| failure.code == "SQL_23503";
@@ -177,7 +173,7 @@ impl ChunkWriter<'_> {
         table: usize,
         batch: &Batch,
         rows: &Changed,
-    ) -> Result<Result<(), sqlx::Error>, Undone> {
+    ) -> Result<Result<(), sqlx::Error>, Rollback> {
         sqlx::query("savepoint written")
             .execute(&mut *self.transaction)
             .await?;
@@ -185,7 +181,7 @@ impl ChunkWriter<'_> {
         let end = match &written {
             Ok(()) => "release savepoint written",
             Err(error) if blame(error) == Blame::Row => "rollback to savepoint written",
-            Err(_) => return Err(written.err().map_or(Undone::Row, Undone::from)),
+            Err(_) => return Err(written.err().map_or(Rollback::Row, Rollback::from)),
         };
         sqlx::query(end).execute(&mut *self.transaction).await?;
         Ok(written)
@@ -199,7 +195,7 @@ impl ChunkWriter<'_> {
         table: usize,
         batch: &Batch,
         rows: &[u32],
-    ) -> Result<Vec<Failure>, Undone> {
+    ) -> Result<Vec<Failure>, Rollback> {
         let mut refused = Vec::new();
         let mut waiting = if rows.len() == 1 {
             vec![rows]

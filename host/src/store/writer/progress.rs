@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{DeadLetter, Undone};
-use crate::{
-    plugin::Trial,
-    policy::Settled,
-    prepare::Prepared,
-    row::Drop,
-    store::{StoreError, checkpoint::Counts, dead_letter::Place},
-};
+use super::rollback::Rollback;
+use crate::chunk::{DeadLetter, Prepared, Settled};
+use crate::plugin::Comparison;
+use crate::row::Drop;
+use crate::store::StoreError;
+use crate::store::run::Counts;
+use crate::store::run::Place;
 
 /// When a run has so many codes, what has a new one is counted as `OTHER`: a plugin that gives
 /// every row its own shall not make the report as long as the dataset.
@@ -28,7 +27,7 @@ pub(super) async fn move_checkpoint(
     prepared: &Prepared,
     fates: &Fates,
     notify: Option<&str>,
-) -> Result<(), Undone> {
+) -> Result<(), Rollback> {
     let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let (rows, codes) = (&fates.rows, fates.codes());
     let moved: i64 = sqlx::query_scalar(
@@ -92,7 +91,7 @@ pub(super) struct Fates {
     pub letters: Vec<DeadLetter>,
     drops: Vec<Drop>,
     /// What would have become of them otherwise.
-    pub trials: Vec<Trial>,
+    pub comparisons: Vec<Comparison>,
 }
 
 impl Fates {
@@ -126,7 +125,7 @@ impl Fates {
             rows,
             letters,
             drops,
-            trials: [&*prepared.trials, &*settled.trials].concat(),
+            comparisons: [&*prepared.comparisons, &*settled.comparisons].concat(),
         })
     }
 

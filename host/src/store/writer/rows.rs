@@ -1,25 +1,22 @@
 //! The rows of a chunk, within its transaction: looked up, and written where they have changed.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::{Care, Undone};
-use crate::{
-    fault,
-    policy::{Settled, Settler},
-    prepare::Prepared,
-    row::{Batch, Failure},
-    store::{
-        Blame, blame,
-        checkpoint::Counts,
-        copy::copy,
-        encode::{ArrayParam, Column},
-        missing::FLAGGED,
-        statements::Statements,
-    },
-};
+use super::rollback::{Rollback, WriteMode};
+use crate::chunk::{Prepared, Settled};
+use crate::failpoints;
+use crate::policy::{self, Budget, Policy};
+use crate::route::absent::FLAGGED;
+use crate::row::{Batch, Failure};
+use crate::store::copy::copy;
+use crate::store::encode::{ArrayParam, Column};
+use crate::store::run::Counts;
+use crate::store::statements::Statements;
+use crate::store::{Blame, blame};
 
 /// A chunk whose rows are written and which may still be undone.
 pub(super) struct Written {
@@ -75,13 +72,13 @@ impl ChunkWriter<'_> {
     pub(super) async fn write_rows(
         &mut self,
         prepared: &Prepared,
-        care: Care,
-    ) -> Result<Written, Undone> {
+        care: WriteMode,
+    ) -> Result<Written, Rollback> {
         let mut written = Written {
             rows: Counts::default(),
             failures: Vec::new(),
         };
-        if care == Care::Immediate {
+        if care == WriteMode::Immediate {
             sqlx::query("set constraints all immediate")
                 .execute(&mut *self.transaction)
                 .await?;
@@ -105,8 +102,8 @@ impl ChunkWriter<'_> {
                 }
             }
             let refused = match care {
-                Care::Trusting => self.write_at_once(prepared, &changed).await?,
-                Care::Isolating | Care::Immediate => {
+                WriteMode::Trusting => self.write_at_once(prepared, &changed).await?,
+                WriteMode::Isolating | WriteMode::Immediate => {
                     self.write_isolated(prepared, changed.clone()).await?
                 }
             };
@@ -130,11 +127,11 @@ impl ChunkWriter<'_> {
     /// Looks rows up. Where fields feed the key, it may have values that the database refuses.
     async fn look_up_with(
         &mut self,
-        care: Care,
+        care: WriteMode,
         prepared: &Prepared,
         rows: &[u32],
-    ) -> Result<Vec<Known>, Undone> {
-        if care != Care::Trusting {
+    ) -> Result<Vec<Known>, Rollback> {
+        if care != WriteMode::Trusting {
             return self.look_up_isolated(prepared, rows).await;
         }
         self.look_up(prepared, rows).await.map_err(trusted)
@@ -184,7 +181,7 @@ impl ChunkWriter<'_> {
         &mut self,
         prepared: &Prepared,
         rows: &Changed,
-    ) -> Result<Vec<Failure>, Undone> {
+    ) -> Result<Vec<Failure>, Rollback> {
         for table in 0..self.statements.tables.len() {
             let written = self.write_table(table, &prepared.batch, rows).await;
             written.map_err(trusted)?;
@@ -205,7 +202,7 @@ impl ChunkWriter<'_> {
     ) -> Result<(), sqlx::Error> {
         self.copy(table, batch, &rows.new).await?;
         self.upsert(table, batch, &rows.known).await?;
-        fault::point!("write.table");
+        failpoints::point!("write.table");
         Ok(())
     }
 
@@ -250,25 +247,25 @@ impl ChunkWriter<'_> {
     }
 
     /// Asks the policy about refused rows, and tries those again that it wants to.
-    pub(super) async fn settle(
+    pub(super) async fn resolve(
         &mut self,
         prepared: &Prepared,
         written: &mut Written,
-        settler: &Settler,
-    ) -> Result<Settled, Undone> {
+        policy: &impl Policy,
+    ) -> Result<Settled, Rollback> {
         let mut settled = Settled::default();
-        let mut budget = settler.budget();
+        let mut budget = Budget::default();
         while !written.failures.is_empty() {
             let failures = std::mem::take(&mut written.failures);
-            let retries = settler
-                .settle(
-                    &prepared.chain,
-                    &prepared.batch,
-                    failures,
-                    &mut settled,
-                    &mut budget,
-                )
-                .await?;
+            let retries = policy::consult(
+                policy,
+                &prepared.chain,
+                &prepared.batch,
+                failures,
+                &mut settled,
+                &mut budget,
+            )
+            .await?;
             for retry in retries {
                 tokio::time::sleep(retry.after).await;
                 let row = retry.failure.row;
@@ -302,9 +299,9 @@ impl ChunkWriter<'_> {
     }
 }
 /// What an error means while rows are written that nobody suspects.
-fn trusted(error: sqlx::Error) -> Undone {
+fn trusted(error: sqlx::Error) -> Rollback {
     match blame(&error) {
-        Blame::Row => Undone::Row,
+        Blame::Row => Rollback::Row,
         Blame::Server | Blame::Statement => error.into(),
     }
 }

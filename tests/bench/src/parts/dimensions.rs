@@ -1,14 +1,13 @@
 //! Vectors in single and half precision, on the wire and in the column.
 
+use super::{Part, copy};
 use crate::ceiling::Column;
 use crate::lab::{Index, Lab, Tables};
 use crate::load::Load;
-use crate::markdown;
-use crate::rounds::{self, Rounds, Slot, Work};
+use crate::rounds::{Rounds, Slot, Work};
 use crate::sets::Set;
 use crate::source::{Shape, Source, Wire};
-
-use super::{Part, copy};
+use crate::{markdown, rounds};
 
 /// Places of the bare loops into each kind of column.
 const VECTOR: &[usize] = &[0, 6];

@@ -1,17 +1,17 @@
 //! With an HNSW index on the vectors: each mode of the host against doing it by hand, which is
 //! to copy into a table without the index and to make it then.
 
-use crate::bars::{self, Bar, Bound};
+use super::Part;
+use crate::bars::{Bar, Bound};
 use crate::ceiling::{Column, Copy};
 use crate::figures::Results;
 use crate::lab::{CREATE_INDEX, Index, Lab, Tables};
 use crate::load::{Load, Over, knows_key};
 use crate::markdown::{line, number, spread};
-use crate::rounds::{self, Rounds, Slot, Work};
+use crate::rounds::{Rounds, Slot, Work};
 use crate::sets::Set;
 use crate::source::{Shape, Source};
-
-use super::Part;
+use crate::{bars, rounds};
 
 /// Places of the variants. Doing it by hand comes first and last: the two show what is noise.
 const BY_HAND: &[usize] = &[0, 4];

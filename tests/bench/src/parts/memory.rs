@@ -6,17 +6,16 @@ use anyhow::Context;
 use sqlx::{Connection, PgConnection};
 use tokio::time::MissedTickBehavior;
 
-use crate::bars::{self, Bar, Bound};
+use super::Part;
+use crate::bars::{Bar, Bound};
 use crate::ceiling::Column;
 use crate::lab::{Index, Lab, Tables};
 use crate::load::Load;
 use crate::markdown::line;
-use crate::process;
 use crate::rounds::Work;
 use crate::sets::Set;
 use crate::source::{Shape, Source};
-
-use super::Part;
+use crate::{bars, process};
 
 /// How often the resident set is looked at.
 const INTERVAL: Duration = Duration::from_millis(50);

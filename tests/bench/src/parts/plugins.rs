@@ -1,16 +1,16 @@
 //! What plugins cost: a set of them against the host without any, in the same round.
 
-use crate::bars::{self, Bar, Bound};
+use super::Part;
+use crate::bars::{Bar, Bound};
 use crate::ceiling::Column;
 use crate::figures::{Results, Spread};
 use crate::lab::{Index, Lab, Tables};
 use crate::load::Load;
 use crate::markdown::{line, signed, spread};
-use crate::rounds::{self, Rounds, Slot, Work};
+use crate::rounds::{Rounds, Slot, Work};
 use crate::sets::Set;
 use crate::source::Source;
-
-use super::Part;
+use crate::{bars, rounds};
 
 /// What the three Rust plugins may cost: a share of the throughput, and microseconds of CPU
 /// time a row.

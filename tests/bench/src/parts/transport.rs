@@ -1,14 +1,13 @@
 //! TCP and Unix sockets, to the source and to the database.
 
+use super::{Part, copy};
 use crate::ceiling::{Column, Copy};
 use crate::lab::{Index, Lab, Tables};
 use crate::load::{Load, Over};
-use crate::markdown;
-use crate::rounds::{self, Rounds, Slot, Work};
+use crate::rounds::{Rounds, Slot, Work};
 use crate::sets::Set;
 use crate::source::{Shape, Source};
-
-use super::{Part, copy};
+use crate::{markdown, rounds};
 
 /// Places of the bare loop over the Unix socket.
 const CONTROLS: &[usize] = &[0, 6];

@@ -1,17 +1,16 @@
 //! The way into the tables: new, unchanged and changed rows, against the bare loop.
 
-use crate::bars::{self, Bar, Bound};
+use super::{Part, copy};
+use crate::bars::{Bar, Bound};
 use crate::ceiling::Column;
-use crate::chart::{self, Figure, Scale};
+use crate::chart::{Figure, Scale};
 use crate::figures::Results;
 use crate::lab::{Index, Lab, Tables};
 use crate::load::{Expect, Load};
-use crate::markdown;
-use crate::rounds::{self, Rounds, Slot, Step, Work};
+use crate::rounds::{Rounds, Slot, Step, Work};
 use crate::sets::Set;
 use crate::source::{Shape, Source, Wire};
-
-use super::{Part, copy};
+use crate::{bars, chart, markdown, rounds};
 
 /// Places of the variants.
 const CONTROLS: &[usize] = &[0, 6];

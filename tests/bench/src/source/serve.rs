@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use forebay::demo::dataset::Dataset;
 use forebay::demo::embedding_server;
+use forebay::proto;
 use forebay::proto::embedding_source_service_server::{
     EmbeddingSourceService, EmbeddingSourceServiceServer,
 };
 use forebay::proto::{
-    self, ListDatasetsRequest, ListDatasetsResponse, StreamChunksRequest, StreamChunksResponse,
+    ListDatasetsRequest, ListDatasetsResponse, StreamChunksRequest, StreamChunksResponse,
 };
 use forebay::source::wire::Chunk;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream;
+use futures_util::stream::{BoxStream, StreamExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio_stream::wrappers::UnixListenerStream;

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cases::Suite;
 use crate::cases::fuzz::{Finding, Plan, Searched, Space, search};
-use crate::cases::record::{self, NewCase};
-use crate::cli::{Exit, Global, UsageError, output::thousands, print_json};
+use crate::cases::record::NewCase;
+use crate::cases::{Suite, record};
+use crate::cli::output::thousands;
+use crate::cli::{Exit, Global, UsageError, print_json};
 use crate::plugin::{Plugin, Settings};
 
 #[derive(Debug, clap::Args)]

@@ -1,0 +1,145 @@
+//! A plugin that has been loaded.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::call_error::CallError;
+use super::engine::Engine;
+use super::grants::Grants;
+use super::imports::Import;
+use super::instance::{Instance, Prepared};
+use crate::row::PluginId;
+
+/// The interfaces that a component exports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Roles {
+    /// Changes rows or drops them.
+    pub transform: bool,
+    /// Finds reasons why rows must not be written.
+    pub validate: bool,
+    /// Decides what becomes of rows that failed.
+    pub policy: bool,
+}
+
+impl Roles {
+    pub(super) fn of(prepared: &Prepared) -> Self {
+        Self {
+            transform: prepared.transform.is_some(),
+            validate: prepared.validate.is_some(),
+            policy: prepared.policy.is_some(),
+        }
+    }
+
+    /// As the interfaces are called.
+    #[must_use]
+    pub fn names(self) -> Vec<&'static str> {
+        [
+            (self.transform, "transform"),
+            (self.validate, "validate"),
+            (self.policy, "dead-letter-policy"),
+        ]
+        .into_iter()
+        .filter(|(has, _)| *has)
+        .map(|(_, name)| name)
+        .collect()
+    }
+}
+
+impl fmt::Display for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names().join(", "))
+    }
+}
+
+/// A plugin: compiled, linked, and found to be what it says.
+pub struct Plugin {
+    pub(super) id: Arc<PluginId>,
+    pub(super) reads: Option<Vec<String>>,
+    pub(super) path: PathBuf,
+    pub(super) size: usize,
+    pub(super) compile_time: Duration,
+    pub(super) was_cached: bool,
+    pub(super) imports: Vec<Import>,
+    pub(super) grants: Grants,
+    pub(super) prepared: Prepared,
+    pub(super) engine: Arc<Engine>,
+}
+
+impl Plugin {
+    /// Name, version and digest.
+    #[must_use]
+    pub fn id(&self) -> &Arc<PluginId> {
+        &self.id
+    }
+
+    /// What it does.
+    #[must_use]
+    pub fn roles(&self) -> Roles {
+        Roles::of(&self.prepared)
+    }
+
+    /// The columns it wants to see; `None` for all.
+    #[must_use]
+    pub fn reads(&self) -> Option<&[String]> {
+        self.reads.as_deref()
+    }
+
+    /// The file it was loaded from.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of the file.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// How long it took to compile it, or to load it from the cache.
+    #[must_use]
+    pub fn compile_time(&self) -> Duration {
+        self.compile_time
+    }
+
+    /// Whether its compiled form was in the cache.
+    #[must_use]
+    pub fn was_cached(&self) -> bool {
+        self.was_cached
+    }
+
+    /// What it imports, and whether that is real for it.
+    #[must_use]
+    pub fn imports(&self) -> &[Import] {
+        &self.imports
+    }
+
+    /// What it has been granted.
+    #[must_use]
+    pub fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// A fresh instance that has its settings.
+    pub(super) fn open(&self, settings: &[(String, String)]) -> Result<Instance, CallError> {
+        let mut instance =
+            Instance::open(&self.engine, &self.prepared, &self.id.name, &self.grants)?;
+        instance.configure(settings)?;
+        Ok(instance)
+    }
+
+    pub(super) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin")
+            .field("id", &self.id)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}

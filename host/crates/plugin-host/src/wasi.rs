@@ -1,0 +1,308 @@
+//! The empty world that guests with a WASI runtime find.
+//!
+//! No files, sockets, environment or arguments; stdin is at its end. Clocks stand still, and
+//! whatever a guest waits for has happened already: it can never block its thread, and one
+//! that spins until the time has passed meets its deadline. Random numbers repeat. All this is
+//! what makes the same rows get the same answers.
+//!
+//! Grants make clocks, random numbers and output real. Files, sockets and the environment
+//! cannot be granted, and waiting ends at once whatever has been.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
+use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
+use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
+use wasmtime_wasi::p2::bindings::sync::io::poll;
+use wasmtime_wasi::p2::pipe::ClosedInputStream;
+use wasmtime_wasi::p2::{
+    DynPollable, InputStream, OutputStream, Pollable, StreamError, StreamResult, subscribe,
+};
+use wasmtime_wasi::{Deterministic, HostWallClock, WasiCtx, WasiCtxBuilder, WasiView, async_trait};
+
+use super::grants::{Grant, Grants};
+use super::guest_log::GuestLog;
+use super::host_usage::HostUsage;
+use super::limits::MAX_LOG_LINE;
+
+/// 2024-01-01T00:00:00Z: late enough for runtimes that check certificates' or files' dates.
+const NOW: Duration = Duration::from_secs(1_704_067_200);
+
+/// Nanoseconds. Not 0, which the Go runtime takes for a broken clock.
+const MONOTONIC_NOW: u64 = 1_000_000_000;
+
+/// Bytes of the cycle that random numbers are taken from: long enough that rejection
+/// sampling ends.
+const RANDOM_CYCLE: usize = 4_096;
+
+/// Bytes of random numbers in one call.
+const MAX_RANDOM: u64 = 1 << 20;
+
+/// Bytes of output a stream takes at once.
+const WRITE_PERMIT: usize = 64 << 10;
+
+/// Links `wasi:*@0.2`, with what could wait replaced by what does not.
+pub(super) fn link<T: WasiView + WaitView + 'static>(
+    linker: &mut Linker<T>,
+) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_sync(linker)?;
+    linker.allow_shadowing(true);
+    monotonic_clock::add_to_linker::<T, Waits>(linker, T::waits)?;
+    poll::add_to_linker::<T, Waits>(linker, T::waits)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// A context that gives nothing away but what is granted. What is printed goes to the journal.
+pub(super) fn context(
+    journal: &Arc<Mutex<GuestLog>>,
+    meter: &Arc<HostUsage>,
+    grants: &Grants,
+) -> WasiCtx {
+    let lines = |record: Record| Lines {
+        journal: Arc::clone(journal),
+        meter: Arc::clone(meter),
+        record: match grants.contains(&Grant::Stdio) {
+            true => GuestLog::printed_elsewhere,
+            false => record,
+        },
+        is_passed_on: grants.contains(&Grant::Stdio),
+    };
+    let mut context = WasiCtxBuilder::new();
+    context
+        .stdin(EmptyStdin)
+        .stdout(lines(GuestLog::printed))
+        .stderr(lines(GuestLog::printed_as_error))
+        .max_random_size(MAX_RANDOM)
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false);
+    if !grants.contains(&Grant::Clock) {
+        context.wall_clock(Stopped);
+    }
+    if !grants.contains(&Grant::Random) {
+        context
+            .secure_random(repeating())
+            .insecure_random(repeating())
+            .insecure_random_seed(0);
+    }
+    context.build()
+}
+
+/// The same numbers in every instance: SplitMix64 (Steele, Lea, Flood 2014) from state 0.
+fn repeating() -> Deterministic {
+    let mut state = 0_u64;
+    let next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)).to_le_bytes()
+    };
+    Deterministic::new(
+        std::iter::repeat_with(next)
+            .take(RANDOM_CYCLE / 8)
+            .flatten()
+            .collect(),
+    )
+}
+
+struct Stopped;
+
+impl HostWallClock for Stopped {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        NOW
+    }
+}
+
+struct Waits;
+
+impl HasData for Waits {
+    type Data<'a> = AtOnce<'a>;
+}
+
+/// What has something to wait for.
+pub(super) trait WaitView: Send {
+    /// The clock, and what is waited for.
+    fn waits(&mut self) -> AtOnce<'_>;
+}
+
+/// Everything a guest can wait for: closed input, output that is always taken, and times that
+/// have come.
+pub(super) struct AtOnce<'a> {
+    pub(super) table: &'a mut ResourceTable,
+    pub(super) meter: &'a HostUsage,
+    /// When the clock of a guest that has one began to run.
+    pub(super) clock: Option<Instant>,
+}
+
+impl monotonic_clock::Host for AtOnce<'_> {
+    fn now(&mut self) -> wasmtime::Result<u64> {
+        self.meter.check()?;
+        let elapsed = self.clock.map_or(Duration::ZERO, |began| began.elapsed());
+        Ok(MONOTONIC_NOW.saturating_add(u64::try_from(elapsed.as_nanos())?))
+    }
+
+    fn resolution(&mut self) -> wasmtime::Result<u64> {
+        Ok(1)
+    }
+
+    fn subscribe_instant(&mut self, _when: u64) -> wasmtime::Result<Resource<DynPollable>> {
+        self.meter.check()?;
+        let elapsed = self.table.push(Elapsed)?;
+        subscribe(self.table, elapsed)
+    }
+
+    fn subscribe_duration(&mut self, duration: u64) -> wasmtime::Result<Resource<DynPollable>> {
+        self.subscribe_instant(duration)
+    }
+}
+
+impl poll::Host for AtOnce<'_> {
+    fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
+        self.meter.check()?;
+        if pollables.is_empty() {
+            wasmtime::bail!("empty poll list");
+        }
+        Ok((0_u32..).zip(&pollables).map(|(index, _)| index).collect())
+    }
+}
+
+impl poll::HostPollable for AtOnce<'_> {
+    fn ready(&mut self, _pollable: Resource<DynPollable>) -> wasmtime::Result<bool> {
+        Ok(true)
+    }
+
+    fn block(&mut self, _pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+
+    fn drop(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
+        poll::HostPollable::drop(self.table, pollable)
+    }
+}
+
+/// A time that has come.
+struct Elapsed;
+
+#[async_trait]
+impl Pollable for Elapsed {
+    async fn ready(&mut self) {}
+}
+
+struct EmptyStdin;
+
+impl IsTerminal for EmptyStdin {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdinStream for EmptyStdin {
+    fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
+        Box::new(tokio::io::empty())
+    }
+
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        Box::new(ClosedInputStream)
+    }
+}
+
+/// Stdout or stderr.
+#[derive(Clone)]
+struct Lines {
+    journal: Arc<Mutex<GuestLog>>,
+    meter: Arc<HostUsage>,
+    record: Record,
+    /// Whether it goes to standard error as it is.
+    is_passed_on: bool,
+}
+
+/// What is done with a line.
+type Record = fn(&mut GuestLog, String);
+
+impl IsTerminal for Lines {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Lines {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        // Only preview 3 asks for it, which is not linked.
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(LineStream {
+            to: self.clone(),
+            unfinished: Vec::new(),
+        })
+    }
+}
+
+/// Cuts what is printed into lines. A line without its end waits for it, at most 2,000
+/// characters' worth of bytes.
+struct LineStream {
+    to: Lines,
+    unfinished: Vec<u8>,
+}
+
+impl LineStream {
+    fn finish(&mut self) {
+        let line = std::mem::take(&mut self.unfinished);
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if !text.is_empty() {
+            let journal = self.to.journal.lock();
+            let mut journal = journal.unwrap_or_else(PoisonError::into_inner);
+            (self.to.record)(&mut journal, text);
+        }
+    }
+}
+
+impl OutputStream for LineStream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.len() > WRITE_PERMIT {
+            return Err(StreamError::trap("more bytes written than were permitted"));
+        }
+        let charged = self.to.meter.charge(bytes.len());
+        charged.map_err(|exceeded| StreamError::Trap(exceeded.into()))?;
+        if self.to.is_passed_on {
+            // Nobody to tell when standard error is closed.
+            drop(std::io::stderr().write_all(&bytes));
+        }
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.unfinished.extend_from_slice(part);
+            if part.ends_with(b"\n") || self.unfinished.len() > 4 * MAX_LOG_LINE {
+                self.finish();
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_PERMIT)
+    }
+}
+
+#[async_trait]
+impl Pollable for LineStream {
+    async fn ready(&mut self) {}
+}
+
+impl Drop for LineStream {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}

@@ -1,0 +1,181 @@
+//! The place of one plugin on a worker thread: its warm instance, and what it has done.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::answer::{Answer, Question};
+use super::apply;
+use super::bindings::dead_letter_policy as policy;
+use super::bisect::{Purpose, Settled, settle};
+use super::call_error::CallError;
+use super::call_metrics::PluginMeter;
+use super::chain::ConfiguredPlugin;
+use super::embeddings::{Access, Lent};
+use super::instance::Instance;
+use super::rows::with_failures;
+use super::runner::{Broken, Observed, PluginStats};
+use crate::row::{Batch, Embeddings, Failure, Schema};
+
+/// How an instance is called in one of the roles that answer per row.
+type Role<T> = fn(&mut Instance, &mut Option<Lent>, Question<'_>) -> Result<T, CallError>;
+
+/// One plugin at work.
+pub(super) struct WorkerSlot {
+    pub(super) link: Arc<ConfiguredPlugin>,
+    pub(super) stats: PluginStats,
+    instance: Option<Instance>,
+    meter: PluginMeter,
+    /// Indices of the columns it reads.
+    columns: Vec<usize>,
+    /// Since this was last asked for.
+    observed: Observed,
+}
+
+impl WorkerSlot {
+    pub(super) fn new(link: &Arc<ConfiguredPlugin>, schema: &Schema) -> Self {
+        let plugin = link.plugin();
+        Self {
+            link: Arc::clone(link),
+            instance: None,
+            meter: PluginMeter::new(plugin.id()),
+            columns: plugin.columns(schema),
+            stats: PluginStats {
+                plugin: Arc::clone(plugin.id()),
+                roles: plugin.roles(),
+                calls: 0,
+                rows: 0,
+                time: Duration::ZERO,
+                failed_calls: 0,
+                last_fault: None,
+                peak_memory: 0,
+            },
+            observed: Observed::new(plugin.id()),
+        }
+    }
+
+    /// What it did since this was last called.
+    pub(super) fn take_observed(&mut self) -> Observed {
+        let fresh = Observed::new(self.link.plugin().id());
+        std::mem::replace(&mut self.observed, fresh)
+    }
+
+    /// Has the plugin transform and validate the live rows.
+    pub(super) fn run(&mut self, batch: &mut Batch) -> Result<(), Broken> {
+        let roles = self.stats.roles;
+        if roles.transform && !batch.live.is_empty() {
+            let changes = self.settle(batch, Access::Write, Instance::transform)?;
+            apply::changes(batch, self.link.plugin().id(), changes);
+        }
+        if roles.validate && !batch.live.is_empty() {
+            let faults = self.settle(batch, Access::Read, Instance::validate)?;
+            apply::faults(batch, self.link.plugin().id(), faults);
+        }
+        Ok(())
+    }
+
+    /// Gets answers about all live rows. The embeddings of the batch are lent to the calls and
+    /// come back with what the successful ones changed.
+    fn settle<T: Answer>(
+        &mut self,
+        batch: &mut Batch,
+        access: Access,
+        role: Role<T>,
+    ) -> Result<Settled<T>, Broken> {
+        let limits = self.link.plugin().engine().limits();
+        let mut embeddings = std::mem::take(&mut batch.embeddings);
+        let columns = std::mem::take(&mut self.columns);
+        let settled = settle(batch.live.len(), limits, |range, purpose| {
+            let rows = batch.live.get(range).unwrap_or_default();
+            let embeddings_of = std::mem::take(&mut embeddings);
+            let mut lent = Some(Lent::new(&batch.schema, embeddings_of, rows, access));
+            let question = Question {
+                batch,
+                rows,
+                columns: &columns,
+            };
+            let result = self.probe(|it| role(it, &mut lent, question));
+            embeddings = returned(lent, result.is_ok() && purpose == Purpose::Settle);
+            result
+        });
+        self.columns = columns;
+        batch.embeddings = embeddings;
+        match settled {
+            Ok(settled) => {
+                let (rows, faults) = (batch.live.len(), settled.iter().filter(|it| it.1.is_err()));
+                self.observed.faults += faults.count() as u64;
+                self.observed.rows += rows as u64;
+                self.stats.rows += rows as u64;
+                self.meter.answered(rows as u64);
+                Ok(settled)
+            }
+            Err(message) => Err(Broken {
+                plugin: Arc::clone(self.link.plugin().id()),
+                message,
+            }),
+        }
+    }
+
+    /// Asks the policy about failures.
+    pub(super) fn decide(
+        &mut self,
+        batch: &Batch,
+        failures: &[Failure],
+    ) -> Result<Vec<policy::Decision>, CallError> {
+        let columns = std::mem::take(&mut self.columns);
+        let decisions = with_failures(batch, &columns, failures, |failures| {
+            self.probe(|it| it.decide(failures))
+        });
+        self.columns = columns;
+        self.observed.failures += failures.len() as u64;
+        match &decisions {
+            Ok(decisions) => {
+                self.stats.rows += decisions.len() as u64;
+                self.meter.answered(decisions.len() as u64);
+            }
+            Err(_) => self.observed.undecided += failures.len() as u64,
+        }
+        decisions
+    }
+
+    /// Makes one call, in an uncalled instance where there is none, and keeps the instance if
+    /// the call leaves it sound.
+    fn probe<T>(
+        &mut self,
+        call: impl FnOnce(&mut Instance) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        let began = Instant::now();
+        let opened = match self.instance.take() {
+            Some(instance) => Ok(instance),
+            None => self.link.open(),
+        };
+        let result = opened.and_then(|mut instance| {
+            let result = call(&mut instance);
+            self.stats.peak_memory = self.stats.peak_memory.max(instance.memory());
+            let is_sound = result
+                .as_ref()
+                .err()
+                .is_none_or(|f| f.kind.spares_instance());
+            if is_sound && !instance.is_worn() {
+                self.instance = Some(instance);
+            }
+            result
+        });
+        self.stats.calls += 1;
+        if let Err(fault) = &result {
+            self.stats.failed_calls += 1;
+            self.stats.last_fault = Some(fault.clone().into());
+        }
+        let took = began.elapsed();
+        self.stats.time += took;
+        self.meter.called(took, result.is_err());
+        result
+    }
+}
+
+fn returned(lent: Option<Lent>, keep: bool) -> Embeddings {
+    match lent {
+        Some(lent) if keep => lent.kept(),
+        Some(lent) => lent.undone(),
+        None => Embeddings::default(),
+    }
+}

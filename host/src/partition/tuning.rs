@@ -1,0 +1,376 @@
+//! How many chunks are written at once, and how many rows go into one: as the database answers.
+//!
+//! Both stay within the bounds of the configuration, and stand still where those are one number.
+//! *Writers*: another one is tried for some chunks, and kept if more rows were committed in the
+//! time. *Rows*: more of them go into a chunk while round trips make up much of its time, or while
+//! it is light; fewer when a chunk takes long, in the database or in its plugins, which have a
+//! deadline.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::store::Totals;
+
+/// Chunks between two decisions: fewer say too little.
+const WINDOW: u32 = 16;
+
+/// What one more writer has to bring, and what one fewer may cost, for it to be kept.
+const WORTH: f64 = 1.03;
+const FREE: f64 = 0.98;
+
+/// Windows for which a number of writers stays that has proven best.
+const REST: u32 = 8;
+
+/// Statements of a usual chunk, one after the other: begin, look up, copy twice, remember, move
+/// the checkpoint, commit. A copy takes two round trips.
+const ROUND_TRIPS: u32 = 9;
+
+/// Above this, a larger chunk only makes others wait.
+const LONG: Duration = Duration::from_secs(1);
+
+/// Below this, a chunk has fewer bytes of rows than are worth what it takes by itself: statements,
+/// a commit, everybody woken up. Chunks of 4 MiB cost more again.
+const LIGHT: u64 = 3 << 19;
+
+/// What may be chosen.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounds {
+    /// Chunks written at once.
+    pub writers: RangeInclusive<usize>,
+    /// Rows of a chunk; at the least of them chunks are as the source sends them.
+    pub rows: RangeInclusive<usize>,
+    /// What a chunk may take in its plugins.
+    pub plugins: Duration,
+}
+
+/// What is chosen.
+#[derive(Debug)]
+pub(super) struct Tuning {
+    bounds: Bounds,
+    writers: usize,
+    rows: Arc<AtomicUsize>,
+    /// The number of writers before the last change, and rows in a second with it.
+    before: Option<(usize, f64)>,
+    upwards: bool,
+    rest: u32,
+    window: Window,
+}
+
+/// Since the last decision.
+#[derive(Debug)]
+struct Window {
+    since: Instant,
+    chunks: u32,
+    rows: u64,
+    bytes: u64,
+    starved: Duration,
+    writing: Duration,
+    plugins: Duration,
+    /// The least: what is above it is not the way to the server.
+    round_trip: Duration,
+}
+
+impl Window {
+    fn new(since: Instant) -> Self {
+        Self {
+            since,
+            chunks: 0,
+            rows: 0,
+            bytes: 0,
+            starved: Duration::ZERO,
+            writing: Duration::ZERO,
+            plugins: Duration::ZERO,
+            round_trip: Duration::MAX,
+        }
+    }
+}
+
+impl Tuning {
+    pub(super) fn new(bounds: Bounds, now: Instant) -> Self {
+        Self {
+            // Two are best on most servers.
+            writers: 2.clamp(*bounds.writers.start(), *bounds.writers.end()),
+            rows: Arc::new(AtomicUsize::new(0)),
+            bounds,
+            before: None,
+            upwards: true,
+            rest: 0,
+            window: Window::new(now),
+        }
+    }
+
+    /// Chunks to be written at once.
+    pub(super) fn writers(&self) -> usize {
+        self.writers
+    }
+
+    /// There are no more writers than so many.
+    pub(super) fn hold(&mut self, writers: usize) {
+        let most = writers.max(1);
+        self.bounds.writers = *self.bounds.writers.start().min(&most)..=most;
+        self.writers = self.writers.min(most);
+    }
+
+    /// Rows that chunks are to be joined to, for whoever receives them.
+    pub(super) fn rows(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.rows)
+    }
+
+    /// A writer had nothing to write for so long.
+    pub(super) fn starved(&mut self, time: Duration) {
+        self.window.starved += time;
+    }
+
+    /// A chunk of so many bytes is committed that was in its plugins for so long.
+    pub(super) fn committed(
+        &mut self,
+        totals: &Totals,
+        bytes: usize,
+        plugins: Duration,
+        now: Instant,
+    ) {
+        let window = &mut self.window;
+        window.chunks += 1;
+        window.bytes += bytes as u64;
+        window.rows += totals.rows.received;
+        window.writing += totals.writing + totals.committing;
+        window.plugins += plugins;
+        window.round_trip = window.round_trip.min(totals.beginning);
+        if totals.gave_way {
+            // Chunks have something in common, such as a row that a trigger counts them in:
+            // side by side they only wait for each other.
+            self.writers = *self.bounds.writers.start();
+            self.before = None;
+            self.upwards = true;
+            self.rest = REST;
+        }
+        if window.chunks == WINDOW {
+            let window = std::mem::replace(&mut self.window, Window::new(now));
+            self.choose_writers(&window, now);
+            self.choose_rows(&window);
+        }
+    }
+
+    fn choose_writers(&mut self, window: &Window, now: Instant) {
+        let took = now.saturating_duration_since(window.since);
+        if window.starved > took / 4 {
+            // Whatever is slow, it is not the database.
+            self.before = None;
+            return;
+        }
+        if self.rest > 0 {
+            self.rest -= 1;
+            return;
+        }
+        let rate = window.rows as f64 / took.as_secs_f64().max(f64::EPSILON);
+        let enough = if self.upwards { WORTH } else { FREE };
+        match self.before {
+            Some((writers, before)) if rate < before * enough => {
+                self.writers = writers;
+                self.turn_back();
+                return;
+            }
+            _ => self.before = Some((self.writers, rate)),
+        }
+        let next = if self.upwards {
+            self.writers + 1
+        } else {
+            self.writers.saturating_sub(1)
+        };
+        if self.bounds.writers.contains(&next) {
+            self.writers = next;
+        } else {
+            self.turn_back();
+        }
+    }
+
+    fn turn_back(&mut self) {
+        self.before = None;
+        self.upwards = !self.upwards;
+        self.rest = REST;
+    }
+
+    fn choose_rows(&mut self, window: &Window) {
+        let (least, most) = (*self.bounds.rows.start(), *self.bounds.rows.end());
+        let rows = self.rows.load(Ordering::Relaxed).max(least);
+        let (writing, plugins) = (window.writing / WINDOW, window.plugins / WINDOW);
+        let is_far = window.round_trip * ROUND_TRIPS > writing / 4;
+        let is_light = window.bytes < LIGHT * u64::from(WINDOW) && writing < LONG / 4;
+        let next = if writing > LONG || plugins > self.bounds.plugins {
+            rows / 2
+        } else if (is_far || is_light) && plugins < self.bounds.plugins / 2 {
+            rows * 2
+        } else {
+            rows
+        };
+        let next = next.min(most);
+        let next = if next > least { next } else { 0 };
+        self.rows.store(next, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::run::Counts;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    /// A database that takes so long for a chunk with so many writers at work.
+    struct Database {
+        now: Instant,
+        pace: Tuning,
+        /// Of a row.
+        bytes: usize,
+    }
+
+    impl Database {
+        fn new(writers: RangeInclusive<usize>, rows: RangeInclusive<usize>) -> Self {
+            let now = Instant::now();
+            let plugins = 100 * MILLISECOND;
+            let bounds = Bounds {
+                writers,
+                rows,
+                plugins,
+            };
+            let pace = Tuning::new(bounds, now);
+            Self {
+                now,
+                pace,
+                bytes: 6_500,
+            }
+        }
+
+        fn chunk(
+            &mut self,
+            every: Duration,
+            writing: Duration,
+            beginning: Duration,
+            plugins: Duration,
+        ) {
+            self.now += every;
+            let rows = Counts {
+                received: 300,
+                ..Counts::default()
+            };
+            let totals = Totals {
+                rows,
+                writing,
+                beginning,
+                committing: Duration::ZERO,
+                gave_way: false,
+            };
+            let rows = self.pace.rows.load(Ordering::Relaxed).max(300);
+            let bytes = rows * self.bytes;
+            self.pace.committed(&totals, bytes, plugins, self.now);
+        }
+
+        /// The numbers of writers over so many windows, where `every` says how long apart the
+        /// chunks are then.
+        fn writers(&mut self, windows: usize, every: impl Fn(usize) -> Duration) -> Vec<usize> {
+            let mut writers = Vec::new();
+            for _ in 0..windows {
+                for _ in 0..WINDOW {
+                    let every = every(self.pace.writers());
+                    self.chunk(every, every, Duration::ZERO, Duration::ZERO);
+                }
+                writers.push(self.pace.writers());
+            }
+            writers
+        }
+
+        fn rows(&mut self, writing: Duration, beginning: Duration, plugins: Duration) -> usize {
+            for _ in 0..WINDOW {
+                self.chunk(writing, writing, beginning, plugins);
+            }
+            self.pace.rows.load(Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn a_writer_is_added_while_that_helps() {
+        let mut wide = Database::new(1..=8, 300..=300);
+        let every = |writers: usize| 60 * MILLISECOND / writers.min(4) as u32;
+        assert_eq!(wide.writers(4, every), [3, 4, 5, 4]);
+        // One fewer is tried after a while, and taken back.
+        let later = wide.writers(12, every);
+        assert_eq!(later, [4, 4, 4, 4, 4, 4, 4, 4, 3, 4, 4, 4]);
+    }
+
+    #[test]
+    fn a_server_that_gains_nothing_is_left_with_one_writer() {
+        let mut narrow = Database::new(1..=4, 300..=300);
+        let writers = narrow.writers(16, |_| 20 * MILLISECOND);
+        assert_eq!(writers.last(), Some(&1));
+    }
+
+    #[test]
+    fn chunks_that_are_in_each_others_way_are_written_one_after_the_other() {
+        let mut database = Database::new(1..=4, 300..=300);
+        let totals = Totals {
+            gave_way: true,
+            ..Totals::default()
+        };
+        database
+            .pace
+            .committed(&totals, 0, Duration::ZERO, database.now);
+        assert_eq!(database.pace.writers(), 1);
+        let writers = database.writers(10, |_| MILLISECOND);
+        assert_eq!(writers, [1, 1, 1, 1, 1, 1, 1, 1, 2, 1]);
+    }
+
+    #[test]
+    fn bounds_pin() {
+        let mut pinned = Database::new(3..=3, 300..=300);
+        assert_eq!(pinned.writers(12, |_| MILLISECOND), [3; 12]);
+        assert_eq!(pinned.rows(MILLISECOND, MILLISECOND, Duration::ZERO), 0);
+    }
+
+    #[test]
+    fn nothing_is_concluded_while_the_source_is_slow() {
+        let mut database = Database::new(1..=4, 300..=300);
+        for _ in 0..4 {
+            database.pace.starved(15 * MILLISECOND);
+            assert_eq!(database.writers(1, |_| MILLISECOND), [2]);
+        }
+    }
+
+    #[test]
+    fn chunks_grow_with_the_distance_and_shrink_with_their_time() {
+        let mut database = Database::new(2..=2, 300..=1200);
+        let (near, far) = (MILLISECOND / 20, 5 * MILLISECOND);
+        assert_eq!(database.rows(20 * MILLISECOND, near, Duration::ZERO), 0);
+        assert_eq!(database.rows(60 * MILLISECOND, far, Duration::ZERO), 600);
+        assert_eq!(database.rows(80 * MILLISECOND, far, Duration::ZERO), 1200);
+        assert_eq!(database.rows(90 * MILLISECOND, far, Duration::ZERO), 1200);
+        // Interpreted plugins come close to their deadline.
+        assert_eq!(database.rows(90 * MILLISECOND, far, 120 * MILLISECOND), 600);
+        assert_eq!(database.rows(90 * MILLISECOND, far, 60 * MILLISECOND), 600);
+        assert_eq!(database.rows(1200 * MILLISECOND, far, Duration::ZERO), 0);
+    }
+
+    #[test]
+    fn light_chunks_are_joined_until_they_are_not() {
+        let mut database = Database::new(2..=2, 300..=2400);
+        let rows = |database: &mut Database, writing| {
+            database.rows(writing, MILLISECOND / 20, Duration::ZERO)
+        };
+        for (bytes, joined) in [
+            (6_500, [0; 3]),
+            (2_000, [600, 1200, 1200]),
+            (500, [600, 1200, 2400]),
+        ] {
+            database.bytes = bytes;
+            database.pace.rows.store(0, Ordering::Relaxed);
+            assert_eq!(
+                [(); 3].map(|()| rows(&mut database, 20 * MILLISECOND)),
+                joined
+            );
+        }
+        // Where they take long all the same, they would only take longer.
+        database.pace.rows.store(0, Ordering::Relaxed);
+        assert_eq!(rows(&mut database, 300 * MILLISECOND), 0);
+    }
+}

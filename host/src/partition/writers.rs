@@ -1,0 +1,99 @@
+//! Chunks that are written side by side, each over a connection of its own, and committed in
+//! their order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::FuturesOrdered;
+
+use crate::chunk::Prepared;
+use crate::row::KeySet;
+use crate::store::{CommitError, Committed, LaterChunk, Turn, Writer};
+use crate::workers::Workers;
+
+/// The writers of a partition.
+pub(super) struct Writers {
+    policy: Arc<Workers>,
+    idle: Vec<Writer>,
+    writing: FuturesOrdered<BoxFuture<'static, Written>>,
+    /// Of the chunks being written, in their order.
+    keys: VecDeque<Arc<KeySet>>,
+    last: Option<LaterChunk>,
+    /// When a writer last became idle, or the last idle one was given a chunk.
+    idle_since: Instant,
+}
+
+/// A writer that is done, and its chunk.
+type Written = (Writer, Prepared, Result<Committed, CommitError>);
+
+impl Writers {
+    pub(super) fn new(policy: Arc<Workers>, writer: Writer) -> Self {
+        Self {
+            policy,
+            idle: vec![writer],
+            writing: FuturesOrdered::new(),
+            keys: VecDeque::new(),
+            last: None,
+            idle_since: Instant::now(),
+        }
+    }
+
+    /// Chunks being written.
+    pub(super) fn len(&self) -> usize {
+        self.writing.len()
+    }
+
+    /// Whether every writer is at work.
+    pub(super) fn is_busy(&self) -> bool {
+        self.idle.is_empty()
+    }
+
+    /// One more writer.
+    pub(super) fn add(&mut self, writer: Writer) {
+        self.idle.push(writer);
+    }
+
+    /// Begins to write a chunk, and says for how long a writer was idle before. Does nothing
+    /// if every writer is at work.
+    pub(super) fn write(&mut self, prepared: Prepared) -> Duration {
+        let Some(mut writer) = self.idle.pop() else {
+            return Duration::ZERO;
+        };
+        // What it would find of a row depends on a chunk that is not committed yet.
+        let waits = self
+            .keys
+            .iter()
+            .any(|earlier| earlier.meets(&prepared.keys));
+        self.keys.push_back(Arc::clone(&prepared.keys));
+        let (turn, behind) = Turn::new(self.last.take(), waits);
+        self.last = Some(behind);
+        let policy = Arc::clone(&self.policy);
+        let write = async move {
+            let committed = writer.commit(&prepared, policy.as_ref(), turn).await;
+            (writer, prepared, committed)
+        };
+        self.writing.push_back(write.boxed());
+        let idle = self.idle_since.elapsed();
+        self.idle_since = Instant::now();
+        idle
+    }
+
+    /// The next chunk in order, when it is committed; `None` if none is being written.
+    pub(super) async fn committed(&mut self) -> Option<Result<(Prepared, Committed), CommitError>> {
+        let (writer, prepared, committed) = self.writing.next().await?;
+        self.keys.pop_front();
+        self.idle.push(writer);
+        self.idle_since = Instant::now();
+        Some(committed.map(|committed| (prepared, committed)))
+    }
+
+    /// Waits until no writer is at work, after a chunk that was not committed: those behind it
+    /// never will be, and say so. A connection that is left in the middle of a statement would
+    /// hand the server's answer to whoever uses it next.
+    pub(super) async fn come_to_rest(&mut self) {
+        while self.writing.next().await.is_some() {}
+    }
+}

@@ -1,0 +1,49 @@
+//! What all pipelines of a host share.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::error::PipelineError;
+use crate::retry::Patience;
+use crate::rollout::PluginWatcher;
+use crate::store::Store;
+
+/// What all pipelines of a host share.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Checked.
+    pub config: Arc<Config>,
+    /// Connected and migrated.
+    pub store: Store,
+    /// The plugin directory.
+    pub plugins: Arc<PluginWatcher>,
+}
+
+impl Host {
+    /// Asks source or database, and again while they are away.
+    pub(super) async fn retrying<T, E, R>(
+        &self,
+        mut attempt: impl FnMut() -> R,
+    ) -> Result<T, PipelineError>
+    where
+        E: Into<PipelineError>,
+        R: Future<Output = Result<T, E>>,
+    {
+        let mut patience = Patience::new(self.config.give_up_after);
+        loop {
+            match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(error) => patience.wait(error.into()).await?,
+            }
+        }
+    }
+}
+
+/// Does what blocks on a thread of its own.
+pub(super) async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        // Nothing aborts it.
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}

@@ -1,0 +1,177 @@
+//! Before the first row: whether source, plugins and tables fit together.
+
+use super::host::{Host, apart};
+use super::preflight;
+use crate::error::PipelineError;
+use std::sync::Arc;
+
+use crate::plugin::Chain;
+use crate::rollout::Rollout;
+use crate::route::{Binding, Misfit, Targets, absent};
+use crate::source::{Dataset, Source};
+use crate::store::catalog;
+use crate::store::ledger::Known;
+use crate::store::preflight::Finding;
+use crate::{config, rollout, route, workers};
+
+/// A pipeline whose parts are known to fit together.
+pub struct Pipeline {
+    pub(super) host: Host,
+    pub(super) config: config::Pipeline,
+    pub(super) source: Source,
+    pub(super) dataset: Dataset,
+    pub(super) targets: Arc<Targets>,
+    pub(super) rollout: Arc<Rollout>,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl Pipeline {
+    /// Asks source and database about a pipeline, and its plugins about their settings.
+    ///
+    /// # Errors
+    /// With everything that does not fit, or if one of them is away for too long.
+    pub async fn prepare(host: &Host, config: &config::Pipeline) -> Result<Self, PipelineError> {
+        let source = Source::new(&config.source, host.config.limits)?;
+        let dataset = host
+            .retrying(|| source.dataset(&config.source.dataset))
+            .await?;
+        let known = host
+            .retrying(|| host.store.plugin_versions(&config.name))
+            .await?;
+        let rollout = rollout(host, config, known).await;
+        let transforms = rollout.as_ref().is_ok_and(|rollout| {
+            let chain = rollout.chain();
+            chain.plugins().any(|plugin| plugin.roles().transform)
+        });
+        let mut tables = host
+            .retrying(|| catalog::read(host.store.pool(), &config.tables))
+            .await?;
+        let (missing, mut unfit) = absent::bind(config, &dataset, &mut tables);
+        let targets = route::bind(Binding {
+            schema: &dataset.schema,
+            names: &config.tables,
+            tables: &tables,
+            rename: &config.rename,
+            transforms,
+        })
+        .map(|targets| targets.seeking(missing));
+        let fed = targets.as_ref().ok();
+        let findings = preflight::look(host, config, &dataset, &tables, fed).await?;
+        let (refusing, findings) = preflight::refusing(findings);
+        unfit.extend(refusing);
+        unfit.extend(fed.and_then(Targets::unfound));
+        unfit.extend(
+            host.retrying(|| preflight::index_misfits(host, config, &tables))
+                .await?,
+        );
+        match (rollout, targets) {
+            (Ok(rollout), Ok(targets)) if unfit.is_empty() => {
+                let (host, config, targets) = (host.clone(), config.clone(), Arc::new(targets));
+                Ok(Self {
+                    host,
+                    config,
+                    source,
+                    dataset,
+                    targets,
+                    rollout,
+                    findings,
+                })
+            }
+            (rollout, targets) => {
+                let misfits = rollout
+                    .err()
+                    .into_iter()
+                    .flatten()
+                    .chain(targets.err().into_iter().flatten())
+                    .chain(unfit);
+                Err(PipelineError::Unfit(misfits.collect()))
+            }
+        }
+    }
+
+    /// As the source describes it.
+    #[must_use]
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// The tables, referenced ones first.
+    #[must_use]
+    pub fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
+    /// The plugins that the next chunk meets, in order.
+    #[must_use]
+    pub fn chain(&self) -> Arc<Chain> {
+        self.rollout.chain()
+    }
+
+    /// What is known about its database; no errors among them.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+}
+
+/// The plugins of a pipeline with their settings. Other pipelines go on while they are loaded.
+async fn rollout(
+    host: &Host,
+    config: &config::Pipeline,
+    known: Vec<Known>,
+) -> Result<Arc<Rollout>, Vec<Misfit>> {
+    let directory = Arc::clone(host.plugins.directory());
+    let (rules, pipeline) = (Arc::clone(&host.config), config.clone());
+    let anew = host.plugins.is_new(&config.name);
+    let new = move || {
+        Rollout::new(
+            &directory,
+            &pipeline,
+            &rules.plugins,
+            &known,
+            anew,
+            workers::count(),
+        )
+    };
+    apart(new).await.map_err(|misfits| {
+        let misfits = misfits.into_iter();
+        misfits
+            .map(|misfit| misfit_of(host, config, misfit))
+            .collect()
+    })
+}
+
+fn misfit_of(host: &Host, config: &config::Pipeline, misfit: rollout::Misfit) -> Misfit {
+    let name = &config.name;
+    let message = misfit.to_string();
+    match misfit {
+        rollout::Misfit::Missing(_) => {
+            let directory = host.plugins.directory();
+            let there: Vec<String> = directory
+                .plugins()
+                .iter()
+                .map(|plugin| plugin.id().name.clone())
+                .collect();
+            Misfit {
+                place: format!("pipelines.{name}.plugins"),
+                message: format!("{message} in {}", directory.path().display()),
+                hint: format!("there are: {}", there.join(", ")),
+            }
+        }
+        rollout::Misfit::Barred { .. } => Misfit {
+            place: format!("pipelines.{name}.plugins"),
+            message,
+            hint: "put another version into its file, or `forebay plugin promote` it".into(),
+        },
+        rollout::Misfit::Role(_) => Misfit {
+            place: format!("pipelines.{name}.plugins"),
+            message,
+            hint: "put a version into its file that has the role".into(),
+        },
+        rollout::Misfit::Chain(_) => Misfit {
+            place: format!("pipelines.{name}.settings"),
+            message,
+            hint: "the plugin's own documentation says what it may be".into(),
+        },
+    }
+}

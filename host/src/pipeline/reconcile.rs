@@ -1,0 +1,86 @@
+//! The end of a run that has read its whole dataset: rows that it has not met.
+
+use tokio_util::sync::CancellationToken;
+
+use super::prepare::Pipeline;
+use crate::error::PipelineError;
+use crate::failpoints;
+use crate::report::{Missing, MissingStatus};
+use crate::store::StoreError;
+use crate::store::run::Run;
+
+impl Pipeline {
+    /// Finds the rows that a complete run has not met, and deals with them. Asked to stop, it
+    /// ends after the transaction it is at; the next start goes on there.
+    pub(super) async fn refresh(
+        &self,
+        run: &Run,
+        ended: Result<(), PipelineError>,
+        stop: &CancellationToken,
+    ) -> Result<(), PipelineError> {
+        ended?;
+        let (store, targets) = (&self.host.store, &self.targets);
+        if !targets.missing.is_sought() || !self.all_complete(run).await? {
+            return Ok(());
+        }
+        failpoints::point!("missing.before");
+        self.host
+            .retrying(|| store.find_missing(run, &targets.missing))
+            .await?;
+        failpoints::point!("missing.found");
+        let notify = self.config.notify.as_ref();
+        let notify = notify.map(|notify| notify.target.as_str());
+        let treat = || store.treat_missing(run, targets, notify);
+        while !stop.is_cancelled() && self.host.retrying(treat).await? {}
+        failpoints::point!("missing.done");
+        Ok(())
+    }
+
+    /// Whether a run has come to the end of every partition.
+    pub(super) async fn all_complete(&self, run: &Run) -> Result<bool, StoreError> {
+        for partition in &run.partitions {
+            if !self
+                .host
+                .store
+                .checkpoint(run, &partition.partition, partition.epoch)
+                .await?
+                .complete
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What a run has found missing, for its report. `ended` says how it came to its end.
+    pub(super) async fn missing(
+        &self,
+        run: &Run,
+        ended: &Result<(), PipelineError>,
+        stop: &CancellationToken,
+    ) -> Result<Option<Missing>, StoreError> {
+        if !self.targets.missing.is_sought() {
+            return Ok(None);
+        }
+        let found = self.host.store.missing(run.id).await?;
+        let status = match found.counted {
+            _ if found.held_back => MissingStatus::HeldBack,
+            Some(_) if !found.waiting => MissingStatus::Done,
+            None if ended.is_ok() && !stop.is_cancelled() => MissingStatus::NextRun,
+            _ => MissingStatus::Unfinished,
+        };
+        let (known, rows) = found.counted.unwrap_or_default();
+        if let Some(note) = &found.note {
+            tracing::warn!(pipeline = self.config.name, "missing rows: {note}");
+        }
+        Ok(Some(Missing {
+            status,
+            known,
+            rows,
+            removed: found.removed,
+            flagged: found.flagged,
+            kept: found.kept,
+            note: found.note,
+        }))
+    }
+}

@@ -1,0 +1,28 @@
+//! Which value goes into which column, and whether it can.
+//!
+//! [`bind`] matches a dataset's schema with the tables' catalog once, before the first row, and
+//! reports everything that cannot fit together. [`Targets::route`] then judges the rows of a
+//! batch: a value that does not fit its column fails its row, and what would be written of the
+//! others is digested. Encoding needs no checks after that.
+
+pub mod absent;
+mod bind;
+pub(crate) mod digest;
+mod fit;
+mod items;
+mod judge;
+mod kind;
+mod layout;
+mod misfit;
+pub(crate) mod numeric;
+mod table;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub use self::bind::bind;
+pub use self::kind::ColumnKind;
+pub(crate) use self::kind::POSTGRES_EPOCH_MICROS;
+pub use self::misfit::Misfit;
+pub use self::table::{Column, ForeignKey, Table};
+pub use self::target::{Binding, Feed, ItemColumn, ItemFeed, Items, Target, TargetColumn, Targets};

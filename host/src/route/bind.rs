@@ -1,0 +1,353 @@
+//! Matching a dataset with tables, once before the first row: everything that cannot fit is
+//! reported together.
+
+use std::sync::Arc;
+
+use super::fit::mismatch;
+use super::layout::{in_reference_order, layout};
+use super::{Binding, ColumnKind, Feed, Misfit, Target, TargetColumn, Targets};
+use crate::decode::KeyType;
+use crate::route::absent::Missing;
+use crate::route::{Column, Table};
+use crate::row;
+use crate::row::{FieldType, Schema};
+
+/// Matches a dataset with tables.
+///
+/// # Errors
+/// With everything that does not fit.
+pub fn bind(binding: Binding<'_>) -> Result<Targets, Vec<Misfit>> {
+    let mut binder = Binder {
+        binding,
+        schema: binding.schema.clone(),
+        misfits: Vec::new(),
+    };
+    let mut targets: Vec<Target> = Vec::new();
+    let mut lists = Vec::new();
+    for (index, (name, table)) in binding.names.iter().zip(binding.tables).enumerate() {
+        let Some(table) = table else {
+            let hint = "create it, or name it with its schema";
+            binder.misfit(name.clone(), "no such table", hint);
+            continue;
+        };
+        let mut before = binding.tables.iter().take(index).flatten();
+        if before.any(|other| other.quoted == table.quoted) {
+            binder.misfit(name.clone(), "is named twice", "name it once");
+        } else if let Some(list) = binder.list_of(table) {
+            lists.push((table, list));
+        } else {
+            targets.extend(binder.table(table));
+        }
+    }
+    for (table, list) in lists {
+        // Where the table it refers to does not fit, that is reported already.
+        let parent = targets
+            .iter()
+            .find(|target| target.table.name == list.reference.table);
+        if let Some(parent) = parent.cloned() {
+            targets.extend(binder.list(table, &list, &parent));
+        }
+    }
+    binder.judge_renames(&targets);
+    let key_type = binder.key_type(&targets);
+    if !binder.misfits.is_empty() {
+        return Err(binder.misfits);
+    }
+    let tables = in_reference_order(targets);
+    let layout = layout(&tables, &binder.schema);
+    Ok(Targets {
+        tables,
+        schema: Arc::new(binder.schema),
+        key_type,
+        missing: Missing::default(),
+        layout,
+    })
+}
+
+/// What is known while tables are matched, one after the other.
+pub(super) struct Binder<'a> {
+    pub(super) binding: Binding<'a>,
+    /// The dataset's, and what only plugins can fill.
+    pub(super) schema: Schema,
+    pub(super) misfits: Vec<Misfit>,
+}
+
+impl Binder<'_> {
+    pub(super) fn misfit(&mut self, place: String, message: impl Into<String>, hint: &str) {
+        self.misfits.push(Misfit {
+            place,
+            message: message.into(),
+            hint: hint.into(),
+        });
+    }
+
+    pub(super) fn misfit_of(
+        &mut self,
+        table: &Table,
+        column: &Column,
+        message: impl Into<String>,
+        hint: &str,
+    ) {
+        let place = format!("{}.{}", table.name, column.name);
+        self.misfit(place, message, hint);
+    }
+
+    /// What the source calls that which feeds a column; `None` where a field of the column's name
+    /// feeds another one.
+    fn source_name<'n>(&'n self, table: &Table, column: &'n str) -> Option<&'n str> {
+        let rename = self.binding.rename;
+        let qualified = format!("{}.{column}", table.name);
+        let renamed = rename
+            .iter()
+            .find(|(_, to)| **to == qualified)
+            .or_else(|| rename.iter().find(|(_, to)| *to == column));
+        match renamed {
+            Some((from, _)) => Some(from),
+            None => (!rename.contains_key(column)).then_some(column),
+        }
+    }
+
+    pub(super) fn feed(&self, table: &Table, column: &str) -> Option<Feed> {
+        let name = self.source_name(table, column)?;
+        let embedding = self.schema.embedding(name).map(Feed::Embedding);
+        embedding.or_else(|| self.schema.column(name).map(Feed::Field))
+    }
+
+    /// The type of the field that feeds a column, as declared.
+    pub(super) fn field_type(&self, feed: Option<Feed>) -> Option<FieldType> {
+        match feed? {
+            Feed::Field(index) => self.schema.columns.get(index)?.field_type,
+            Feed::Key | Feed::Embedding(_) => None,
+        }
+    }
+
+    /// A field that only plugins can fill, for a column that nothing else feeds.
+    pub(super) fn plugins_field(&mut self, name: &str) -> usize {
+        self.schema.columns.push(row::Column {
+            name: name.to_owned(),
+            field_type: None,
+        });
+        self.schema.columns.len() - 1
+    }
+
+    fn target_column(&mut self, table: &Table, column: &Column, feed: Feed) -> TargetColumn {
+        let declared = self.field_type(Some(feed));
+        let kind = match ColumnKind::of(column) {
+            // An array literal has to be cast, as has what might turn out to be one.
+            ColumnKind::TextArray(_) if declared != Some(FieldType::Texts) => ColumnKind::Array,
+            kind => kind,
+        };
+        if let Some((message, hint)) = mismatch(self.binding, &self.schema, feed, column, kind) {
+            self.misfit_of(table, column, message, hint);
+        }
+        TargetColumn {
+            column: column.clone(),
+            kind,
+            feed,
+        }
+    }
+
+    /// A table that has a row for each row.
+    fn table(&mut self, table: &Table) -> Option<Target> {
+        let mut target = Target {
+            table: table.clone(),
+            key: self.key(table)?,
+            columns: Vec::new(),
+            touched: Vec::new(),
+            stamped: Vec::new(),
+            items: None,
+        };
+        for column in &table.columns {
+            let in_key = target.key.iter().any(|key| key.column.name == column.name);
+            if in_key || column.generated {
+                continue;
+            }
+            if let Some(feed) = self.feed(table, &column.name) {
+                let fed = self.target_column(table, column, feed);
+                target.columns.push(fed);
+            } else {
+                self.unfed(&mut target, column);
+            }
+        }
+        Some(target)
+    }
+
+    /// A column that neither the key nor a field nor an embedding feeds.
+    fn unfed(&mut self, target: &mut Target, column: &Column) {
+        let kind = ColumnKind::of(column);
+        let needed = column.required && !column.has_default;
+        if matches!(kind, ColumnKind::Vector(_) | ColumnKind::HalfVec(_)) {
+            if needed {
+                let message = "needs an embedding, and the dataset has none of that name";
+                self.misfit_of(&target.table, column, message, "name it with `rename`");
+            }
+        } else if set_time(target, column) {
+            // The server's clock does.
+        } else if let Some(name) = self
+            .source_name(&target.table, &column.name)
+            .filter(|_| self.binding.transforms && !column.has_default)
+            .map(str::to_owned)
+        {
+            // Null until a plugin sets it. One with a default is left out, and keeps that.
+            let feed = Feed::Field(self.plugins_field(&name));
+            let fed = self.target_column(&target.table, column, feed);
+            target.columns.push(fed);
+        } else if needed {
+            let hint = "name its field with `rename`, or give it a default";
+            let message = "is NOT NULL, and nothing feeds it";
+            self.misfit_of(&target.table, column, message, hint);
+        }
+    }
+
+    /// The columns by which a row is found again, and what feeds them.
+    fn key(&mut self, table: &Table) -> Option<Vec<TargetColumn>> {
+        let columns = self.key_columns(table)?;
+        let single = columns.len() == 1;
+        let feeds: Vec<Option<Feed>> = columns
+            .iter()
+            // The row's key comes first. Further columns of a key need a field.
+            .map(|column| {
+                self.feed(table, &column.name)
+                    .filter(|feed| !single && matches!(feed, Feed::Field(_)))
+            })
+            .collect();
+        if feeds.iter().filter(|feed| feed.is_none()).count() > 1 {
+            let names: Vec<String> = columns
+                .iter()
+                .zip(&feeds)
+                .filter(|(_, feed)| feed.is_none())
+                .map(|(column, _)| format!("`{}`", column.name))
+                .collect();
+            let message = format!("no field feeds {} of its key", names.join(" and "));
+            let hint = "the row's key feeds one column, a field of the same name each of the others; a list makes a row per item where the table refers to another one";
+            self.misfit(table.name.clone(), message, hint);
+            return None;
+        }
+        let mut key = Vec::new();
+        for (column, feed) in columns.into_iter().zip(feeds) {
+            let feed = feed.unwrap_or(Feed::Key);
+            if feed == Feed::Key && ColumnKind::of(column).key_type().is_none() {
+                let message = format!("a key of type {} cannot be fed", column.type_sql);
+                self.misfit_of(table, column, message, "use uuid, integer or text");
+                return None;
+            }
+            key.push(self.target_column(table, column, feed));
+        }
+        Some(key)
+    }
+
+    /// The primary key, or where the server makes that, the only other key.
+    fn key_columns<'t>(&mut self, table: &'t Table) -> Option<Vec<&'t Column>> {
+        let find = |name: &String| table.columns.iter().find(|column| column.name == *name);
+        let columns = |names: &Vec<String>| -> Option<Vec<&'t Column>> {
+            let columns: Vec<&Column> = names.iter().filter_map(find).collect();
+            let fits = !columns.is_empty() && columns.iter().all(|column| !column.generated);
+            fits.then_some(columns)
+        };
+        if table.primary_key.iter().any(|name| find(name).is_none()) {
+            // It was wanted for something else, which is reported already.
+            return None;
+        }
+        if let Some(primary) = columns(&table.primary_key) {
+            return Some(primary);
+        }
+        let mut others: Vec<_> = table.unique_keys.iter().filter_map(columns).collect();
+        if others.len() == 1 {
+            return others.pop();
+        }
+        let message = match (table.primary_key.is_empty(), others.is_empty()) {
+            (true, true) => "has no primary key",
+            (false, true) => "its primary key is generated always, and there is no other key",
+            (_, false) => "has several unique keys, and none of them is a primary key to be fed",
+        };
+        let hint = "a row is found again by its primary key, or by the only other unique key without nulls";
+        self.misfit(table.name.clone(), message, hint);
+        None
+    }
+
+    /// The type that the rows' keys have to fit.
+    fn key_type(&mut self, targets: &[Target]) -> KeyType {
+        let mut fed = targets.iter().filter_map(|target| {
+            let key_type = target.row_key()?.kind.key_type()?;
+            Some((key_type, target))
+        });
+        let Some((first, _)) = fed.next() else {
+            return KeyType::Text;
+        };
+        if let Some((_, other)) = fed.find(|(key_type, _)| *key_type != first) {
+            self.misfit(
+                other.table.name.clone(),
+                "its key has another type than that of the other tables",
+                "one key feeds them all",
+            );
+        }
+        first
+    }
+
+    /// A `rename` that has no effect is never what was meant.
+    fn judge_renames(&mut self, targets: &[Target]) {
+        // A table that is missing is another misfit, and may have the column.
+        let known = targets.len() == self.binding.names.len();
+        for (from, to) in self.binding.rename {
+            let schema = self.binding.schema;
+            let feed = schema.embedding(from).map(Feed::Embedding);
+            let message = match feed.or_else(|| schema.column(from).map(Feed::Field)) {
+                None => format!("the dataset has no field or embedding `{from}`"),
+                Some(feed) if known && !targets.iter().any(|target| feeds(target, feed, to)) => {
+                    format!("no table has a column `{to}` that it feeds")
+                }
+                Some(_) => continue,
+            };
+            let hint = format!(
+                "rename = {{ {from} = \"{to}\" }} goes from the source's name to the column's"
+            );
+            self.misfit(format!("rename.{from}"), message, &hint);
+        }
+    }
+}
+
+/// Whether `feed` feeds the column of a table that `to` names, or makes the table's rows.
+fn feeds(target: &Target, feed: Feed, to: &str) -> bool {
+    let column = to
+        .strip_prefix(target.table.name.as_str())
+        .and_then(|rest| rest.strip_prefix('.'))
+        .unwrap_or(to);
+    let mut columns = target.fed();
+    columns.any(|fed| fed.feed == feed && fed.column.name == column)
+        || target.items.as_ref().is_some_and(|items| {
+            let mut columns = items.columns.iter().map(|item| &item.column.name);
+            Feed::Field(items.list) == feed
+                && (to == target.table.name || columns.any(|name| name == column))
+        })
+}
+
+/// Has the server's clock set a column that holds a time: `updated_at` and its like whenever the
+/// row changes, others where something has to be in it.
+pub(super) fn set_time(target: &mut Target, column: &Column) -> bool {
+    let is_time = matches!(
+        column.type_name.as_str(),
+        "timestamptz" | "timestamp" | "date"
+    );
+    let touched = is_time && is_touched(&column.name);
+    let stamped = is_time && !column.has_default && (touched || column.required);
+    if touched {
+        target.touched.push(column.name.clone());
+    }
+    if stamped {
+        target.stamped.push(column.name.clone());
+    }
+    touched || stamped
+}
+
+/// `updated_at` and its like.
+fn is_touched(name: &str) -> bool {
+    [
+        "updated",
+        "modified",
+        "changed",
+        "last_updated",
+        "last_modified",
+    ]
+    .iter()
+    .any(|stem| name.starts_with(stem))
+}

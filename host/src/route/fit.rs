@@ -1,0 +1,139 @@
+//! Whether values can travel to a column: by their declared types, and each by itself.
+
+use super::kind::POSTGRES_EPOCH_MICROS;
+use super::numeric;
+use super::table::Column;
+use super::{Binding, ColumnKind, Feed};
+use crate::row::{FieldType, Schema, Value, Vector};
+
+/// Why a feed can never fit a column, as a message and a hint.
+pub(super) fn mismatch(
+    binding: Binding<'_>,
+    schema: &Schema,
+    feed: Feed,
+    column: &Column,
+    kind: ColumnKind,
+) -> Option<(String, &'static str)> {
+    match feed {
+        Feed::Embedding(index) => {
+            let embedding = schema.embeddings.get(index)?;
+            let (ColumnKind::Vector(dimensions) | ColumnKind::HalfVec(dimensions)) = kind else {
+                let message = format!(
+                    "has type {}, its embedding needs vector or halfvec",
+                    column.type_sql
+                );
+                return Some((message, "change the column, or rename the embedding"));
+            };
+            let dimensions = dimensions.filter(|dimensions| *dimensions != embedding.dimensions)?;
+            // A plugin may truncate what is too long.
+            if binding.transforms && embedding.dimensions > dimensions {
+                return None;
+            }
+            let message = format!(
+                "has {dimensions} dimensions, the dataset's embedding {}",
+                embedding.dimensions
+            );
+            Some((message, "make the column as wide as the embedding"))
+        }
+        Feed::Key => None,
+        Feed::Field(index) => {
+            let field_type = schema.columns.get(index)?.field_type?;
+            if kind.accepts(field_type) {
+                return None;
+            }
+            let message = format!("has type {}, its field is {field_type:?}", column.type_sql);
+            Some((
+                message,
+                "change the column, or set the field's value in a transform plugin under another name",
+            ))
+        }
+    }
+}
+
+/// Why a value cannot travel to a column, as a code and a message.
+pub(super) fn value_fault(kind: ColumnKind, value: &Value) -> Option<(&'static str, String)> {
+    let in_range = |integer: i64, bytes: u8| match bytes {
+        2 => i16::try_from(integer).is_ok(),
+        4 => i32::try_from(integer).is_ok(),
+        _ => true,
+    };
+    match (kind, value) {
+        (_, Value::Null) => None,
+        (ColumnKind::Integer(bytes), Value::Integer(integer)) => {
+            (!in_range(*integer, bytes)).then(|| {
+                (
+                    "VALUE_RANGE",
+                    format!("cannot hold {integer} in {bytes} bytes"),
+                )
+            })
+        }
+        (ColumnKind::Uuid, Value::Text(text)) => uuid::Uuid::try_parse(text)
+            .is_err()
+            .then(|| ("VALUE_TYPE", "came as a text that is no uuid".into())),
+        // Microseconds since 2000 are what the server keeps; the least of them means minus infinity.
+        (ColumnKind::Timestamp | ColumnKind::Date, Value::Timestamp(micros)) => micros
+            .checked_sub(POSTGRES_EPOCH_MICROS)
+            .is_none_or(|since_2000| since_2000 == i64::MIN)
+            .then(|| {
+                (
+                    "VALUE_RANGE",
+                    "came as a time before what can be stored".into(),
+                )
+            }),
+        (ColumnKind::Float4, Value::Real(real)) => (real.is_finite()
+            && (*real as f32).is_infinite())
+        .then(|| ("VALUE_RANGE", format!("cannot hold {real:e} in 4 bytes"))),
+        (ColumnKind::Numeric, Value::Text(text)) => numeric::fault(text),
+        (kind, value) => match field_type(value) {
+            Some(field_type) if !kind.accepts(field_type) => Some((
+                "VALUE_TYPE",
+                format!("came as {field_type:?}, which its type cannot hold"),
+            )),
+            _ => None,
+        },
+    }
+}
+
+pub(super) fn field_type(value: &Value) -> Option<FieldType> {
+    match value {
+        Value::Null => None,
+        Value::Boolean(_) => Some(FieldType::Boolean),
+        Value::Integer(_) => Some(FieldType::Integer),
+        Value::Real(_) => Some(FieldType::Real),
+        Value::Text(_) => Some(FieldType::Text),
+        Value::Binary(_) => Some(FieldType::Binary),
+        Value::Timestamp(_) => Some(FieldType::Timestamp),
+        Value::Json(_) => Some(FieldType::Json),
+        Value::Texts(_) => Some(FieldType::Texts),
+    }
+}
+
+/// Why a vector cannot travel to a column, as a code and a message.
+pub(super) fn vector_fault(kind: ColumnKind, vector: &Vector) -> Option<(&'static str, String)> {
+    let (ColumnKind::Vector(dimensions) | ColumnKind::HalfVec(dimensions)) = kind else {
+        return None;
+    };
+    let wanted = dimensions.filter(|dimensions| *dimensions != vector.dimensions());
+    if let Some(wanted) = wanted {
+        let message = format!(
+            "has {wanted} dimensions, the embedding {}",
+            vector.dimensions()
+        );
+        return Some(("EMBEDDING_DIMENSIONS", message));
+    }
+    match (kind, vector) {
+        (ColumnKind::HalfVec(_), Vector::F32(bytes)) => {
+            let (elements, _) = bytes.as_chunks::<4>();
+            let large = elements
+                .iter()
+                .any(|element| f32::from_le_bytes(*element).abs() >= 65_520.0);
+            large.then(|| {
+                (
+                    "VALUE_RANGE",
+                    "cannot hold an element beyond 65,504 in half precision".into(),
+                )
+            })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,208 @@
+//! Tables with a row for each item of a list: `(id, skill)` for the skills of a posting.
+//!
+//! Such a table refers to another one of the pipeline, and its key is that one's key and one more
+//! column: the item itself, or the item's position. It is kept equal to the list. A list of texts
+//! feeds one column; a JSON array feeds one with its elements, or several with the members of its
+//! objects.
+
+use super::bind::{Binder, set_time};
+use super::kind::ColumnKind;
+use super::target::{Feed, ItemFeed, Items, Target, TargetColumn};
+use crate::route::{Column, ForeignKey, Table};
+use crate::row::FieldType;
+
+/// A table found to be a list's.
+pub(super) struct List<'t> {
+    pub(super) reference: &'t ForeignKey,
+    /// The column of the key that the reference leaves.
+    extra: &'t Column,
+    source: ListSource,
+}
+
+enum ListSource {
+    Field(usize),
+    /// A plugin's list for the column, which the source does not have.
+    Plugins,
+}
+
+fn is_position(column: &Column) -> bool {
+    matches!(ColumnKind::of(column), ColumnKind::Integer(_))
+        && ["position", "ordinal", "ordinality"].contains(&column.name.as_str())
+}
+
+impl Binder<'_> {
+    /// Whether a table has a row for each item of a list, by its key and by what feeds it.
+    pub(super) fn list_of<'t>(&self, table: &'t Table) -> Option<List<'t>> {
+        let mut feeds = table
+            .columns
+            .iter()
+            .map(|column| self.feed(table, &column.name));
+        if feeds.any(|feed| matches!(feed, Some(Feed::Embedding(_)))) {
+            return None;
+        }
+        table.foreign_keys.iter().find_map(|reference| {
+            let mut key = table.primary_key.iter();
+            let extra = key.find(|name| !reference.columns.contains(name))?;
+            let in_key = |name: &String| table.primary_key.contains(name);
+            let fits = reference.columns.iter().all(in_key)
+                && table.primary_key.len() == reference.columns.len() + 1;
+            let extra = table.columns.iter().find(|column| column.name == *extra)?;
+            let source = (fits && !extra.generated).then(|| self.list_source(table, extra))?;
+            Some(List {
+                reference,
+                extra,
+                source: source?,
+            })
+        })
+    }
+
+    fn list_source(&self, table: &Table, extra: &Column) -> Option<ListSource> {
+        let is_list = |feed: &Option<Feed>| {
+            let declared = self.field_type(*feed);
+            matches!(declared, Some(FieldType::Texts | FieldType::Json))
+        };
+        let field = |feed| match feed {
+            Some(Feed::Field(index)) => Some(ListSource::Field(index)),
+            _ => None,
+        };
+        let fed = self.feed(table, &extra.name);
+        if fed.is_some() {
+            return field(fed.filter(|feed| is_list(&Some(*feed))));
+        }
+        // A list that is called as the table.
+        let rename = self.binding.rename;
+        let renamed = rename.iter().find(|(_, to)| **to == table.name);
+        let name = match renamed {
+            Some((from, _)) => Some(from.as_str()),
+            None => Some(table.bare.as_str()).filter(|name| !rename.contains_key(*name)),
+        };
+        let named = name
+            .and_then(|name| self.schema.column(name))
+            .map(Feed::Field);
+        if is_list(&named) {
+            return field(named);
+        }
+        if is_position(extra) {
+            // A list that is called as another column, which then holds the items.
+            let mut others = table.columns.iter().filter(|column| {
+                let is_array = ColumnKind::of(column).accepts(FieldType::Texts);
+                !table.primary_key.contains(&column.name) && !is_array
+            });
+            let feed = others.find_map(|column| {
+                let feed = self.feed(table, &column.name);
+                is_list(&feed).then_some(feed?)
+            });
+            return field(feed);
+        }
+        self.binding.transforms.then_some(ListSource::Plugins)
+    }
+
+    /// Matches a list's table with the columns of the table that it refers to.
+    pub(super) fn list(
+        &mut self,
+        table: &Table,
+        list: &List<'_>,
+        parent: &Target,
+    ) -> Option<Target> {
+        let key = self.parent_key(table, list.reference, parent)?;
+        let index = match list.source {
+            ListSource::Field(index) => index,
+            ListSource::Plugins => self.plugins_field(&list.extra.name),
+        };
+        let json = self.field_type(Some(Feed::Field(index))) == Some(FieldType::Json);
+        let mut items = Items {
+            list: index,
+            json,
+            columns: Vec::new(),
+        };
+        let mut target = Target {
+            table: table.clone(),
+            key,
+            columns: Vec::new(),
+            touched: Vec::new(),
+            stamped: Vec::new(),
+            items: None,
+        };
+        let by_position = is_position(list.extra) && table.columns.len() > table.primary_key.len();
+        let first = if by_position {
+            ItemFeed::Position
+        } else {
+            ItemFeed::Item
+        };
+        // What tells items apart cannot be made anew each time.
+        let extra = Column {
+            default_sql: None,
+            ..list.extra.clone()
+        };
+        items.push(&extra, first);
+        for column in &table.columns {
+            if table.primary_key.contains(&column.name) || column.generated {
+                continue;
+            }
+            let is_fed = self.feed(table, &column.name) == Some(Feed::Field(index));
+            let needed = column.required && !column.has_default;
+            let has_item = items
+                .columns
+                .iter()
+                .any(|column| column.feed == ItemFeed::Item);
+            if is_position(column) && !by_position {
+                items.push(column, ItemFeed::Position);
+            } else if !is_fed && set_time(&mut target, column) {
+                // The server's clock does.
+                // A member that is left out leaves the default, unless that is an identity's.
+            } else if json && (!column.has_default || column.default_sql.is_some())
+                || !has_item && (is_fed || needed)
+            {
+                items.push(column, ItemFeed::Item);
+            } else if needed {
+                let message = "is NOT NULL, and the list feeds another column";
+                self.misfit_of(
+                    table,
+                    column,
+                    message,
+                    "give it a default, or make the list JSON objects",
+                );
+            }
+        }
+        if !items
+            .columns
+            .iter()
+            .any(|column| column.feed == ItemFeed::Item)
+        {
+            let hint = "name the column as the list, with `rename` if need be, or make it NOT NULL";
+            self.misfit(
+                table.name.clone(),
+                "no column is for the items of its list",
+                hint,
+            );
+        }
+        target.items = Some(items);
+        Some(target)
+    }
+
+    /// The columns of a list's table that hold the key of the row with the list.
+    fn parent_key(
+        &mut self,
+        table: &Table,
+        reference: &ForeignKey,
+        parent: &Target,
+    ) -> Option<Vec<TargetColumn>> {
+        let mut key = Vec::new();
+        for (name, referenced) in reference.columns.iter().zip(&reference.referenced) {
+            let column = table.columns.iter().find(|column| column.name == *name)?;
+            let fed = parent.key.iter().find(|fed| fed.column.name == *referenced);
+            let Some(fed) = fed.filter(|_| parent.key.len() == reference.columns.len()) else {
+                let message = format!("refers to {}, but not to its key", parent.table.name);
+                let hint = "a list's table refers to the columns by which its row is found again";
+                self.misfit_of(table, column, message, hint);
+                return None;
+            };
+            key.push(TargetColumn {
+                column: column.clone(),
+                kind: ColumnKind::of(column),
+                feed: fed.feed,
+            });
+        }
+        Some(key)
+    }
+}
