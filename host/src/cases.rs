@@ -8,6 +8,7 @@
 pub mod bench;
 mod diff;
 mod expect;
+mod finding;
 pub mod fuzz;
 mod harness;
 mod literal;
@@ -27,8 +28,9 @@ use std::sync::Arc;
 
 use crate::plugin::{Failing, Plugin};
 
+pub use self::finding::Failure;
 pub use expect::{Answer, Expect, Fault, Verdict, Wanted, WantedFault, WantedRejection};
-pub use run::{CaseResult, Failure, Options, Outcome, run, run_with};
+pub use run::{CaseResult, Options, Outcome, run, run_with};
 pub use suite::{Case, CaseFailure, CaseRow, Suite};
 pub use update::accept;
 

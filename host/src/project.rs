@@ -16,10 +16,11 @@ mod tools;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
+pub use build::Built;
 pub(crate) use build::quoted;
-pub use build::{Built, Kind};
 pub use manifest::{Language, Project, World};
 pub use scaffold::{New, Role};
+pub use steps::Kind;
 
 /// Why a project could not be built or written.
 #[derive(Debug, thiserror::Error)]

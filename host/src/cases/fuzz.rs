@@ -9,21 +9,23 @@
 
 mod generate;
 mod shrink;
+mod space;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::generate::Generator;
-use self::shrink::Shrink;
+use self::shrink::{Shrink, Wrong};
 use super::expect::Answer;
 use super::harness::{Harness, Unanswered};
 use super::questions::Asked;
-use super::suite::{CaseFailure, CaseRow, Suite};
+use super::suite::{CaseFailure, CaseRow};
 use crate::plugin::{Plugin, Settings, apart};
 use crate::row::Schema;
 
 pub(super) use self::generate::{failures as generated_failures, rows as generated_rows};
+pub use self::space::Space;
 
 /// Findings after which the search ends: each has to be mended one by one anyway.
 const MAX_FINDINGS: usize = 10;
@@ -43,19 +45,6 @@ pub struct Plan {
     pub time: Duration,
     /// At most so many rows, where given.
     pub rows: Option<u64>,
-}
-
-/// Where rows come from.
-#[derive(Clone, Debug)]
-pub struct Space {
-    /// Columns and embeddings of the rows.
-    pub schema: Arc<Schema>,
-    /// Settings to try, in turn.
-    pub settings: Vec<Settings>,
-    /// Rows to vary.
-    pub samples: Vec<CaseRow>,
-    /// Failures to vary.
-    pub failures: Vec<CaseFailure>,
 }
 
 /// Rows on which a plugin fails.
@@ -86,54 +75,6 @@ pub struct Searched {
     pub batches: u64,
     /// Rows in them.
     pub rows: u64,
-}
-
-impl Space {
-    /// The columns that a plugin reads, and what the cases name, with the settings, rows and
-    /// failures of the cases.
-    #[must_use]
-    pub fn of(plugin: &Plugin, suites: &[Suite], more: &[(String, String)]) -> Self {
-        let mut schema = Schema::default();
-        for suite in suites {
-            for column in &suite.schema.columns {
-                super::parse::add_column(&mut schema, &column.name, column.field_type);
-            }
-            for embedding in &suite.schema.embeddings {
-                if schema.embedding(&embedding.name).is_none() {
-                    schema.embeddings.push(embedding.clone());
-                }
-            }
-        }
-        for name in plugin.reads().unwrap_or_default() {
-            super::parse::add_column(&mut schema, name, None);
-        }
-        if schema.columns.is_empty() && plugin.reads().is_none() {
-            for (name, field_type) in super::literal::TYPES {
-                super::parse::add_column(&mut schema, name, Some(field_type));
-            }
-        }
-        let mut settings: Vec<Settings> = Vec::new();
-        let (mut samples, mut failures) = (Vec::new(), Vec::new());
-        for suite in suites {
-            for case in suite.cases.iter().filter(|case| case.refused.is_none()) {
-                let of_case = suite.settings(case, more);
-                if !settings.contains(&of_case) {
-                    settings.push(of_case);
-                }
-                samples.extend(case.rows.iter().cloned());
-                failures.extend(case.failures.iter().cloned());
-            }
-        }
-        if settings.is_empty() {
-            settings.push(more.to_vec());
-        }
-        Self {
-            schema: Arc::new(schema),
-            settings,
-            samples,
-            failures,
-        }
-    }
 }
 
 /// Searches for rows on which a plugin fails.
@@ -182,9 +123,6 @@ struct Search<'a> {
     /// Kinds and messages found so far.
     known: HashSet<String>,
 }
-
-/// What is wrong with an answer: kind, message, and the index of the row if it is one.
-type Wrong = (String, String, Option<usize>);
 
 impl Search<'_> {
     /// The plugin with each of the settings that it accepts, and why it refused the last other.

@@ -1,6 +1,7 @@
 //! From the text of a file to its cases, with everything that is wrong with it.
 
 mod expectation;
+mod fields;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -11,6 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use self::expectation::{expect, verdict};
+use self::fields::{fields, named};
 use super::expect::Expect;
 use super::literal;
 use super::literal::TYPES;
@@ -18,7 +20,7 @@ use super::reader::{Node, Reader};
 use super::suite::{Case, CaseFailure, CaseRow, Suite};
 use crate::config::ConfigError;
 use crate::plugin::Settings;
-use crate::row::{Column, EmbeddingColumn, FieldType, Schema, Stage, Value};
+use crate::row::{Column, EmbeddingColumn, FieldType, Schema, Stage};
 
 /// Reads a file of cases.
 pub(super) fn suite(path: &Path, text: &str) -> Result<Suite, ConfigError> {
@@ -204,27 +206,6 @@ fn row(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<CaseRow> {
             None => None,
         },
     })
-}
-
-fn fields(reader: &mut Reader<'_>, node: Option<&Node<'_>>, key: &str) -> Vec<(String, Value)> {
-    named(reader, node, key, Reader::value)
-}
-
-/// The members of a table that may have any names, each read by `read`.
-fn named<'t, T>(
-    reader: &mut Reader<'t>,
-    node: Option<&Node<'_>>,
-    key: &str,
-    read: impl Fn(&mut Reader<'t>, &Node<'_>, &str) -> Option<T>,
-) -> Vec<(String, T)> {
-    let Some(entries) = node.and_then(|node| reader.table(node, key)) else {
-        return Vec::new();
-    };
-    let member = |(name, node): (&str, &Node<'_>)| {
-        let member = read(reader, node, &format!("{key}.{name}"))?;
-        Some((name.to_owned(), member))
-    };
-    entries.iter().filter_map(member).collect()
 }
 
 fn failure(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<CaseFailure> {

@@ -1,10 +1,10 @@
 //! What a plugin is asked about in a case, rows or failures, and what both have in common.
 
 use super::expect::Answer;
+use super::finding::Place;
 use super::harness::{Harness, Unanswered};
 use super::suite::{CaseFailure, CaseRow};
 use super::update;
-use super::update::Place;
 use crate::plugin::Roles;
 
 /// A row, or a failure for the policy.

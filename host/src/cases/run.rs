@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use super::diff;
 use super::expect::Answer;
+use super::finding::{Failure, Fix, Place};
 use super::harness::Harness;
 use super::questions::Asked;
 use super::suite::{Case, Suite};
-use super::update::{Fix, Place};
 use crate::plugin::{Plugin, Settings, apart};
 
 /// Which cases, and with what.
@@ -23,21 +23,6 @@ pub struct Options {
     pub settings: Settings,
     /// Only cases that have this in their name.
     pub filter: Option<String>,
-}
-
-/// What is wrong with an answer.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// The case's name.
-    pub case: String,
-    /// The line of the row, or of the case, from 1.
-    pub line: usize,
-    /// The row's key; `None` where it is the case as a whole.
-    pub row: Option<String>,
-    /// What is wrong, in one line or several: the difference has a `-` before what was expected
-    /// and a `+` before what was answered.
-    pub text: String,
-    pub(super) fix: Option<Fix>,
 }
 
 /// How one case went.

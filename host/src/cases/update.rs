@@ -6,7 +6,7 @@
 use toml_edit::{Decor, DocumentMut, Item, Key, RawString, Table, TableLike, TomlError, Value};
 
 use super::expect::{Answer, Expect, Wanted};
-use super::run::Failure;
+use super::finding::{Failure, Place};
 use super::{literal, vectors};
 use crate::plugin::{Decision, Rejection};
 use crate::row::Vector;
@@ -15,24 +15,6 @@ use crate::row::Vector;
 const MAX_LISTED: usize = 16;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
-
-/// What to write where.
-#[derive(Clone, Debug)]
-pub(super) struct Fix {
-    /// Index of the case in its file.
-    pub(super) case: usize,
-    pub(super) place: Place,
-    /// The value.
-    pub(super) toml: String,
-}
-
-/// A part of a case, with its index.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Place {
-    Refused,
-    Row(usize),
-    Failure(usize),
-}
 
 /// The text of a file with the answers of these failures for right, and how many of them can
 /// be: a failure of the plugin itself cannot.

@@ -8,18 +8,9 @@ use std::{fs, io};
 
 use serde_json::Value;
 
-use super::steps::{Plan, SCRATCH, Step, plan};
+use super::steps::{Kind, Plan, SCRATCH, Step, plan};
 use super::tools::{Tool, Tools};
 use super::{Project, ProjectError, io as cannot};
-
-/// What a plugin may import beside the interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Nothing: calls of WASI are answered inside the component.
-    Stubbed,
-    /// `wasi:*`, as the language's ordinary build does.
-    Wasi,
-}
 
 /// A component that is not in its place yet.
 #[derive(Debug)]

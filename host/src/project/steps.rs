@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER;
 
 use super::tools::Tool;
-use super::{Kind, Language, Project, ProjectError, io};
+use super::{Language, Project, ProjectError, io};
 
 /// Where commands leave what is not the plugin yet.
 pub(super) const SCRATCH: &str = "build";
@@ -26,6 +26,15 @@ const TOOLCHAIN: &str = include_str!("../../../plugins/toolchain.sh");
 /// Bytes of the stack of C and Zig, as Rust has it. Zig's own 16 MiB would be a quarter of the
 /// memory that a plugin may have.
 const STACK: &str = "1048576";
+
+/// What a plugin may import beside the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing: calls of WASI are answered inside the component.
+    Stubbed,
+    /// `wasi:*`, as the language's ordinary build does.
+    Wasi,
+}
 
 /// A command.
 #[derive(Debug)]

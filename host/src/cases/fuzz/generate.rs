@@ -4,7 +4,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use fastrand::Rng;
 
-use super::Space;
+use super::space::Space;
 use crate::cases::suite::{CaseFailure, CaseRow};
 use crate::cases::vectors;
 use crate::row::{EmbeddingColumn, FieldType, Stage, Value, Vector};

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::Wrong;
 use crate::cases::suite::{CaseFailure, CaseRow};
 use crate::cases::vectors;
 use crate::row::{Value, Vector};
+
+/// What is wrong with an answer: kind, message, and the index of the row if it is one.
+pub(super) type Wrong = (String, String, Option<usize>);
 
 /// Calls that may be spent on one finding.
 const MAX_CALLS: usize = 1_000;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::{fields, named};
+use super::fields::{fields, named};
 use crate::cases::expect::{Expect, Verdict, Wanted, WantedFault, WantedRejection};
 use crate::cases::reader::{Entries, Node, Reader};
 use crate::plugin::Decision;
@@ -43,22 +43,7 @@ pub(super) fn expect(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Expect>
         return reader.text(reason, key).map(Expect::Drop);
     }
     if let Some(rejections) = entries.get("reject") {
-        let rejections = match rejections.get_ref() {
-            DeValue::Table(_) => vec![rejections],
-            _ => reader.list(rejections, key)?,
-        };
-        let rejections: Option<Vec<_>> = rejections
-            .into_iter()
-            .map(|node| rejection(reader, node))
-            .collect();
-        return match rejections? {
-            none if none.is_empty() => reader.wrong(
-                node,
-                key,
-                "`reject` has no rejection; `accept` is a row without any",
-            ),
-            rejections => Some(Expect::Reject(rejections)),
-        };
+        return rejected(reader, node, rejections, key);
     }
     if entries.get("fails").is_some() {
         return fault(reader, &entries, key).map(Expect::Fails);
@@ -72,6 +57,30 @@ pub(super) fn expect(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Expect>
             wanted,
         ),
     })
+}
+
+fn rejected(
+    reader: &mut Reader<'_>,
+    node: &Node<'_>,
+    rejections: &Node<'_>,
+    key: &str,
+) -> Option<Expect> {
+    let rejections = match rejections.get_ref() {
+        DeValue::Table(_) => vec![rejections],
+        _ => reader.list(rejections, key)?,
+    };
+    let rejections: Option<Vec<_>> = rejections
+        .into_iter()
+        .map(|node| rejection(reader, node))
+        .collect();
+    match rejections? {
+        none if none.is_empty() => reader.wrong(
+            node,
+            key,
+            "`reject` has no rejection; `accept` is a row without any",
+        ),
+        rejections => Some(Expect::Reject(rejections)),
+    }
 }
 
 /// Whether the members of a table belong to one of these alternatives.

@@ -7,6 +7,7 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::cases::expect::Fault;
+use crate::cases::finding::Fix;
 use crate::row::Value as RowValue;
 
 fn failure(case: usize, place: Place, toml: &str) -> Failure {
