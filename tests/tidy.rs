@@ -129,35 +129,66 @@ fn no_file_is_long() {
     assert!(long.is_empty(), "{long:?}");
 }
 
+/// Every file of tests is a part of a program that `host/Cargo.toml` declares, and
+/// `tests/README.md` says what it proves.
 #[test]
 fn tests_are_run_and_exist() {
+    let tests = root().join("tests");
     let manifest: toml::Table = fs::read_to_string(root().join("host/Cargo.toml"))
         .unwrap()
         .parse()
         .unwrap();
-    let declared: Vec<PathBuf> = manifest["test"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|test| {
-            root()
-                .join("host")
-                .join(test["path"].as_str().unwrap())
-                .canonicalize()
-                .unwrap()
-        })
-        .collect();
-    for entry in fs::read_dir(root().join("tests")).unwrap() {
-        let path = entry.unwrap().path();
-        let support = path.to_str().unwrap().ends_with("support.rs");
-        if path.extension().is_some_and(|extension| extension == "rs") && !support {
-            assert!(
-                declared.contains(&path),
-                "{} is not in host/Cargo.toml",
-                path.display()
-            );
+    let mut found = Vec::new();
+    for test in manifest["test"].as_array().unwrap() {
+        let path = root().join("host").join(test["path"].as_str().unwrap());
+        add_with_modules(&path.canonicalize().unwrap(), &mut found);
+    }
+    let readme = fs::read_to_string(tests.join("README.md")).unwrap();
+    for path in test_files(&tests) {
+        let name = path.strip_prefix(&tests).unwrap().display().to_string();
+        assert!(found.contains(&path), "no test program has {name}");
+        assert!(
+            readme.contains(&format!("]({name})")) || name.ends_with("main.rs"),
+            "tests/README.md does not say what {name} proves"
+        );
+    }
+}
+
+/// A file, and those of the modules that it and they declare.
+fn add_with_modules(path: &Path, found: &mut Vec<PathBuf>) {
+    let text = fs::read_to_string(path).unwrap();
+    let modules = if path.ends_with("main.rs") {
+        path.with_file_name("")
+    } else {
+        path.with_extension("")
+    };
+    found.push(path.to_owned());
+    for line in text.lines() {
+        let module = line.strip_prefix("mod ");
+        if let Some(module) = module.and_then(|rest| rest.strip_suffix(';')) {
+            add_with_modules(&modules.join(module).with_extension("rs"), found);
         }
     }
+}
+
+/// The Rust files of `tests` that are no packages of their own.
+fn test_files(tests: &Path) -> Vec<PathBuf> {
+    let (mut found, mut directories) = (Vec::new(), vec![tests.to_owned()]);
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let is_other = ["bench", "compatibility", "plugins", "support"]
+                .iter()
+                .any(|other| path == tests.join(other));
+            if path.is_dir() && !is_other {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    assert!(found.len() > 40, "{found:?}");
+    found
 }
 
 /// What documents say is there, is there.

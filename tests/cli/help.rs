@@ -1,8 +1,7 @@
 //! What `-h` says, of every command.
 
 use insta::assert_snapshot;
-
-use crate::support::Place;
+use support::Place;
 
 #[test]
 fn help_says_what_there_is() {

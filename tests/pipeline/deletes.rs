@@ -4,8 +4,7 @@ use forebay::demo::api_server;
 use forebay::proto::FieldType;
 use forebay::proto::value::Kind;
 use serde_json::{Value, json};
-
-use crate::support::{Home, RowBuilder, Script, anywhere, row, rows, tombstone};
+use support::{Home, RowBuilder, Script, anywhere, row, rows, tombstone};
 
 const NUMBER: [(&str, FieldType); 1] = [("number", FieldType::Integer)];
 const ITEMS: &str =

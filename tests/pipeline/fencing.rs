@@ -1,7 +1,8 @@
 //! Two hosts, one pipeline: whoever claims it last may write, the other one writes nothing.
 
+use support::Recruit;
+
 use super::outages::same_key;
-use crate::support::Recruit;
 
 #[tokio::test]
 async fn a_host_that_is_overtaken_writes_nothing() {

@@ -6,9 +6,8 @@ use std::os::unix::process::ExitStatusExt;
 use forebay::proto::value::Kind;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use support::{Database, Home, Host, RowBuilder, Script, Scripted, State, row};
 use tokio::sync::OnceCell;
-
-use crate::support::{Database, Home, Host, RowBuilder, Script, Scripted, State, row};
 
 const FIELDS: [(&str, forebay::proto::FieldType); 1] =
     [("number", forebay::proto::FieldType::Integer)];

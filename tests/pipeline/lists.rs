@@ -2,8 +2,7 @@
 
 use forebay::proto::FieldType;
 use serde_json::Value;
-
-use crate::support::{Home, RowBuilder, Script, row, tombstone};
+use support::{Home, RowBuilder, Script, row, tombstone};
 
 const FIELDS: [(&str, FieldType); 5] = [
     ("company", FieldType::Text),
@@ -54,7 +53,7 @@ fn full(key: i64) -> RowBuilder {
         )
 }
 
-async fn started(source: &Script) -> (Home, crate::support::Scripted) {
+async fn started(source: &Script) -> (Home, support::Scripted) {
     let home = Home::new().await;
     home.database.execute(TABLES).await;
     let source = source.clone().serve();

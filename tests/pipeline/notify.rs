@@ -1,8 +1,7 @@
 //! The API server is told once the rows are there, however long that takes, and for nothing else.
 
 use forebay::demo::api_server;
-
-use crate::support::{Home, Recruit, nowhere};
+use support::{Home, Recruit, nowhere};
 
 #[tokio::test]
 async fn what_an_absent_api_server_is_owed_is_delivered_by_the_next_run() {
@@ -41,7 +40,7 @@ async fn what_an_absent_api_server_is_owed_is_delivered_by_the_next_run() {
 #[tokio::test]
 async fn a_call_that_fails_is_made_again() {
     let recruit = Recruit::new().await;
-    let api = api_server::start_failing(crate::support::anywhere(), 2).unwrap();
+    let api = api_server::start_failing(support::anywhere(), 2).unwrap();
     let notify = format!(
         "notify = {{ grpc = \"{}\", target = \"recruit\" }}",
         api.url()
@@ -63,9 +62,9 @@ async fn nobody_is_told_when_nothing_has_changed() {
     home.database
         .execute("create table items (id int primary key, number int, vector vector(2))")
         .await;
-    let script = crate::support::Script::new(2, &[("number", forebay::proto::FieldType::Integer)]);
-    let source = script.chunk(crate::support::rows(1..=10)).serve();
-    let api = api_server::start(crate::support::anywhere()).unwrap();
+    let script = support::Script::new(2, &[("number", forebay::proto::FieldType::Integer)]);
+    let source = script.chunk(support::rows(1..=10)).serve();
+    let api = api_server::start(support::anywhere()).unwrap();
     let notify = format!(
         "notify = {{ grpc = \"{}\", target = \"items\" }}",
         api.url()

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use forebay::demo::dataset::Dataset;
 use forebay::demo::embedding_server;
 use forebay::proto::FieldType;
-
-use crate::support::{Home, Recruit, Script, nowhere, row};
+use support::{Home, Recruit, Script, nowhere, row};
 
 #[tokio::test]
 async fn a_source_that_breaks_off_is_asked_again_from_the_checkpoint() {
@@ -37,7 +36,7 @@ async fn a_source_that_stays_away_is_given_up() {
     let home = Home::recruit(8).await;
     let address = nowhere();
     home.configure_with(
-        &crate::support::guests("plugins"),
+        &support::guests("plugins"),
         "retry.give_up_after = \"100ms\"",
         &format!(
             "[pipelines.recruit]\nsource = {{ grpc = \"http://{address}\", dataset = \"recruit\" }}\n\
@@ -92,7 +91,7 @@ async fn a_database_that_stands_still_holds_the_source() {
     }
     let source = script.serve();
     home.configure_with(
-        &crate::support::guests("plugins"),
+        &support::guests("plugins"),
         "database.lock_timeout = \"1s\"\nlimits.in_flight = \"1MiB\"",
         &source.pipeline(&["items"], ""),
     );

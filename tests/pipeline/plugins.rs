@@ -2,8 +2,7 @@
 
 use forebay::proto::FieldType;
 use serde_json::Value;
-
-use crate::support::{Home, Script, rows};
+use support::{Home, Script, rows};
 
 #[tokio::test]
 async fn a_trap_costs_its_row() {

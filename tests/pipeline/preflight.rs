@@ -2,11 +2,10 @@
 
 use forebay::proto::FieldType;
 use serde_json::Value;
-
-use crate::support::{Ended, Home, Script, row, rows};
+use support::{Ended, Home, Script, row, rows};
 
 /// A home with tables, and a pipeline of two rows into one of them.
-async fn home(tables: &str, table: &str) -> (Home, crate::support::Scripted) {
+async fn home(tables: &str, table: &str) -> (Home, support::Scripted) {
     let home = Home::new().await;
     home.database.execute(tables).await;
     let source = Script::new(600, &[]).chunk([row("1", &[0.5; 600]), row("2", &[0.25; 600])]);
@@ -220,7 +219,7 @@ async fn a_lock_that_is_held_for_too_long_is_waited_for_in_turns() {
         "items",
     )
     .await;
-    let plugins = crate::support::guests("plugins");
+    let plugins = support::guests("plugins");
     let timeouts = "database.lock_timeout = \"50ms\"";
     home.configure_with(&plugins, timeouts, &source.pipeline(&["items"], ""));
     let lock = home
@@ -244,7 +243,7 @@ async fn a_statement_that_takes_too_long_is_cancelled_and_tried_again() {
         "items",
     )
     .await;
-    let plugins = crate::support::guests("plugins");
+    let plugins = support::guests("plugins");
     let timeouts = "database.lock_timeout = \"1s\"\ndatabase.statement_timeout = \"2s\"";
     home.configure_with(&plugins, timeouts, &source.pipeline(&["items"], ""));
     let mut host = home.start("");
@@ -264,7 +263,7 @@ async fn more_partitions_than_connections_are_refused() {
         source = source.partition(key, [row(key, &[0.5, 0.5])]);
     }
     let source = source.serve();
-    let plugins = crate::support::guests("plugins");
+    let plugins = support::guests("plugins");
     let connections = |count: u32| {
         let connections = format!("database.connections = {count}");
         home.configure_with(&plugins, &connections, &source.pipeline(&["items"], ""));

@@ -8,8 +8,7 @@ use forebay::demo::dataset::expected::Expected;
 use forebay::demo::embedding_server;
 use serde_json::{Value, json};
 use sqlx::Row;
-
-use crate::support::{Home, anywhere};
+use support::{Home, anywhere};
 
 #[tokio::test]
 async fn every_row_finds_its_fate_and_a_second_run_writes_nothing() {

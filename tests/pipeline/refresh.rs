@@ -9,8 +9,7 @@ use forebay::proto::value::Kind;
 use insta::assert_snapshot;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-
-use crate::support::{Home, RowBuilder, Script, Scripted, State, anywhere, row, rows, tombstone};
+use support::{Home, RowBuilder, Script, Scripted, State, anywhere, row, rows, tombstone};
 
 const NUMBER: [(&str, FieldType); 1] = [("number", FieldType::Integer)];
 const ITEMS: &str =

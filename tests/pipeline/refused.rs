@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use forebay::proto::FieldType;
 use forebay::proto::value::Kind;
-
-use crate::support::{Home, RowBuilder, Script, row};
+use support::{Home, RowBuilder, Script, row};
 
 const FIELDS: [(&str, FieldType); 7] = [
     ("number", FieldType::Integer),

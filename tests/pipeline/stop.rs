@@ -1,9 +1,9 @@
 //! A run that is stopped on purpose, by a signal or by the policy, goes on later.
 
 use nix::sys::signal::Signal;
+use support::Recruit;
 
 use super::outages::same_key;
-use crate::support::Recruit;
 
 #[tokio::test]
 async fn a_signal_drains_and_the_next_run_goes_on() {

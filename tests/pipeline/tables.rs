@@ -3,8 +3,7 @@
 
 use forebay::proto::FieldType;
 use forebay::proto::value::Kind;
-
-use crate::support::{Home, RowBuilder, Script, row, tombstone};
+use support::{Home, RowBuilder, Script, row, tombstone};
 
 const FIELDS: [(&str, FieldType); 4] = [
     ("tenant", FieldType::Text),

@@ -9,8 +9,7 @@ use forebay::proto::{FieldType, Texts};
 use half::f16;
 use prost_types::Timestamp;
 use serde_json::{Value, json};
-
-use crate::support::{Home, RowBuilder, Script, row};
+use support::{Home, RowBuilder, Script, row};
 
 #[tokio::test]
 async fn values_of_every_type_arrive() {

@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use forebay::proto::FieldType;
 use forebay::proto::value::Kind;
-
-use crate::support::{Home, Script, guests, row, rows};
+use support::{Home, Script, guests, row, rows};
 
 const ITEMS: &str =
     "create table items (id int primary key, number int, vector vector(2) not null)";

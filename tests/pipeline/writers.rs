@@ -4,8 +4,7 @@
 use forebay::proto::FieldType;
 use forebay::proto::value::Kind;
 use serde_json::Value;
-
-use crate::support::{Home, RowBuilder, Script, row};
+use support::{Home, RowBuilder, Script, row};
 
 const FIELDS: [(&str, FieldType); 2] = [("name", FieldType::Text), ("parent", FieldType::Integer)];
 

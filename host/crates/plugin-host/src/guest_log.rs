@@ -114,6 +114,13 @@ impl GuestLog {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Debug;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use tracing::field::Field;
+    use tracing::span;
+
     use super::*;
 
     #[test]
@@ -140,12 +147,53 @@ mod tests {
         assert_eq!(journal.lines, 3);
     }
 
+    /// What reaches the log: the number of events, and each `left_out` that one of them has.
+    #[derive(Default)]
+    struct Logged {
+        events: AtomicU32,
+        left_out: Mutex<Vec<u64>>,
+    }
+
+    impl tracing::Subscriber for Logged {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            self.events.fetch_add(1, Ordering::Relaxed);
+            event.record(&mut |field: &Field, value: &dyn Debug| {
+                if field.name() == "left_out" {
+                    let number = format!("{value:?}").parse().unwrap();
+                    self.left_out.lock().unwrap().push(number);
+                }
+            });
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
     #[test]
     fn counts_what_it_leaves_out() {
-        let mut journal = GuestLog::new("p".to_owned(), 100);
-        for _ in 0..107 {
-            journal.line(Level::Info, "line".to_owned());
-        }
-        assert_eq!(journal.lines - journal.max_lines, 7);
+        let logged = Arc::new(Logged::default());
+        tracing::subscriber::with_default(Arc::clone(&logged), || {
+            let mut journal = GuestLog::new("p".to_owned(), 100);
+            for lines in [107, 100, 101] {
+                journal.begin();
+                for _ in 0..lines {
+                    journal.line(Level::Info, "line".to_owned());
+                }
+                journal.end();
+            }
+        });
+        assert_eq!(*logged.left_out.lock().unwrap(), [7, 1]);
+        // 100 lines a call, and what was left out of two calls.
+        assert_eq!(logged.events.load(Ordering::Relaxed), 3 * 100 + 2);
     }
 }

@@ -297,7 +297,7 @@ fn trap(store: &mut Store<State>, error: &wasmtime::Error) -> CallError {
 }
 
 /// Whether more was handed over than `Store::set_hostcall_fuel` allows. The type of this error
-/// is not public; `tests/hostile.rs` checks that the text still is what it was.
+/// is not public; `tests/sandbox/hostile.rs` checks that the text still is what it was.
 fn is_out_of_fuel(error: &wasmtime::Error) -> bool {
     let cause = error.root_cause().to_string();
     cause.contains("fuel allocated for hostcalls has been exhausted")

@@ -219,7 +219,7 @@ fn values_that_share_their_text_are_counted_each() {
 #[test]
 fn faults_are_in_order() {
     let given = |rows: &[u32]| {
-        let fault = |row: &u32| types::CallError {
+        let fault = |row: &u32| types::Fault {
             row: *row,
             why: Rejection {
                 code: "CODE".to_owned(),

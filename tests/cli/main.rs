@@ -1,0 +1,14 @@
+//! The program as users run it, and the PostgreSQL that it brings along.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod commands;
+mod embedded;
+mod help;
+mod plugin_test;
+mod tutorial;

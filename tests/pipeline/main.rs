@@ -1,0 +1,30 @@
+//! The whole way, with the real parts: gRPC over sockets, components in the sandbox, PostgreSQL
+//! with pgvector, and the host as a process of its own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod deletes;
+mod fencing;
+mod hot_swap;
+mod indexes;
+mod kill;
+mod lists;
+mod notify;
+mod outages;
+mod plugins;
+mod pooler;
+mod preflight;
+mod recruit;
+mod refresh;
+mod refused;
+mod serve;
+mod stop;
+mod tables;
+mod types;
+mod wire;
+mod writers;
