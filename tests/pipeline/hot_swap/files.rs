@@ -191,7 +191,7 @@ async fn two_files_of_one_name_are_an_error_at_the_start() {
     stage.end(host).await;
     fs::write(stage.plugins.join("a.wasm"), Stage::component("0001")).unwrap();
     let ended = stage.home.start("").wait();
-    ended.said("a.wasm is named stamp as well");
+    ended.said("a.wasm is also named stamp");
     ended.exit(2);
 }
 

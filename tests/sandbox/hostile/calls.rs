@@ -29,7 +29,7 @@ fn resources() -> Vec<Hostile> {
             "eat-memory",
             "takes memory until there is no more, and traps",
             "(loop $on (br_if $on (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable",
-            End::Row("PLUGIN_MEMORY", "needed more memory than it may have"),
+            End::Row("PLUGIN_MEMORY", "exceeded its memory limit"),
         ),
         evil(
             "hoard-memory",
@@ -44,7 +44,7 @@ fn resources() -> Vec<Hostile> {
                 ("core", "(table $own 1 funcref)"),
                 ("evil", "(loop $on (br_if $on (i32.ne (table.grow $own (ref.null func) (i32.const 4096)) (i32.const -1)))) unreachable"),
             ],
-            End::Row("PLUGIN_MEMORY", "needed more memory than it may have"),
+            End::Row("PLUGIN_MEMORY", "exceeded its memory limit"),
         ),
         evil("recurse", "recurses without end", "(call $evil (local.get $row))", End::Row(TRAP, "call stack exhausted")),
         hostile(

@@ -97,7 +97,7 @@ fn files() -> Vec<(&'static str, Make, &'static str)> {
         (
             "nested",
             bytes(nested(5_000)),
-            "has more than 20 components within each other",
+            "has more than 20 levels of nested components",
         ),
         ("sparse-200-mib", of_length(200 << 20), "larger than 64 MiB"),
         (

@@ -44,8 +44,8 @@ fn without_grants_everything_stands_still() {
     let (clocks, random) = surroundings(&plugin);
     assert_eq!(clocks, STOPPED);
     assert_eq!(surroundings(&plugin), (clocks, random));
-    let mut standings = plugin.imports().iter().map(|it| &it.standing);
-    assert!(standings.all(|it| matches!(it, ImportStatus::Interface | ImportStatus::Empty)));
+    let mut statuses = plugin.imports().iter().map(|it| &it.status);
+    assert!(statuses.all(|it| matches!(it, ImportStatus::Interface | ImportStatus::Empty)));
 }
 
 #[test]

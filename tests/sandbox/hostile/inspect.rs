@@ -106,13 +106,13 @@ fn what_is_refused_is_shown_as_well() {
                forebay:plugin/log@0.1.0          interface
                forebay:plugin/embeddings@0.1.0   interface
     REFUSED: it imports `wasi:http/outgoing-handler@0.2.0`: unknown to this host
-      hint: plugins import `forebay:plugin/log`, `forebay:plugin/embeddings`, and of `wasi:*@0.2` what `[plugins]` allows
+      hint: plugins may import `forebay:plugin/log`, `forebay:plugin/embeddings`, and those of `wasi:*@0.2` that `[plugins]` allows
 
     file       text.wasm (… bytes)
     limits     memory 64.0 MiB, deadline 500ms, stack 512.0 KiB, output 64.0 MiB, host_calls 7,
                log_lines 100, table_elements 1048576, instances 1000
     REFUSED: not a WebAssembly component
-      hint: build the plugin and give the `.wasm` file
+      hint: build the plugin and pass the `.wasm` file
 
     file       user.wasm (… bytes)
     sha256     (digest)

@@ -66,13 +66,13 @@ fn copies() -> Vec<Hostile> {
             "instances-of-exports",
             "has 90 instances of 20,000 exports",
             &exports,
-            "items in all its instances",
+            "items in all of its instances",
         ),
         component(
             "lowers",
             "has 60 instances of nothing but 20,000 adapters",
             &lowered,
-            "items in all its instances",
+            "items in all of its instances",
         ),
     ]
 }
@@ -142,7 +142,7 @@ fn nested(name: &'static str, tries: &'static str, kind: u8) -> Hostile {
         name,
         tries,
         bytes,
-        end: End::Refused("types within each other"),
+        end: End::Refused("levels of nested types"),
     }
 }
 
@@ -193,7 +193,7 @@ fn functions() -> Vec<Hostile> {
             "loops",
             "has 2,000 loops within each other",
             &nested,
-            "loops within each other",
+            "levels of nested loops",
         ),
         large(
             "locals",
@@ -234,7 +234,7 @@ fn startups() -> Vec<Hostile> {
         .collect();
     let sum = "i32.const 1 i32.add ".repeat(30_000);
     let sum = format!("(global i32 i32.const 1 {sum})");
-    let part = "elements, data and globals to set when it starts";
+    let part = "elements, data segments and globals to initialize at startup";
     vec![
         component(
             "elements",

@@ -39,7 +39,7 @@ fn starting() -> Vec<Hostile> {
             "start-eats",
             "takes all memory when it is started",
             &[("start", &start(EAT))],
-            End::Refused("needed more memory than it may have"),
+            End::Refused("exceeded its memory limit"),
         ),
         hostile(
             "start-normalizes",
@@ -51,13 +51,13 @@ fn starting() -> Vec<Hostile> {
             "memory-at-once",
             "begins with 4 GiB of memory",
             &[("libc", "(memory 65536)")],
-            End::Refused("needed more memory than it may have"),
+            End::Refused("exceeded its memory limit"),
         ),
         hostile(
             "table-at-once",
             "begins with a table of 4 billion elements",
             &[("libc", "(table 0xf0000000 funcref)")],
-            End::Refused("needed more memory than it may have"),
+            End::Refused("exceeded its memory limit"),
         ),
         hostile(
             "configure-loops",
@@ -100,7 +100,7 @@ fn describing() -> Vec<Hostile> {
             "describe-eats",
             "takes all memory when it describes itself",
             &[("describe", EAT)],
-            End::Refused("needed more memory than it may have"),
+            End::Refused("exceeded its memory limit"),
         ),
         hostile(
             "describe-normalizes",
@@ -112,25 +112,25 @@ fn describing() -> Vec<Hostile> {
             "name-is-none",
             "has a name with spaces",
             &[("name", "Evil Name!"), ("name_len", "10")],
-            End::Refused("describes itself as \"Evil Name!\", which is no name"),
+            End::Refused("describes itself as \"Evil Name!\", which is not a valid name"),
         ),
         hostile(
             "name-is-a-path",
             "has a path as its name",
             &[("name", "../../etc/cron.d"), ("name_len", "16")],
-            End::Refused("which is no name"),
+            End::Refused("which is not a valid name"),
         ),
         hostile(
             "name-is-empty",
             "has no name",
             &[("name_len", "0")],
-            End::Refused("which is no name"),
+            End::Refused("which is not a valid name"),
         ),
         hostile(
             "name-is-long",
             "has a name of 64 KiB",
             &[("name_len", "0x10000")],
-            End::Refused("which is no name"),
+            End::Refused("which is not a valid name"),
         ),
         hostile(
             "name-is-gigantic",
@@ -166,7 +166,7 @@ fn describing() -> Vec<Hostile> {
                     r#"(data (i32.const 1024) "\00\05\00\00\0a\00\00\00") (data (i32.const 1280) "\1b[2J\0agrants")"#,
                 ),
             ],
-            End::Refused(r#"reads "\u{1b}[2J\ngrant", which is no column's name"#),
+            End::Refused(r#"reads "\u{1b}[2J\ngrant", which is not a valid column name"#),
         ),
         hostile(
             "configure-forges",
@@ -305,7 +305,7 @@ fn importing() -> Vec<Hostile> {
             "import-wrong-type",
             "wants more of the clock than it has",
             r#"(import "wasi:clocks/wall-clock@0.2.0" (instance (export "set" (func (param "to" u64)))))"#,
-            End::Refused("imports what the host has otherwise"),
+            End::Refused("an import does not match what the host provides"),
         ),
         hostile(
             "import-sockets",
@@ -337,13 +337,13 @@ fn importing() -> Vec<Hostile> {
             "older",
             "is made for an older interface",
             &[("version", "0.0.9")],
-            End::Refused("it is made for `forebay:plugin@0.0.9`; this host has 0.1.0"),
+            End::Refused("built for `forebay:plugin@0.0.9`; this host has 0.1.0"),
         ),
         hostile(
             "newer",
             "is made for a newer interface",
             &[("version", "0.2.0")],
-            End::Refused("it is made for `forebay:plugin@0.2.0`; this host has 0.1.0"),
+            End::Refused("built for `forebay:plugin@0.2.0`; this host has 0.1.0"),
         ),
         hostile(
             "newer-but-fits",

@@ -8,13 +8,6 @@ use super::limits::{MAX_CODE, MAX_FIELD, MAX_MESSAGE, MAX_REASON};
 use super::sanitize::{cut, line, shortened};
 use crate::row::{Batch, Value};
 
-/// One of the two forms.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Form<R, P> {
-    Rows(R),
-    Packed(P),
-}
-
 /// The rows of a call, and what it may see of them.
 #[derive(Clone, Copy)]
 pub(super) struct Question<'a> {

@@ -1,8 +1,8 @@
 //! The host's side of `wit/plugin.wit` and `wit/packed/packed.wit`, generated from the worlds
 //! that have every role.
 //!
-//! Arguments borrow from the batch (`Borrowing`): building them copies no text. Imported
-//! functions may trap (`trappable`), which is how a guest learns that it broke a rule.
+//! Arguments borrow from the batch (`Borrowing`), so building them copies no text. Imported
+//! functions can trap (`trappable`), which ends a call that breaks a rule.
 
 wasmtime::component::bindgen!({
     path: "../../../wit",
@@ -15,7 +15,7 @@ pub use self::forebay::plugin::types;
 pub(super) use self::forebay::plugin::{embeddings, log};
 pub(super) use exports::forebay::plugin::{dead_letter_policy, describe, transform, validate};
 
-/// The roles with batches in one piece.
+/// The roles in packed form.
 pub(super) mod packed {
     wasmtime::component::bindgen!({
         path: ["../../../wit", "../../../wit/packed"],

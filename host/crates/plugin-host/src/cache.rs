@@ -1,9 +1,9 @@
 //! Compiled plugins, kept between runs.
 //!
-//! An artefact is machine code that will be run as it lies there, so the directory must be
-//! ours: created with mode 0700, refused when others own it or may write to it. A checksum
-//! finds what was damaged; such a file is compiled anew. Files are replaced atomically, at
-//! most 64 are kept. Whatever goes wrong here costs a compilation, never a plugin.
+//! An artefact is machine code that is executed as it is, so the directory must be trusted: it is
+//! created with mode 0700, and refused if another user owns it or can write to it. A checksum
+//! detects damage; a damaged artefact is compiled again. Files are replaced atomically, and at most
+//! 64 are kept. A failure of the cache costs a compilation, never a plugin.
 
 use std::fs::{DirBuilder, File};
 use std::hash::{Hash, Hasher};
@@ -17,31 +17,31 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
+use super::file;
 use super::limits::MAX_FILE;
-use super::load;
 
-/// What a file begins with; the checksum and the artefact follow.
+/// First bytes of a file. The checksum and the artefact follow.
 const MAGIC: [u8; 8] = *b"forebay1";
 
-/// Artefacts that are kept, the latest written.
+/// Maximum number of artefacts; the most recently written are kept.
 const MAX_ARTEFACTS: usize = 64;
 
-/// Bytes of a file. Compiled plugins have up to five times what they had before.
+/// Maximum bytes of a file. A compiled plugin is up to five times as large as its component.
 const MAX_SIZE: u64 = 16 * MAX_FILE;
 
-/// How artefacts' names end.
+/// File extension of artefacts.
 const EXTENSION: &str = "cwasm";
 
 /// A directory of compiled plugins.
 pub(super) struct Cache {
     directory: PathBuf,
-    /// Of the compiler's version and settings: an engine only sees artefacts made for it.
+    /// Hash of the compiler's version and settings: an engine only finds artefacts compiled for it.
     engine: u64,
 }
 
 impl Cache {
-    /// Opens the directory, which is created if need be. `None`, and a warning, when it cannot
-    /// be had or cannot be trusted.
+    /// Opens the directory, and creates it if necessary. Returns `None` and logs a warning if it is
+    /// unavailable or cannot be trusted.
     pub(super) fn open(directory: PathBuf, engine: &Engine) -> Option<Self> {
         if let Err(reason) = prepare(&directory) {
             tracing::warn!(directory = %directory.display(), %reason, "compiled plugins are not cached");
@@ -55,7 +55,7 @@ impl Cache {
         })
     }
 
-    /// The compiled form of the component with this digest, if there is a sound one.
+    /// Returns the compiled form of the component with this digest, if an intact one is cached.
     pub(super) fn get(&self, engine: &Engine, digest: &str) -> Option<Component> {
         let path = self.path(digest);
         let file = match read(&path) {
@@ -68,12 +68,12 @@ impl Cache {
         };
         let component = checked(&file).and_then(|artefact| deserialize(engine, artefact));
         if component.is_none() {
-            tracing::warn!(path = %path.display(), "a cached plugin is damaged and is compiled anew");
+            tracing::warn!(path = %path.display(), "a cached plugin is damaged and will be compiled again");
         }
         component
     }
 
-    /// Keeps the compiled form of the component with this digest.
+    /// Stores the compiled form of the component with this digest.
     pub(super) fn put(&self, component: &Component, digest: &str) {
         if let Err(error) = self.try_put(component, digest) {
             let directory = self.directory.display();
@@ -102,7 +102,7 @@ impl Cache {
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
             let path = entry.path();
-            // Another process may have removed it meanwhile.
+            // Another process may have removed it.
             if path.extension().is_some_and(|it| it == EXTENSION)
                 && let Ok(metadata) = entry.metadata()
             {
@@ -121,7 +121,7 @@ impl Cache {
     }
 }
 
-/// Makes sure that nobody else can have put anything into the directory.
+/// Creates the directory, and checks that no other user can have written to it.
 fn prepare(directory: &Path) -> Result<(), String> {
     DirBuilder::new()
         .recursive(true)
@@ -134,24 +134,26 @@ fn prepare(directory: &Path) -> Result<(), String> {
                 return Err(format!("it belongs to user {}", metadata.uid()));
             }
             if metadata.mode() & 0o022 != 0 {
-                return Err("others may write to it; `chmod go-w` it".to_owned());
+                return Err("other users can write to it; run `chmod go-w` on it".to_owned());
             }
             Ok(())
         })
 }
 
-/// The bytes of a file, which must be one: anything else could be without end.
+/// Reads a regular file; a device or a pipe might never end.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let (file, metadata) = load::open(path)?;
+    let (file, metadata) = file::open(path)?;
     if !metadata.is_file() || metadata.len() > MAX_SIZE {
-        return Err(io::Error::other("it is not a file that was put there"));
+        return Err(io::Error::other(
+            "it is not an artefact: not a regular file, or too large",
+        ));
     }
     let mut bytes = Vec::new();
     file.take(MAX_SIZE).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// The artefact in a file, if its checksum is right.
+/// Returns the artefact in a file, if its checksum matches.
 fn checked(file: &[u8]) -> Option<&[u8]> {
     let (checksum, artefact) = file.strip_prefix(&MAGIC)?.split_first_chunk::<16>()?;
     (xxh3_128(artefact).to_le_bytes() == *checksum).then_some(artefact)
@@ -159,13 +161,13 @@ fn checked(file: &[u8]) -> Option<&[u8]> {
 
 #[expect(
     unsafe_code,
-    reason = "the one place: running what was compiled before is the point"
+    reason = "the only place: running code that was compiled before is the purpose"
 )]
 fn deserialize(engine: &Engine, artefact: &[u8]) -> Option<Component> {
-    // SAFETY: the bytes must be what `Component::serialize` returned. They come from a file in
-    // a directory that only this user can write to (`prepare`), under a name that only `put`
-    // gives, and its checksum is right (`checked`). Artefacts of other versions or settings of
-    // the engine have other names, and are refused by `deserialize` itself.
+    // SAFETY: the bytes must be the output of `Component::serialize`. They come from a file in a
+    // directory that only this user can write to (`prepare`), under a name that only `put` assigns,
+    // and their checksum matches (`checked`). Artefacts for another version or other settings of
+    // the engine have other names, and `deserialize` itself refuses them.
     unsafe { Component::deserialize(engine, artefact) }.ok()
 }
 
@@ -178,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_directory_must_be_ours_alone() {
+    fn the_directory_must_be_private() {
         let parent = tempfile::tempdir().unwrap();
         let directory = parent.path().join("a/b");
         prepare(&directory).unwrap();
@@ -188,7 +190,7 @@ mod tests {
         assert!(
             prepare(&directory)
                 .unwrap_err()
-                .contains("others may write")
+                .contains("other users can write")
         );
 
         let file = parent.path().join("file");

@@ -1,16 +1,17 @@
-//! What a component consists of, counted before it is compiled.
+//! Complexity of a component, counted before it is compiled.
 //!
-//! A file may be small and yet ask the compiler for hours and all memory; a compiler that has been
-//! asked cannot be stopped. So what makes that out of a few bytes is bounded, above what tools
-//! make: an interpreter of 18 MB is at a fifth of each bound or below.
+//! A small file can make the compiler run for hours and use all memory, and a running compiler
+//! cannot be stopped. So everything that multiplies a few bytes is bounded, well above the output
+//! of real tools: an interpreter of 18 MB reaches at most a fifth of each bound.
 //!
-//! * Compiling makes a copy of each component for each time that it is instantiated, and an instance
-//!   has one of each module: ten lines could ask for a billion of them. What is counted is an upper
-//!   bound: each instantiation of a component counts as that of the largest before it.
-//! * Types may be within each other (`shape/types.rs`).
-//! * Functions may have more to compile than bytes (`shape/function.rs`).
-//! * Tables, memories and globals may be filled by code (`shape/startup.rs`).
+//! * The compiler copies a component for each of its instantiations, and an instance has a copy of
+//!   each of its modules: ten lines could ask for a billion. The count is an upper bound: each
+//!   instantiation of a component counts as one of the largest before it.
+//! * Types can be nested (`complexity/types.rs`).
+//! * Functions can take more effort than their size suggests (`complexity/function.rs`).
+//! * Tables, memories and globals can be initialized by code (`complexity/startup.rs`).
 
+mod bound;
 mod function;
 mod startup;
 mod types;
@@ -21,77 +22,64 @@ use wasmparser::{
     Parser, Payload,
 };
 
+use bound::{ComplexityError, at_most};
 use function::Signatures;
 use startup::Startup;
 
-/// Components within each other. Tools make two.
+/// Maximum depth of nested components. Tools generate two.
 const MAX_DEPTH: usize = 20;
 
-/// What is made anew for each instance: functions, globals, imports, exports, aliases. An
-/// interpreter has 30,000. Each takes up to 40 bytes in each instance of a plugin, which are not
+/// Maximum items that each instance has of its own: functions, globals, imports, exports, aliases.
+/// An interpreter has 30,000. Each takes up to 40 bytes in each instance of a plugin, which are not
 /// part of `plugins.limits.memory`.
 const MAX_ITEMS: usize = 1_000_000;
 
-/// Functions in a file, of 0.1 ms at least. An interpreter has 14,000.
+/// Maximum functions in a file; each takes at least 0.1 ms. An interpreter has 14,000.
 const MAX_FUNCTIONS: usize = 100_000;
 
-/// Types in a file, of 0.4 ms each. An interpreter has 1,500.
+/// Maximum types in a file; each takes 0.4 ms. An interpreter has 1,500.
 const MAX_TYPES: usize = 10_000;
 
-/// Parameters and results of a function. Tools make 20.
+/// Maximum parameters and results of a function. Tools generate 20.
 const MAX_VALUES: usize = 100;
 
-/// Steps before any function is called, of 0.1 ms and 7 KB each. An interpreter has 9,000.
+/// Maximum steps before any function is called; each takes 0.1 ms and 7 KB. An interpreter has
+/// 9,000.
 const MAX_STEPS: usize = 50_000;
 
-/// The effort for all functions: so much, and so much per byte of code. Tools come to one and a
-/// half per byte.
+/// Maximum effort for all functions: a fixed part, and a part per byte of code. Tools generate one
+/// and a half per byte.
 const MIN_EFFORT: usize = 1_000_000;
 const MAX_EFFORT_PER_BYTE: usize = 8;
 
-/// Checks that a component comes to at most `instances` core instances, and that it can be
-/// compiled with a bounded effort.
+/// Checks that a component has at most `instances` core instances, and that the effort to compile
+/// it is bounded.
 ///
 /// # Errors
-///
-/// What is wrong. Bytes that cannot be parsed are an error too.
-pub(super) fn check(bytes: &[u8], instances: usize) -> Result<(), Unfit> {
-    let mut shape = Shape::default();
+/// When it exceeds a bound, or cannot be parsed.
+pub(super) fn check(bytes: &[u8], instances: usize) -> Result<(), ComplexityError> {
+    let mut counts = Counts::default();
     for payload in Parser::new(0).parse_all(bytes) {
-        shape.take(&payload?, bytes)?;
-        shape.within(instances)?;
+        counts.take(&payload?, bytes)?;
+        counts.check(instances)?;
     }
-    let most = shape.code.saturating_mul(MAX_EFFORT_PER_BYTE);
-    let most = most.saturating_add(MIN_EFFORT);
-    at_most(shape.effort, most, function::EFFORT)
+    let limit = counts.code.saturating_mul(MAX_EFFORT_PER_BYTE);
+    let limit = limit.saturating_add(MIN_EFFORT);
+    at_most(counts.effort, limit, function::EFFORT)
 }
 
-/// Why a component is not compiled.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Unfit {
-    #[error("not a valid component: {0}")]
-    Invalid(#[from] wasmparser::Error),
-    #[error("{0}")]
-    Large(String),
-}
-
-fn at_most(count: usize, most: usize, of_what: &str) -> Result<(), Unfit> {
-    if count > most {
-        let message = format!("has {count} {of_what}; at most {most} are compiled");
-        return Err(Unfit::Large(message));
-    }
-    Ok(())
-}
-
+/// Counts so far.
 #[derive(Default)]
-struct Shape {
-    /// The modules and components that have begun and not ended.
+struct Counts {
+    /// Modules and components that the parser is inside of, outermost first.
     open: Vec<Part>,
-    /// The largest component that has ended, in either respect.
+    /// Maximum of each part of the size over all completed components.
     largest: Size,
     functions: usize,
     types: usize,
+    /// Steps at startup.
     steps: usize,
+    /// Effort for functions.
     effort: usize,
     /// Bytes of functions.
     code: usize,
@@ -100,32 +88,32 @@ struct Shape {
 /// A module or a component.
 #[derive(Default)]
 struct Part {
-    /// Its own.
+    /// Size without the components that it instantiates.
     size: Size,
-    /// Instantiations of other components.
+    /// Number of component instantiations.
     components: usize,
-    /// Items of the modules that it can instantiate.
+    /// Items of each module that it can instantiate.
     modules: Vec<usize>,
     is_module: bool,
     signatures: Signatures,
     startup: Startup,
 }
 
-/// What is made for each instance.
+/// Things that each instance has of its own.
 #[derive(Clone, Copy, Default)]
 struct Size {
-    /// Core instances.
+    /// Number of core instances.
     core: usize,
     items: usize,
 }
 
-impl Shape {
-    fn take(&mut self, payload: &Payload<'_>, bytes: &[u8]) -> Result<(), Unfit> {
+impl Counts {
+    fn take(&mut self, payload: &Payload<'_>, bytes: &[u8]) -> Result<(), ComplexityError> {
         match payload {
             Payload::Version { encoding, .. } => {
                 if self.open.len() > MAX_DEPTH {
-                    let message = format!("has more than {MAX_DEPTH} components within each other");
-                    return Err(Unfit::Large(message));
+                    let message = format!("has more than {MAX_DEPTH} levels of nested components");
+                    return Err(ComplexityError::Excessive(message));
                 }
                 self.open.push(Part {
                     is_module: *encoding == Encoding::Module,
@@ -142,8 +130,8 @@ impl Shape {
         Ok(())
     }
 
-    /// Counts the items of a section, whatever they are.
-    fn count(&mut self, payload: &Payload<'_>) -> Result<(), Unfit> {
+    /// Counts the items of a section of any kind.
+    fn count(&mut self, payload: &Payload<'_>) -> Result<(), ComplexityError> {
         let items = match payload {
             Payload::ImportSection(it) => it.count(),
             Payload::FunctionSection(it) => it.count(),
@@ -167,8 +155,8 @@ impl Shape {
         }
     }
 
-    /// A section of a module.
-    fn core(&mut self, payload: &Payload<'_>) -> Result<(), Unfit> {
+    /// Counts the contents of a section of a module.
+    fn core(&mut self, payload: &Payload<'_>) -> Result<(), ComplexityError> {
         let Some(part) = self.open.last_mut() else {
             return Ok(());
         };
@@ -224,8 +212,8 @@ impl Shape {
         Ok(())
     }
 
-    /// A section of a component.
-    fn component(&mut self, payload: &Payload<'_>, bytes: &[u8]) -> Result<(), Unfit> {
+    /// Counts the contents of a section of a component.
+    fn component(&mut self, payload: &Payload<'_>, bytes: &[u8]) -> Result<(), ComplexityError> {
         match payload {
             Payload::CoreTypeSection(section) => {
                 for ty in section.clone() {
@@ -266,7 +254,7 @@ impl Shape {
                         _ => continue,
                     };
                     let message = format!("imports the {what} `{}`", import.name.name);
-                    return Err(Unfit::Large(message));
+                    return Err(ComplexityError::Excessive(message));
                 }
             }
             Payload::ComponentAliasSection(section) => {
@@ -294,13 +282,13 @@ impl Shape {
         self.items(items);
     }
 
-    fn alias(&mut self, alias: &ComponentAlias<'_>) -> Result<(), Unfit> {
+    fn alias(&mut self, alias: &ComponentAlias<'_>) -> Result<(), ComplexityError> {
         match alias {
             ComponentAlias::InstanceExport {
                 kind: ComponentExternalKind::Component | ComponentExternalKind::Module,
                 name,
                 ..
-            } => Err(Unfit::Large(format!(
+            } => Err(ComplexityError::Excessive(format!(
                 "takes the component `{name}` from an instance"
             ))),
             ComponentAlias::Outer {
@@ -319,6 +307,7 @@ impl Shape {
         }
     }
 
+    /// Adds the innermost part to the totals at its end.
     fn end(&mut self) {
         let Some(part) = self.open.pop() else { return };
         if part.is_module {
@@ -337,16 +326,16 @@ impl Shape {
         self.largest.items = self.largest.items.max(items);
     }
 
-    /// Checks what was counted until now.
-    fn within(&self, instances: usize) -> Result<(), Unfit> {
+    /// Checks the counts so far.
+    fn check(&self, instances: usize) -> Result<(), ComplexityError> {
         let parts = self.open.iter().map(|part| &part.size);
         for size in parts.chain([&self.largest]) {
             if size.core > instances {
-                return Err(Unfit::Large(format!(
+                return Err(ComplexityError::Excessive(format!(
                     "consists of more than {instances} instances (`plugins.limits.instances`)"
                 )));
             }
-            at_most(size.items, MAX_ITEMS, "items in all its instances")?;
+            at_most(size.items, MAX_ITEMS, "items in all of its instances")?;
         }
         let values = self.open.last().map_or(0, |part| part.signatures.most);
         at_most(values, MAX_VALUES, "parameters and results in a function")?;
@@ -355,10 +344,11 @@ impl Shape {
         at_most(
             self.steps,
             MAX_STEPS,
-            "elements, data and globals to set when it starts",
+            "elements, data segments and globals to initialize at startup",
         )
     }
 }
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -390,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_counted_is_refused() {
+    fn components_that_cannot_be_counted_are_refused() {
         check(
             r#"(component (component (import "c" (component))))"#,
             Err("imports the component `c`"),
@@ -405,14 +395,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_laid_out_in_advance_is_no_step() {
+    fn contents_known_in_advance_take_no_step() {
         let steps = |module: &str| {
             let bytes = wat::parse_str(format!("(component (core module {module}))")).unwrap();
-            let mut shape = Shape::default();
+            let mut counts = Counts::default();
             for payload in Parser::new(0).parse_all(&bytes) {
-                shape.take(&payload.unwrap(), &bytes).unwrap();
+                counts.take(&payload.unwrap(), &bytes).unwrap();
             }
-            shape.steps
+            counts.steps
         };
         let check = |module: &str, expected| assert_eq!(steps(module), expected, "{module}");
         let data = r#"(data (i32.const 0) "a") (data (i32.const 65535) "b")"#;
@@ -433,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn functions_have_more_than_bytes() {
+    fn functions_take_more_effort_than_their_size() {
         let module =
             |body: &str| format!("(component (core module (func (local i32 i32) {body})))");
         // Blocks times two locals.
@@ -441,8 +431,8 @@ mod tests {
         check(
             &module(&"block end ".repeat(300_001)),
             Err(
-                "has 600002 blocks times locals and calls times values in a function; at most \
-                 600000 are compiled",
+                "has 600002 units of effort (blocks times locals plus calls times values) in a \
+                 function; at most 600000 are allowed",
             ),
         );
         check(&module(&"loop end ".repeat(3_000)), Ok(()));
@@ -459,7 +449,7 @@ mod tests {
         check(&loops(100), Ok(()));
         check(
             &loops(101),
-            Err("has 101 loops within each other; at most 100 are compiled"),
+            Err("has 101 levels of nested loops; at most 100 are allowed"),
         );
     }
 
@@ -469,7 +459,7 @@ mod tests {
         check(&nested(20), Ok(()));
         check(
             &nested(30),
-            Err("has more than 20 components within each other"),
+            Err("has more than 20 levels of nested components"),
         );
     }
 }

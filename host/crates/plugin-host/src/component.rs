@@ -12,14 +12,14 @@ use super::imports::Import;
 use super::instance::{Instance, Prepared};
 use crate::row::PluginId;
 
-/// The interfaces that a component exports.
+/// Roles that a component exports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Roles {
     /// Changes rows or drops them.
     pub transform: bool,
     /// Finds reasons why rows must not be written.
     pub validate: bool,
-    /// Decides what becomes of rows that failed.
+    /// Decides the outcome of rows that failed.
     pub policy: bool,
 }
 
@@ -32,7 +32,7 @@ impl Roles {
         }
     }
 
-    /// As the interfaces are called.
+    /// Names of the interfaces of these roles.
     #[must_use]
     pub fn names(self) -> Vec<&'static str> {
         [
@@ -53,7 +53,7 @@ impl fmt::Display for Roles {
     }
 }
 
-/// A plugin: compiled, linked, and found to be what it says.
+/// A plugin: compiled, linked, and checked against the interface.
 pub struct Plugin {
     pub(super) id: Arc<PluginId>,
     pub(super) reads: Option<Vec<String>>,
@@ -74,19 +74,19 @@ impl Plugin {
         &self.id
     }
 
-    /// What it does.
+    /// Roles that it exports.
     #[must_use]
     pub fn roles(&self) -> Roles {
         Roles::of(&self.prepared)
     }
 
-    /// The columns it wants to see; `None` for all.
+    /// Columns that it reads; `None` for all.
     #[must_use]
     pub fn reads(&self) -> Option<&[String]> {
         self.reads.as_deref()
     }
 
-    /// The file it was loaded from.
+    /// File that it was loaded from.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -98,31 +98,31 @@ impl Plugin {
         self.size
     }
 
-    /// How long it took to compile it, or to load it from the cache.
+    /// Time to compile it, or to load it from the cache.
     #[must_use]
     pub fn compile_time(&self) -> Duration {
         self.compile_time
     }
 
-    /// Whether its compiled form was in the cache.
+    /// True if its compiled form was in the cache.
     #[must_use]
     pub fn was_cached(&self) -> bool {
         self.was_cached
     }
 
-    /// What it imports, and whether that is real for it.
+    /// Its imports, and how the host treats them.
     #[must_use]
     pub fn imports(&self) -> &[Import] {
         &self.imports
     }
 
-    /// What it has been granted.
+    /// Its grants from the configuration.
     #[must_use]
     pub fn grants(&self) -> &Grants {
         &self.grants
     }
 
-    /// A fresh instance that has its settings.
+    /// Opens a fresh instance and configures it.
     pub(super) fn open(&self, settings: &[(String, String)]) -> Result<Instance, CallError> {
         let mut instance =
             Instance::open(&self.engine, &self.prepared, &self.id.name, &self.grants)?;

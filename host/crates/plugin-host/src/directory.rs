@@ -1,69 +1,66 @@
-//! The plugin directory, as it changes.
+//! The plugin directory and its changes.
 //!
-//! A file is taken for finished when two looks in a row find it the same; whoever writes slowly
-//! is waited for, and a file that is renamed into place is found whole. What is in the directory
-//! at the start is taken as it is. Looking is done by polling: it costs a few system calls, and
-//! works on every file system and through symbolic links.
+//! A file counts as complete when two polls in a row find it unchanged, so a slow writer is waited
+//! for; a file that is renamed into place is never seen half-written. Files that are there at the
+//! start are taken as they are. Polling costs a few system calls, and works on every file system
+//! and through symbolic links.
 //!
-//! Of each version that is taken up a copy is kept in a directory of the host's own, under its
-//! digest, so that there is something to go back to after a restart as well. Which of them was good
-//! is for the ledger to say.
+//! A copy of each version that is taken up is kept in a directory of the host's own
+//! (`directory/copies.rs`).
+
+mod copies;
+mod stamp;
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
-use std::{fs, io};
 
+use self::copies::Copies;
+use self::stamp::Stamp;
 use super::component::Plugin;
 use super::engine::Engine;
+use super::file;
 use super::limits::MAX_MESSAGE;
-use super::load::{LoadError, bytes_and_digest, digest_of, wasm_files};
+use super::load_error::LoadError;
 use super::sanitize::line;
-use crate::row::PluginId;
 
-/// Copies of a plugin's versions that are kept in any case, the last used.
-const KEPT: usize = 16;
-
-/// For how long a copy is kept that was used before those.
-const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
-
-/// What has happened to a file of the directory.
+/// Change to a file of the directory.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// It is a plugin, and was none or another one before.
+    /// It is a plugin now: a new one, or another version than before.
     Loaded(Arc<Plugin>),
-    /// It was replaced by what is no plugin, or none that may be used.
+    /// It is no plugin now, or not one that may be used.
     Refused(Refused),
-    /// It has gone, and this plugin with it.
+    /// It was removed, and this plugin with it.
     Removed(Arc<Plugin>),
 }
 
 /// A file that is not used.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// As the plugin is called, if that is known; else as the file is.
+    /// Name of the plugin that was in the file, if any; otherwise the file's name without
+    /// extension.
     pub name: String,
-    /// SHA-256 of the file, in lower-case hexadecimal; empty if it cannot be read.
+    /// SHA-256 of the file in lower-case hexadecimal; empty if it cannot be read.
     pub digest: String,
-    /// Why.
+    /// Reason.
     pub error: LoadError,
 }
 
-/// What a plugin has to pass besides being one.
+/// Check that a loaded plugin must pass before it is used.
 pub type Examination = dyn Fn(&Arc<Plugin>) -> Result<(), Failing> + Send + Sync;
 
-/// Why a plugin does not pass.
+/// Reason why a plugin did not pass its examination.
 #[derive(Clone, Debug)]
 pub struct Failing {
-    /// What is wrong.
+    /// Description of the problem.
     pub what: String,
-    /// What to do about it.
+    /// Suggested remedy.
     pub hint: String,
-    /// Files that this depends on besides its own: when one of them changes it may pass.
+    /// Other files that the result depends on. When one of them changes, the plugin is examined
+    /// again.
     pub files: Vec<PathBuf>,
 }
 
@@ -71,41 +68,31 @@ pub struct Failing {
 pub struct Directory {
     engine: Arc<Engine>,
     path: PathBuf,
-    kept: PathBuf,
+    copies: Copies,
     examine: Box<Examination>,
     files: Mutex<BTreeMap<PathBuf, File>>,
-    /// It could not be read the last time.
+    /// True if the last poll could not read the directory.
     unreadable: AtomicBool,
 }
 
-/// Enough of a file's state to see that it was written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
+/// A file of the directory.
 struct File {
     stamp: Option<Stamp>,
-    /// Whether this stamp was looked at.
-    settled: bool,
-    /// The last good one that was in this file.
+    /// True if the file with this stamp was loaded and examined.
+    is_examined: bool,
+    /// The last good plugin in this file.
     plugin: Option<Arc<Plugin>>,
     refused: Option<Refused>,
-    /// Other files for which it is refused.
+    /// Other files that the refusal depends on.
     others: Vec<(PathBuf, Option<Stamp>)>,
 }
 
 impl Directory {
-    /// Loads what is in `path`. Copies of plugins that are taken up are kept in `kept`, which is
-    /// made when it is needed. `examine` is asked about every plugin before
-    /// it counts.
+    /// Loads the files in `path`. Copies of plugins that are taken up are kept in `kept`, which is
+    /// created when it is needed. Every plugin must pass `examine`.
     ///
     /// # Errors
-    ///
-    /// When the directory cannot be read. What is wrong with a file is in [`Self::refused`].
+    /// When the directory cannot be read. Problems with a file are in [`Self::refused`].
     pub fn open(
         engine: Arc<Engine>,
         path: &Path,
@@ -115,37 +102,33 @@ impl Directory {
         let directory = Self {
             engine,
             path: path.to_owned(),
-            kept: kept.to_owned(),
+            copies: Copies::at(kept),
             examine,
             files: Mutex::default(),
             unreadable: AtomicBool::new(false),
         };
-        let found = files_in(path).map_err(|error| LoadError {
-            path: path.to_owned(),
-            what: format!("cannot read the plugin directory: {error}"),
-            hint: "check `directory` under `[plugins]`".to_owned(),
-        })?;
+        let found = files_in(path).map_err(|error| LoadError::of_directory(path, &error))?;
         for path in found {
             let mut file = File::new(Stamp::of(&path));
-            directory.look_into(&path, &mut file);
+            directory.load_into(&path, &mut file);
             directory.files().insert(path, file);
         }
         Ok(directory)
     }
 
-    /// Where it is.
+    /// Path of the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What its plugins may use.
+    /// Engine that loads its plugins.
     #[must_use]
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
     }
 
-    /// The last good plugin of each file, in the order of their names.
+    /// The last good plugin of each file, sorted by name.
     #[must_use]
     pub fn plugins(&self) -> Vec<Arc<Plugin>> {
         let files = self.files();
@@ -157,7 +140,7 @@ impl Directory {
         plugins
     }
 
-    /// Files that are not used, and why.
+    /// Files that are not used, with the reasons.
     #[must_use]
     pub fn refused(&self) -> Vec<Refused> {
         let files = self.files();
@@ -167,12 +150,12 @@ impl Directory {
             .collect()
     }
 
-    /// Looks at the directory. Blocks for as long as loading takes what is new in it.
+    /// Polls the directory. Blocks while new files are loaded.
     pub fn look(&self) -> Vec<Change> {
         let found = match files_in(&self.path) {
             Ok(found) => found,
             Err(error) => {
-                // Whatever is the matter, the plugins in use are in memory.
+                // The plugins in use stay in memory.
                 if !self.unreadable.swap(true, Ordering::Relaxed) {
                     let directory = self.path.display();
                     tracing::warn!(%directory, %error, "cannot read the plugin directory");
@@ -183,7 +166,7 @@ impl Directory {
         self.unreadable.store(false, Ordering::Relaxed);
         let mut changes = self.take_removed(&found);
         for path in found {
-            changes.extend(self.look_at(&path));
+            changes.extend(self.poll(&path));
         }
         changes
     }
@@ -201,7 +184,7 @@ impl Directory {
         gone.map(Change::Removed).collect()
     }
 
-    fn look_at(&self, path: &Path) -> Vec<Change> {
+    fn poll(&self, path: &Path) -> Vec<Change> {
         let stamp = Stamp::of(path);
         let mut file = {
             let mut files = self.files();
@@ -210,10 +193,10 @@ impl Directory {
                 return Vec::new();
             };
             if file.has_changed(stamp) {
-                file.settled = false;
+                file.is_examined = false;
                 return Vec::new();
             }
-            if file.settled {
+            if file.is_examined {
                 return Vec::new();
             }
             File {
@@ -222,9 +205,9 @@ impl Directory {
             }
         };
         let before = file.plugin.clone();
-        self.look_into(path, &mut file);
+        self.load_into(path, &mut file);
         if Stamp::of(path) != stamp {
-            // It was written to while it was read: next time.
+            // It was written to while it was read: try again at the next poll.
             return Vec::new();
         }
         let change = file.change(before);
@@ -232,9 +215,9 @@ impl Directory {
         change
     }
 
-    /// Loads and examines what is in the file now.
-    fn look_into(&self, path: &Path, file: &mut File) {
-        file.settled = true;
+    /// Loads and examines the file's current contents.
+    fn load_into(&self, path: &Path, file: &mut File) {
+        file.is_examined = true;
         file.others.clear();
         let loaded = self.engine.load(path).and_then(|plugin| {
             let passed = self.check_name(path, &plugin.id().name);
@@ -244,7 +227,7 @@ impl Directory {
                     let stamped = |path: PathBuf| (path.clone(), Stamp::of(&path));
                     file.others = files.into_iter().map(stamped).collect();
                     let path = path.to_owned();
-                    // Words of the guest's are among it.
+                    // It may contain messages from the guest.
                     let what = line(what, MAX_MESSAGE);
                     Err(LoadError { path, what, hint })
                 }
@@ -260,10 +243,10 @@ impl Directory {
                     Some(plugin) => plugin.id().name.clone(),
                     None => stem(path),
                 };
-                let digest = digest_of(path).unwrap_or_default();
+                let digest = file::read(path).map(|bytes| file::digest(&bytes));
                 file.refused = Some(Refused {
                     name,
-                    digest,
+                    digest: digest.unwrap_or_default(),
                     error,
                 });
             }
@@ -278,69 +261,30 @@ impl Directory {
         match other {
             None => Ok(()),
             Some((other, _)) => Err(Failing {
-                what: format!("{} is named {name} as well", other.display()),
-                hint: "names are unique in a directory: rename or remove one".to_owned(),
+                what: format!("{} is also named {name}", other.display()),
+                hint: "names must be unique in a directory: rename or remove one".to_owned(),
                 files: vec![other.clone()],
             }),
         }
     }
 
-    /// Keeps a copy of a plugin that is taken up, beside those of other versions: while its file
-    /// is still what was loaded. Where that cannot be done a warning says so: there may be nothing
-    /// to go back to after a restart.
+    /// Keeps a copy of a plugin that is taken up, beside those of its other versions. Logs a
+    /// warning if that fails, for example because its file has changed since it was loaded: there
+    /// may then be no version to go back to after a restart.
     pub fn keep(&self, plugin: &Plugin) {
-        if let Err(error) = self.try_keep(plugin) {
-            let (plugin, kept) = (&plugin.id().name, self.kept.display());
-            tracing::warn!(plugin, %kept, %error, "cannot keep a copy of the plugin to go back to");
-        }
+        self.copies.keep(plugin);
     }
 
-    fn try_keep(&self, plugin: &Plugin) -> io::Result<()> {
-        let PluginId { name, digest, .. } = &**plugin.id();
-        let copies = self.copies_of(name);
-        let target = copies.join(format!("{digest}.wasm"));
-        if let Ok(copy) = fs::File::options().append(true).open(&target)
-            && copy.metadata()?.len() == plugin.size() as u64
-        {
-            // It was used: others go before it.
-            return copy.set_modified(SystemTime::now());
-        }
-        fs::create_dir_all(&copies)?;
-        let (bytes, found) = bytes_and_digest(plugin.path())?;
-        if found != *digest {
-            return Err(io::Error::other("the file has changed since it was loaded"));
-        }
-        let mut copy = tempfile::NamedTempFile::new_in(&copies)?;
-        copy.write_all(&bytes)?;
-        copy.persist(target)?;
-        prune(&copies)
-    }
-
-    /// The copy of a version of a plugin, if there is one and it can still be used.
+    /// Loads the kept copy of a version of a plugin; `None` if there is no usable one.
     #[must_use]
     pub fn kept(&self, name: &str, digest: &str) -> Option<Arc<Plugin>> {
-        let path = self.copies_of(name).join(format!("{digest}.wasm"));
-        if !path.exists() {
-            return None;
-        }
-        match self.engine.load(&path) {
-            Ok(plugin) if plugin.id().digest == digest && plugin.id().name == name => Some(plugin),
-            Ok(_) => None,
-            Err(error) => {
-                tracing::warn!(%error, "the kept copy of a plugin cannot be used");
-                None
-            }
-        }
+        self.copies.load(&self.engine, name, digest)
     }
 
-    /// Whether there is a copy of any version of a plugin.
+    /// True if there is a copy of any version of a plugin.
     #[must_use]
     pub fn has_kept(&self, name: &str) -> bool {
-        wasm_files(&self.copies_of(name)).is_ok_and(|copies| !copies.is_empty())
-    }
-
-    fn copies_of(&self, name: &str) -> PathBuf {
-        self.kept.join(name)
+        self.copies.has(name)
     }
 
     fn files(&self) -> MutexGuard<'_, BTreeMap<PathBuf, File>> {
@@ -358,14 +302,15 @@ impl File {
     fn new(stamp: Option<Stamp>) -> Self {
         Self {
             stamp,
-            settled: false,
+            is_examined: false,
             plugin: None,
             refused: None,
             others: Vec::new(),
         }
     }
 
-    /// Whether it is not as it was when this was last asked, or what it is refused for.
+    /// True if the file, or another one that its refusal depends on, has changed since the last
+    /// call.
     fn has_changed(&mut self, stamp: Option<Stamp>) -> bool {
         let mut changed = std::mem::replace(&mut self.stamp, stamp) != stamp;
         for (path, stamp) in &mut self.others {
@@ -375,7 +320,7 @@ impl File {
         changed
     }
 
-    /// What has become of the file, which had `before` in it.
+    /// The change to the file, which contained `before`.
     fn change(&self, before: Option<Arc<Plugin>>) -> Vec<Change> {
         if let Some(refused) = &self.refused {
             return vec![Change::Refused(refused.clone())];
@@ -394,38 +339,12 @@ impl File {
     }
 }
 
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
-        Some(Self {
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
-}
-
-/// A directory that is not there has no plugins.
+/// The plugin files in a directory: none if it does not exist.
 fn files_in(path: &Path) -> io::Result<Vec<PathBuf>> {
-    match wasm_files(path) {
+    match file::wasm_files(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         found => found,
     }
-}
-
-/// Removes copies that nobody has used for a while, if there are many.
-fn prune(copies: &Path) -> io::Result<()> {
-    let mut used = Vec::new();
-    for path in wasm_files(copies)? {
-        used.push((fs::metadata(&path)?.modified()?, path));
-    }
-    used.sort();
-    let old = |used: &SystemTime| used.elapsed().is_ok_and(|ago| ago > KEPT_FOR);
-    for (_, path) in used.iter().rev().skip(KEPT).filter(|(used, _)| old(used)) {
-        fs::remove_file(path)?;
-    }
-    Ok(())
 }
 
 fn stem(path: &Path) -> String {

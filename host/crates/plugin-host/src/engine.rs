@@ -1,5 +1,5 @@
-//! What all plugins share: the compiler's settings, the linker, the clock of deadlines and
-//! the cache of compiled components.
+//! Shared state of all plugins: compiler settings, linker, deadline clock, and cache of compiled
+//! components.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,20 +17,20 @@ use super::limits::{Limits, MAX_STACK, MIN_STACK};
 use super::sandbox::State;
 use super::wasi;
 
-/// Ticks in which a deadline is counted: a call may last one or two longer.
+/// Ticks per deadline. A call may overrun its deadline by one or two of them.
 const TICKS: u32 = 20;
 
-/// Shorter ones would cost more than they are worth, longer ones would be noticed.
+/// Bounds of a tick: shorter ones cost more than they gain, longer ones are a noticeable overrun.
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
 const LONGEST_TICK: Duration = Duration::from_millis(50);
 
-/// Why there is no engine.
+/// Error from setting up an engine.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up the plugin engine: {0}")]
 pub struct EngineError(String);
 
-/// Compiles plugins and bounds their calls. One is enough for a process; it lives as long as
-/// any plugin that it loaded.
+/// Compiles plugins and bounds their calls. A process needs only one. Plugins keep the engine that
+/// loaded them alive.
 pub struct Engine {
     engine: wasmtime::Engine,
     linker: Linker<State>,
@@ -41,21 +41,20 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Sets up an engine that grants nothing. With a cache directory, compiled plugins are
-    /// kept there; one that cannot be trusted is not used, and a warning says why.
+    /// Creates an engine that grants nothing. Compiled plugins are kept in the cache directory, if
+    /// there is one; a directory that cannot be trusted is not used, and a warning gives the
+    /// reason.
     ///
     /// # Errors
-    ///
-    /// When the platform lacks what the engine needs.
+    /// When the platform lacks something that the engine needs.
     pub fn new(limits: Limits, cache_directory: Option<PathBuf>) -> Result<Arc<Self>, EngineError> {
         Self::with_permissions(limits, Permissions::default(), cache_directory)
     }
 
-    /// As [`Engine::new`], for plugins that may import what `permissions` say.
+    /// Creates an engine as [`Engine::new`] does, with these permissions for plugins.
     ///
     /// # Errors
-    ///
-    /// When the platform lacks what the engine needs.
+    /// When the platform lacks something that the engine needs.
     pub fn with_permissions(
         limits: Limits,
         permissions: Permissions,
@@ -65,7 +64,7 @@ impl Engine {
         let mut config = Config::new();
         config.epoch_interruption(true);
         config.max_wasm_stack(limits.stack.clamp(MIN_STACK, MAX_STACK));
-        // Nothing is ever polled or resumed: calls are plain functions.
+        // Calls are plain functions: nothing is polled or resumed.
         config.concurrency_support(false);
         config.relaxed_simd_deterministic(true);
         let engine = wasmtime::Engine::new(&config).map_err(failed)?;
@@ -83,13 +82,13 @@ impl Engine {
         }))
     }
 
-    /// What its plugins may use.
+    /// Limits of its plugins.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// What its plugins may import.
+    /// Permissions of its plugins.
     #[must_use]
     pub fn permissions(&self) -> &Permissions {
         &self.permissions
@@ -108,7 +107,7 @@ impl Engine {
     }
 }
 
-/// Everything a plugin can import.
+/// Defines everything that a plugin can import.
 fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasi::link(&mut linker)?;
@@ -118,30 +117,30 @@ fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     Ok(linker)
 }
 
-/// Runs work that enters guests on a thread of its own: what a guest prints is awaited with a
-/// `block_on`, which must not happen on a worker of an async runtime.
+/// Runs work that enters guests on a separate thread. Guests' output is written with `block_on`,
+/// which must not run on a worker of an async runtime.
 pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     attempt(work).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// As [`apart`], for work that may panic.
+/// Runs work as [`apart`] does, and returns its panic.
 pub(super) fn attempt<T: Send>(work: impl FnOnce() -> T + Send) -> std::thread::Result<T> {
     std::thread::scope(|scope| scope.spawn(work).join())
 }
 
-/// How long a tick is.
+/// Length of a tick.
 fn tick(deadline: Duration) -> Duration {
     (deadline / TICKS).clamp(SHORTEST_TICK, LONGEST_TICK)
 }
 
-/// Ticks that a call gets: one more than fill its deadline, for the one that is running.
+/// Ticks granted to a call: as many as fill its deadline, and one for the tick in progress.
 pub(super) fn ticks(deadline: Duration) -> u64 {
     let ticks = deadline.as_nanos().div_ceil(tick(deadline).as_nanos());
-    // Far enough in the future never to be reached, and never to overflow the epoch.
+    // Capped at a value that is never reached and cannot overflow the epoch.
     u64::try_from(ticks).unwrap_or(u64::MAX).min(u64::MAX / 4) + 1
 }
 
-/// The thread that advances the epoch. It ends when this is dropped.
+/// Thread that advances the epoch until this is dropped.
 struct Ticker {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -170,7 +169,7 @@ impl Drop for Ticker {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the thread that keeps plugins' deadlines had panicked");
+            tracing::error!("the plugin deadline thread panicked");
         }
     }
 }

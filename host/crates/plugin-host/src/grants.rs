@@ -1,30 +1,29 @@
-//! What plugins get beyond the interface: nothing, but for what the configuration grants.
+//! Grants: plugins get nothing beyond the interface, except what the configuration grants.
 //!
-//! Grants are keyed by the name with which a plugin describes itself, as everything about
-//! plugins is. `describe` is called before any of them holds, in the empty world; so it cannot
-//! depend on what was granted.
+//! Grants are keyed by a plugin's name in its descriptor. `describe` is called without any grant,
+//! so its answer cannot depend on them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Something that is real for a plugin instead of empty. Each gives up that the same rows
-/// always get the same answers.
+/// A part of WASI that is real for a plugin instead of empty. With any grant, the same rows no
+/// longer always get the same answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Grant {
-    /// Clocks that run. Waiting still ends at once: a guest cannot hold its thread.
+    /// Clocks that run. Waiting still returns at once: a guest cannot block its thread.
     Clock,
-    /// Random numbers that nobody can foresee.
+    /// Random numbers that are unpredictable.
     Random,
-    /// What it prints goes to the host's standard error as it is, within
+    /// Output that goes to the host's standard error unchanged, up to
     /// [`Limits::output`](super::Limits::output).
     Stdio,
 }
 
 impl Grant {
-    /// As the configuration names it.
+    /// Name in the configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -41,31 +40,31 @@ impl fmt::Display for Grant {
     }
 }
 
-/// What a plugin has been granted.
+/// Grants of a plugin.
 pub type Grants = BTreeSet<Grant>;
 
-/// What becomes of imports of `wasi:*` that are not granted.
+/// Treatment of `wasi:*` imports that are not granted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Wasi {
-    /// They find an empty world that stands still: ordinary builds of any language load.
+    /// They get an empty stand-in, so that ordinary builds of any language load.
     #[default]
     Empty,
     /// The plugin is refused.
     Refuse,
 }
 
-/// What plugins may import.
+/// Permissions of all plugins: what they may import beyond the interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Permissions {
-    /// About `wasi:*`.
+    /// Treatment of `wasi:*` imports.
     pub wasi: Wasi,
-    /// By the plugin's name.
+    /// Grants by plugin name.
     pub grants: BTreeMap<String, Grants>,
 }
 
 impl Permissions {
-    /// What the plugin of this name has been granted.
+    /// Grants of the plugin with this name.
     #[must_use]
     pub fn of(&self, plugin: &str) -> Grants {
         self.grants.get(plugin).cloned().unwrap_or_default()

@@ -1,23 +1,23 @@
-//! What a guest says: the lines it logs or prints, as events of the target `plugin`.
+//! The lines that a guest logs or prints, as events with the target `plugin`.
 //!
-//! Only so many lines of 2,000 characters a call are written (100 by default); the rest is
-//! counted. The last line that was logged as an error is kept, and what counts of those that
-//! were printed to stderr: a guest that traps has usually said there why.
+//! A limited number of lines per call is written (100 by default), of 2,000 characters each;
+//! further ones are counted. The last line logged as an error is kept, and the most informative one
+//! on stderr: a guest that traps has usually given the reason there.
 
 use super::last_words::LastWords;
 use super::limits::MAX_LOG_LINE;
 use super::sanitize::cut;
 
-/// How much a line matters.
+/// Severity of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
-    /// For who writes the plugin.
+    /// Used by authors of plugins.
     Debug,
-    /// Stdout counts as this.
+    /// Also for lines on stdout.
     Info,
-    /// Stderr counts as this.
+    /// Also for lines on stderr.
     Warn,
-    /// Panic hooks log this.
+    /// Used by panic hooks.
     Error,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct GuestLog {
 }
 
 impl GuestLog {
-    /// Lines will carry this plugin's name; `max_lines` of each call are written.
+    /// Creates the log of an instance of this plugin. At most `max_lines` are written per call.
     pub(super) fn new(plugin: String, max_lines: u32) -> Self {
         Self {
             plugin,
@@ -43,22 +43,22 @@ impl GuestLog {
         }
     }
 
-    /// A call begins.
+    /// Starts over at the beginning of a call.
     pub(super) fn begin(&mut self) {
         self.lines = 0;
         self.last_error = None;
         self.printed = LastWords::default();
     }
 
-    /// A call has ended: says how many lines were left out.
+    /// Reports at the end of a call how many lines were left out.
     pub(super) fn end(&mut self) {
         let left_out = self.lines.saturating_sub(self.max_lines);
         if left_out > 0 {
-            tracing::warn!(target: "plugin", plugin = self.plugin, left_out, "more lines in one call than are logged");
+            tracing::warn!(target: "plugin", plugin = self.plugin, left_out, "lines beyond the limit of one call are not logged");
         }
     }
 
-    /// A line that was logged.
+    /// Takes a text that was logged.
     pub(super) fn line(&mut self, level: Level, text: String) {
         let text = cut(text, MAX_LOG_LINE);
         self.write(level, &text);
@@ -67,24 +67,24 @@ impl GuestLog {
         }
     }
 
-    /// A line on stdout.
+    /// Takes a line on stdout.
     pub(super) fn printed(&mut self, text: String) {
         self.write(Level::Info, &cut(text, MAX_LOG_LINE));
     }
 
-    /// A line on stderr.
+    /// Takes a line on stderr.
     pub(super) fn printed_as_error(&mut self, text: String) {
         let text = cut(text, MAX_LOG_LINE);
         self.write(Level::Warn, &text);
-        self.printed.hear(text);
+        self.printed.push(text);
     }
 
-    /// What is printed where it goes to standard error as it is.
-    pub(super) fn printed_elsewhere(&mut self, text: String) {
-        self.printed.hear(cut(text, MAX_LOG_LINE));
+    /// Takes a line that goes to standard error unchanged, and is not logged.
+    pub(super) fn passed_on(&mut self, text: String) {
+        self.printed.push(cut(text, MAX_LOG_LINE));
     }
 
-    /// Each line by itself: no guest can write one that looks like the host's.
+    /// Writes each line as an event of its own: no guest can forge a line of the host.
     fn write(&mut self, level: Level, text: &str) {
         for line in text.split('\n').filter(|line| !line.is_empty()) {
             self.write_line(level, line);
@@ -105,8 +105,8 @@ impl GuestLog {
         }
     }
 
-    /// What the guest said last before it failed: what it logged as an error, else what it
-    /// printed to stderr, such as the end of a traceback.
+    /// The guest's reason for its failure: its last line logged as an error, or else a line on
+    /// stderr, such as the end of a traceback.
     pub(super) fn last_words(&mut self) -> Option<String> {
         self.last_error.take().or_else(|| self.printed.take())
     }
@@ -114,86 +114,97 @@ impl GuestLog {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Debug;
-    use std::sync::atomic::{AtomicU32, Ordering};
-    use std::sync::{Arc, Mutex};
+    use std::fmt;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::Ordering::Relaxed;
 
-    use tracing::field::Field;
-    use tracing::span;
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
 
     use super::*;
 
     #[test]
     fn keeps_the_last_words_of_a_call() {
-        let mut journal = GuestLog::new("p".to_owned(), 100);
-        journal.begin();
-        journal.line(Level::Error, "first".to_owned());
-        journal.line(Level::Error, "x".repeat(3_000));
-        journal.line(Level::Warn, "no error".to_owned());
-        journal.printed_as_error("ValueError".to_owned());
-        assert_eq!(journal.last_words(), Some("x".repeat(2_000)));
-        assert_eq!(journal.last_words(), Some("ValueError".to_owned()));
-        assert_eq!(journal.last_words(), None);
+        let mut log = GuestLog::new("p".to_owned(), 100);
+        log.begin();
+        log.line(Level::Error, "first".to_owned());
+        log.line(Level::Error, "x".repeat(3_000));
+        log.line(Level::Warn, "no error".to_owned());
+        log.printed_as_error("ValueError".to_owned());
+        assert_eq!(log.last_words(), Some("x".repeat(2_000)));
+        assert_eq!(log.last_words(), Some("ValueError".to_owned()));
+        assert_eq!(log.last_words(), None);
 
-        journal.line(Level::Error, "of the call before".to_owned());
-        journal.begin();
-        assert_eq!(journal.last_words(), None);
+        log.line(Level::Error, "of the call before".to_owned());
+        log.begin();
+        assert_eq!(log.last_words(), None);
     }
 
     #[test]
     fn lines_are_counted_one_by_one() {
-        let mut journal = GuestLog::new("p".to_owned(), 100);
-        journal.line(Level::Info, "one\ntwo\n\nthree\n".to_owned());
-        assert_eq!(journal.lines, 3);
+        let mut log = GuestLog::new("p".to_owned(), 100);
+        log.line(Level::Info, "one\ntwo\n\nthree\n".to_owned());
+        assert_eq!(log.lines, 3);
     }
 
-    /// What reaches the log: the number of events, and each `left_out` that one of them has.
+    /// Counts events, and keeps the field `left_out`.
     #[derive(Default)]
-    struct Logged {
-        events: AtomicU32,
-        left_out: Mutex<Vec<u64>>,
+    struct Events {
+        lines: AtomicU64,
+        left_out: AtomicU64,
     }
 
-    impl tracing::Subscriber for Logged {
-        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+    impl Visit for &Events {
+        fn record_u64(&mut self, field: &Field, value: u64) {
+            assert_eq!(field.name(), "left_out");
+            self.left_out.fetch_add(value, Relaxed);
+        }
+
+        fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+            if field.name() == "message" && format!("{value:?}") == "line" {
+                self.lines.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    impl Subscriber for Events {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
             true
         }
 
-        fn event(&self, event: &tracing::Event<'_>) {
-            self.events.fetch_add(1, Ordering::Relaxed);
-            event.record(&mut |field: &Field, value: &dyn Debug| {
-                if field.name() == "left_out" {
-                    let number = format!("{value:?}").parse().unwrap();
-                    self.left_out.lock().unwrap().push(number);
-                }
-            });
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
         }
 
-        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-            span::Id::from_u64(1)
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            event.record(&mut &*self);
         }
 
-        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-        fn enter(&self, _: &span::Id) {}
-        fn exit(&self, _: &span::Id) {}
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
     }
 
     #[test]
-    fn counts_what_it_leaves_out() {
-        let logged = Arc::new(Logged::default());
-        tracing::subscriber::with_default(Arc::clone(&logged), || {
-            let mut journal = GuestLog::new("p".to_owned(), 100);
-            for lines in [107, 100, 101] {
-                journal.begin();
+    fn lines_beyond_the_limit_are_counted() {
+        let events = Arc::new(Events::default());
+        tracing::subscriber::with_default(Arc::clone(&events), || {
+            let mut log = GuestLog::new("p".to_owned(), 100);
+            for lines in [107, 100, 3] {
+                log.begin();
                 for _ in 0..lines {
-                    journal.line(Level::Info, "line".to_owned());
+                    log.line(Level::Info, "line".to_owned());
                 }
-                journal.end();
+                log.end();
             }
         });
-        assert_eq!(*logged.left_out.lock().unwrap(), [7, 1]);
-        // 100 lines a call, and what was left out of two calls.
-        assert_eq!(logged.events.load(Ordering::Relaxed), 3 * 100 + 2);
+        assert_eq!(events.lines.load(Relaxed), 203);
+        assert_eq!(events.left_out.load(Relaxed), 7);
     }
 }

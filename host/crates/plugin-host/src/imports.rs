@@ -1,4 +1,4 @@
-//! What a component imports, and whether it may.
+//! Imports of a component, and which of them the host allows.
 
 use std::fmt;
 
@@ -7,28 +7,29 @@ use wasmtime::component::Component;
 use super::engine::Engine;
 use super::grants::{Grant, Grants, Wasi};
 use super::limits::MAX_NAME;
+use super::load_error::Problem;
 use super::sanitize::line;
 
-/// The packages of the interface: all of it, and its roles in packed form.
+/// Packages of the interface: the whole of it, and its roles in packed form.
 pub(super) const INTERFACE: &str = "forebay:plugin";
 pub(super) const PACKED: &str = "forebay:packed";
 
-/// The version of them that this host speaks. Others of its `0.1` fit as well.
+/// Version of both packages that this host implements. It accepts any `0.1.x`.
 const VERSION: &str = "0.1.0";
 
-/// Why an import of WASI is refused.
+/// Reason for refusing an import of WASI.
 const NOT_GRANTED: &str = "not granted, and `plugins.wasi` is \"refuse\"";
 
-/// What an import is to this host.
+/// Treatment of an import by the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImportStatus {
     /// Part of the plugin interface.
     Interface,
-    /// Real, by this grant.
+    /// Real, because of this grant.
     Granted(Grant),
-    /// There, and empty.
+    /// Present, but an empty stand-in.
     Empty,
-    /// Not to be had, and why.
+    /// Refused, for this reason.
     Refused(String),
 }
 
@@ -43,16 +44,16 @@ impl fmt::Display for ImportStatus {
     }
 }
 
-/// Something that a component imports.
+/// An import of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import {
-    /// As the component names it, such as `wasi:clocks/wall-clock@0.2.6`.
+    /// Name in the component, such as `wasi:clocks/wall-clock@0.2.6`.
     pub name: String,
-    /// Whether it gets it.
-    pub standing: ImportStatus,
+    /// Treatment by the host.
+    pub status: ImportStatus,
 }
 
-/// What a component imports, for a plugin with these grants.
+/// The imports of a component, for a plugin with these grants.
 pub(super) fn of(
     component: &Component,
     engine: &Engine,
@@ -63,22 +64,21 @@ pub(super) fn of(
     ty.imports(engine.wasmtime())
         .map(|(name, _)| {
             let name = line(name, MAX_NAME);
-            let standing = standing(&name, wasi, grants);
-            Import { name, standing }
+            let status = status(&name, wasi, grants);
+            Import { name, status }
         })
         .collect()
 }
 
-/// Checks that nothing is refused. `who` begins the message.
+/// Checks that no import is refused. `who` is the subject of the message.
 ///
 /// # Errors
-///
-/// What is wrong and what to do about it.
-pub(super) fn check(imports: &[Import], who: &str) -> Result<(), (String, String)> {
-    // By what is wrong with them, as a runtime of WASI imports a dozen.
+/// When an import is refused: one problem for all of them.
+pub(super) fn check(imports: &[Import], who: &str) -> Result<(), Problem> {
+    // Grouped by reason, since a WASI runtime imports a dozen interfaces.
     let mut refused: Vec<(&str, Vec<String>)> = Vec::new();
     for import in imports {
-        if let ImportStatus::Refused(reason) = &import.standing {
+        if let ImportStatus::Refused(reason) = &import.status {
             let name = format!("`{}`", import.name);
             match refused.iter_mut().find(|(known, _)| known == reason) {
                 Some((_, names)) => names.push(name),
@@ -93,32 +93,29 @@ pub(super) fn check(imports: &[Import], who: &str) -> Result<(), (String, String
         "build it without WASI, grant what it needs under `[plugins.grants]`, or give it an empty \
          world with `wasi = \"empty\"`"
     } else {
-        "plugins import `forebay:plugin/log`, `forebay:plugin/embeddings`, and of `wasi:*@0.2` \
-         what `[plugins]` allows"
+        "plugins may import `forebay:plugin/log`, `forebay:plugin/embeddings`, and those of \
+         `wasi:*@0.2` that `[plugins]` allows"
     };
     let refused: Vec<_> = refused
         .iter()
         .map(|(reason, names)| format!("{}: {reason}", names.join(", ")))
         .collect();
     let what = format!("{who} imports {}", refused.join("; "));
-    Err((what, hint.to_owned()))
+    Err(Problem::new(what, hint))
 }
 
-/// Checks that exports, if they are of the interface at all, are of this version.
+/// Checks that exports which belong to the interface have a version that this host accepts.
 ///
 /// # Errors
-///
-/// What is wrong and what to do about it.
-pub(super) fn check_version<'a>(
-    mut exports: impl Iterator<Item = &'a str>,
-) -> Result<(), (String, String)> {
+/// When one has another version.
+pub(super) fn check_version<'a>(mut exports: impl Iterator<Item = &'a str>) -> Result<(), Problem> {
     match exports.find_map(other_version) {
-        Some(what) => Err((what, "build it against this version".to_owned())),
+        Some(what) => Err(Problem::new(what, "build it against this version")),
         None => Ok(()),
     }
 }
 
-/// The package of the interface and its version that a name is of, if it is of any.
+/// The package and the version in a name, if the package is one of the interface.
 pub(super) fn interface_version(name: &str) -> Option<(&str, &str)> {
     let (interface, version) = name.split_once('@')?;
     let (package, _) = interface.split_once('/')?;
@@ -127,14 +124,14 @@ pub(super) fn interface_version(name: &str) -> Option<(&str, &str)> {
         .then_some((package, version))
 }
 
-/// What is to be said about a name of another version of the interface.
+/// Message about a name that belongs to another version of the interface.
 fn other_version(name: &str) -> Option<String> {
     let (package, version) = interface_version(name)?;
     let fits = version.starts_with("0.1.");
-    (!fits).then(|| format!("it is made for `{package}@{version}`; this host has {VERSION}"))
+    (!fits).then(|| format!("built for `{package}@{version}`; this host has {VERSION}"))
 }
 
-fn standing(name: &str, wasi: Wasi, grants: &Grants) -> ImportStatus {
+fn status(name: &str, wasi: Wasi, grants: &Grants) -> ImportStatus {
     let (interface, version) = name.split_once('@').unwrap_or((name, ""));
     if let Some(reason) = other_version(name) {
         return ImportStatus::Refused(reason);
@@ -156,8 +153,8 @@ fn standing(name: &str, wasi: Wasi, grants: &Grants) -> ImportStatus {
     }
 }
 
-/// Whether an interface is linked, and the grants that make it real. What all streams and
-/// clocks need comes with each of their grants.
+/// The grants that make a linked interface real; `None` if it is not linked. Interfaces that all
+/// streams and clocks need come with any of their grants.
 fn linked_wasi(interface: &str) -> Option<&'static [Grant]> {
     let (package, name) = interface.split_once('/')?;
     Some(match (package, name) {
@@ -186,10 +183,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_has_its_standing() {
+    fn every_import_has_a_status() {
         let clock = Grants::from([Grant::Clock]);
         let check = |name: &str, wasi, expected: &str| {
-            assert_eq!(standing(name, wasi, &clock).to_string(), expected, "{name}");
+            assert_eq!(status(name, wasi, &clock).to_string(), expected, "{name}");
         };
         for wasi in [Wasi::Empty, Wasi::Refuse] {
             check("forebay:plugin/log@0.1.0", wasi, "interface");
@@ -214,7 +211,7 @@ mod tests {
             check(
                 "forebay:plugin/log@0.0.9",
                 wasi,
-                "REFUSED: it is made for `forebay:plugin@0.0.9`; this host has 0.1.0",
+                "REFUSED: built for `forebay:plugin@0.0.9`; this host has 0.1.0",
             );
         }
         check("wasi:random/random@0.2.6", Wasi::Empty, "empty stand-in");

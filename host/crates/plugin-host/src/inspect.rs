@@ -1,4 +1,4 @@
-//! What can be known about a file, whether it is a plugin or not.
+//! Facts about a file, plugin or not.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::component::{Plugin, Roles};
 use super::imports::{INTERFACE, Import, PACKED, interface_version};
-use super::load::LoadError;
+use super::load_error::LoadError;
 
-/// What was found out about a file while it was loaded, up to where it was refused.
+/// Facts about a file, gathered while it is loaded, up to the point where it is refused.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) size: Option<u64>,
@@ -18,48 +18,48 @@ pub(super) struct Found {
     pub(super) exports: Vec<String>,
 }
 
-/// A file that has been looked at.
+/// Result of inspecting a file.
 #[derive(Debug)]
 pub struct Inspection {
-    /// Which.
+    /// Path of the file.
     pub path: PathBuf,
     pub(super) found: Found,
-    /// The plugin, or why it is none.
+    /// The plugin, or the reason why the file was refused.
     pub plugin: Result<Arc<Plugin>, LoadError>,
 }
 
 impl Inspection {
-    /// Bytes of the file, if it is one.
+    /// Bytes of the file, if it is a regular one.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.found.size
     }
 
-    /// SHA-256 in hexadecimal, if it was read and begins as a component does.
+    /// SHA-256 in lower-case hexadecimal, if the file was read and has the header of a component.
     #[must_use]
     pub fn digest(&self) -> Option<&str> {
         self.found.digest.as_deref()
     }
 
-    /// How long it took to have it compiled, and whether that was in the cache.
+    /// Time to compile the component or to load it from the cache, and true if it was cached.
     #[must_use]
     pub fn compiled(&self) -> Option<(Duration, bool)> {
         self.found.compiled
     }
 
-    /// What it imports; empty too where it could not be compiled.
+    /// Imports of the component; empty if it was not compiled.
     #[must_use]
     pub fn imports(&self) -> &[Import] {
         &self.found.imports
     }
 
-    /// The names that it exports; empty too where it could not be compiled.
+    /// Names that the component exports; empty if it was not compiled.
     #[must_use]
     pub fn exports(&self) -> &[String] {
         &self.found.exports
     }
 
-    /// The roles that it exports by name.
+    /// Roles that the component exports, judged by name.
     #[must_use]
     pub fn roles(&self) -> Roles {
         let exports = |role: &str| {
@@ -74,7 +74,7 @@ impl Inspection {
         }
     }
 
-    /// The version of the plugin interface that it is made for.
+    /// Version of the plugin interface that the component was built for.
     #[must_use]
     pub fn interface(&self) -> Option<&str> {
         let exports = self.found.exports.iter().map(String::as_str);
@@ -83,7 +83,7 @@ impl Inspection {
         versions.find_map(|(package, version)| (package == INTERFACE).then_some(version))
     }
 
-    /// The version of the packed form of its roles, if it has that.
+    /// Version of the packed form of its roles, if it exports that form.
     #[must_use]
     pub fn packed(&self) -> Option<&str> {
         let mut versions = self.exports().iter().filter_map(|it| interface_version(it));

@@ -1,46 +1,106 @@
 //! One instance of a plugin and the calls into it.
 //!
-//! Every entry into a guest goes through [`Instance::enter`], which sets the deadline (an
-//! epoch deadline starts at 0, that is: in the past) and says afterwards why a call failed.
+//! Every entry into a guest goes through [`Instance::enter`], which sets the deadline (an epoch
+//! deadline starts at 0, which is in the past) and finds the reason for a failed call.
 
 use wasmtime::component::InstancePre;
 use wasmtime::{Store, Trap};
 
-use super::answer::{Changes, Faults, Form, Question};
+use super::answer::{Changes, Faults, Question};
 use super::bindings::packed::{transform as packed_transform, validate as packed_validate};
 use super::bindings::{dead_letter_policy, describe, transform, validate};
 use super::call_error::{CallError, Kind};
 use super::embeddings::Lent;
 use super::engine::Engine;
+use super::form::{CallResult, Form};
 use super::grants::Grants;
 use super::host_usage::Exceeded;
 use super::limits::{MAX_CODE, MAX_ERRORS, MAX_MESSAGE};
 use super::packed::Packer;
-use super::rows::with_batch;
 use super::sandbox::State;
 use super::sanitize::{cut, line};
 use super::{engine, packed, rows};
 
-/// A component that is linked, with where its exports are.
+/// A linked component, with the indices of its exports.
 pub(super) struct Prepared {
-    pub(super) linked: InstancePre<State>,
-    pub(super) describe: describe::GuestIndices,
+    linked: InstancePre<State>,
+    describe: describe::GuestIndices,
     pub(super) transform: Option<Form<transform::GuestIndices, packed_transform::GuestIndices>>,
     pub(super) validate: Option<Form<validate::GuestIndices, packed_validate::GuestIndices>>,
     pub(super) policy: Option<dead_letter_policy::GuestIndices>,
 }
 
-/// An instance that can be called again until a call fails in a way that spoils it.
-pub(super) struct Instance {
-    store: Store<State>,
+impl Prepared {
+    /// Looks up the exports of a linked component; `None` if it does not export `describe`.
+    pub(super) fn new(linked: InstancePre<State>) -> Option<Self> {
+        Some(Self {
+            describe: describe::GuestIndices::new(&linked).ok()?,
+            transform: Form::preferred(
+                transform::GuestIndices::new(&linked).ok(),
+                packed_transform::GuestIndices::new(&linked).ok(),
+            ),
+            validate: Form::preferred(
+                validate::GuestIndices::new(&linked).ok(),
+                packed_validate::GuestIndices::new(&linked).ok(),
+            ),
+            policy: dead_letter_policy::GuestIndices::new(&linked).ok(),
+            linked,
+        })
+    }
+
+    /// Instantiates the component, and checks its exports' types.
+    fn open(&self, store: &mut Store<State>) -> wasmtime::Result<Exports> {
+        let instance = self.linked.instantiate(&mut *store)?;
+        let describe = self.describe.load(&mut *store, &instance)?;
+        let transform = match &self.transform {
+            Some(role) => Some(role.load(
+                store,
+                &instance,
+                transform::GuestIndices::load,
+                packed_transform::GuestIndices::load,
+            )?),
+            None => None,
+        };
+        let validate = match &self.validate {
+            Some(role) => Some(role.load(
+                store,
+                &instance,
+                validate::GuestIndices::load,
+                packed_validate::GuestIndices::load,
+            )?),
+            None => None,
+        };
+        let policy = match &self.policy {
+            Some(role) => Some(role.load(store, &instance)?),
+            None => None,
+        };
+        Ok(Exports {
+            describe,
+            transform,
+            validate,
+            policy,
+        })
+    }
+}
+
+/// The exports of an instance.
+struct Exports {
     describe: describe::Guest,
     transform: Option<Form<transform::Guest, packed_transform::Guest>>,
     validate: Option<Form<validate::Guest, packed_validate::Guest>>,
     policy: Option<dead_letter_policy::Guest>,
+}
+
+/// An instance, which can be called again until a call fails in a way that spoils it.
+pub(super) struct Instance {
+    store: Store<State>,
+    exports: Exports,
     packer: Packer,
-    /// Bytes that an answer may have the host keep.
+    /// Maximum bytes that the host keeps for an answer.
     output: usize,
+    /// Deadline of a call.
     ticks: u64,
+    /// Number of calls that answered `err`.
     errors: u32,
 }
 
@@ -49,7 +109,6 @@ impl Instance {
     /// exports' types.
     ///
     /// # Errors
-    ///
     /// [`Kind::Unusable`], whatever the reason.
     pub(super) fn open(
         engine: &Engine,
@@ -65,35 +124,10 @@ impl Instance {
         store.set_epoch_deadline(ticks);
         store.data_mut().begin();
 
-        let opened = prepared
-            .linked
-            .instantiate(&mut store)
-            .and_then(|instance| {
-                let describe = prepared.describe.load(&mut store, &instance)?;
-                let transform = match &prepared.transform {
-                    Some(Form::Rows(it)) => Some(Form::Rows(it.load(&mut store, &instance)?)),
-                    Some(Form::Packed(it)) => Some(Form::Packed(it.load(&mut store, &instance)?)),
-                    None => None,
-                };
-                let validate = match &prepared.validate {
-                    Some(Form::Rows(it)) => Some(Form::Rows(it.load(&mut store, &instance)?)),
-                    Some(Form::Packed(it)) => Some(Form::Packed(it.load(&mut store, &instance)?)),
-                    None => None,
-                };
-                let policy = prepared
-                    .policy
-                    .as_ref()
-                    .map(|it| it.load(&mut store, &instance))
-                    .transpose()?;
-                Ok((describe, transform, validate, policy))
-            });
-        match opened {
-            Ok((describe, transform, validate, policy)) => Ok(Self {
+        match prepared.open(&mut store) {
+            Ok(exports) => Ok(Self {
                 store,
-                describe,
-                transform,
-                validate,
-                policy,
+                exports,
                 packer: Packer::default(),
                 output: limits.output,
                 ticks,
@@ -103,39 +137,36 @@ impl Instance {
         }
     }
 
-    /// What the plugin says it is.
+    /// Calls `describe`.
     pub(super) fn describe(&mut self) -> Result<describe::Descriptor, CallError> {
-        self.enter(|it| it.describe.call_describe(&mut it.store).map(Ok))
+        self.enter(|it| it.exports.describe.call_describe(&mut it.store).map(Ok))
             .map_err(unusable)
     }
 
-    /// Hands the plugin its settings.
+    /// Calls `configure`.
     pub(super) fn configure(&mut self, settings: &[(String, String)]) -> Result<(), CallError> {
         let settings: Vec<_> = settings
             .iter()
             .map(|(k, v)| (k.as_str(), v.as_str()))
             .collect();
-        self.enter(|it| it.describe.call_configure(&mut it.store, &settings))
+        self.enter(|it| it.exports.describe.call_configure(&mut it.store, &settings))
             .map_err(unusable)
     }
 
-    /// Calls `transform`. The embeddings come back as the call leaves them.
+    /// Calls `transform`. The embeddings return as the call left them.
     pub(super) fn transform(
         &mut self,
         lent: &mut Option<Lent>,
         question: Question<'_>,
     ) -> Result<Changes, CallError> {
-        let answer = self.lend(lent, |it| match &it.transform {
-            Some(Form::Rows(guest)) => {
-                let answer = with_batch(question, |rows| guest.call_transform(&mut it.store, rows));
-                Ok(answer?.map(Form::Rows))
-            }
-            Some(Form::Packed(guest)) => {
-                let answer = it
-                    .packer
-                    .with_batch(question, |batch| guest.call_transform(&mut it.store, batch));
-                Ok(answer?.map(Form::Packed))
-            }
+        let answer = self.lend(lent, |it| match &it.exports.transform {
+            Some(role) => role.call(
+                &mut it.store,
+                &mut it.packer,
+                question,
+                transform::Guest::call_transform,
+                packed_transform::Guest::call_transform,
+            ),
             None => wasmtime::bail!("the component does not export transform"),
         })?;
         let (rows, schema) = (question.rows.len(), &question.batch.schema);
@@ -147,23 +178,20 @@ impl Instance {
         }
     }
 
-    /// Calls `validate`. The embeddings come back unchanged.
+    /// Calls `validate`. The embeddings return unchanged.
     pub(super) fn validate(
         &mut self,
         lent: &mut Option<Lent>,
         question: Question<'_>,
     ) -> Result<Faults, CallError> {
-        let answer = self.lend(lent, |it| match &it.validate {
-            Some(Form::Rows(guest)) => {
-                let answer = with_batch(question, |rows| guest.call_validate(&mut it.store, rows));
-                Ok(answer?.map(Form::Rows))
-            }
-            Some(Form::Packed(guest)) => {
-                let answer = it
-                    .packer
-                    .with_batch(question, |batch| guest.call_validate(&mut it.store, batch));
-                Ok(answer?.map(Form::Packed))
-            }
+        let answer = self.lend(lent, |it| match &it.exports.validate {
+            Some(role) => role.call(
+                &mut it.store,
+                &mut it.packer,
+                question,
+                validate::Guest::call_validate,
+                packed_validate::Guest::call_validate,
+            ),
             None => wasmtime::bail!("the component does not export validate"),
         })?;
         let rows = question.rows.len();
@@ -178,14 +206,14 @@ impl Instance {
         &mut self,
         failures: &[dead_letter_policy::Failure<'_>],
     ) -> Result<Vec<dead_letter_policy::Decision>, CallError> {
-        let decisions = self.enter(|it| match &it.policy {
+        let decisions = self.enter(|it| match &it.exports.policy {
             Some(guest) => guest.call_decide(&mut it.store, failures),
             None => wasmtime::bail!("the component does not export dead-letter-policy"),
         })?;
         one_per_row(decisions, failures.len())
     }
 
-    /// Whether the instance has answered `err` so often that a fresh one is due.
+    /// True if the instance has answered `err` so often that it should be replaced.
     pub(super) fn is_worn(&self) -> bool {
         self.errors >= MAX_ERRORS
     }
@@ -198,7 +226,7 @@ impl Instance {
     fn lend<T>(
         &mut self,
         lent: &mut Option<Lent>,
-        call: impl FnOnce(&mut Self) -> wasmtime::Result<Result<T, String>>,
+        call: impl FnOnce(&mut Self) -> CallResult<T>,
     ) -> Result<T, CallError> {
         self.store.data_mut().lent = lent.take();
         let result = self.enter(call);
@@ -206,16 +234,13 @@ impl Instance {
         result
     }
 
-    /// Runs a call under the deadline.
-    fn enter<T>(
-        &mut self,
-        call: impl FnOnce(&mut Self) -> wasmtime::Result<Result<T, String>>,
-    ) -> Result<T, CallError> {
+    /// Makes a call under the deadline.
+    fn enter<T>(&mut self, call: impl FnOnce(&mut Self) -> CallResult<T>) -> Result<T, CallError> {
         self.store.data_mut().begin();
         self.store.set_epoch_deadline(self.ticks);
         let answer = call(self).and_then(|answer| {
-            // Not every function of WASI can refuse a call that is one too many.
-            self.store.data().meter.check()?;
+            // Some WASI functions cannot refuse a call beyond the limit.
+            self.store.data().usage.check()?;
             Ok(answer)
         });
         let result = match answer {
@@ -231,7 +256,7 @@ impl Instance {
             }
             Err(error) => Err(trap(&mut self.store, &error)),
         };
-        self.store.data_mut().journal().end();
+        self.store.data_mut().guest_log().end();
         result
     }
 }
@@ -251,15 +276,15 @@ fn invalid(message: String) -> CallError {
     }
 }
 
-fn unusable(fault: CallError) -> CallError {
+fn unusable(error: CallError) -> CallError {
     CallError {
         kind: Kind::Unusable,
-        // It goes to the log, not to a row.
-        message: line(fault.message, MAX_MESSAGE),
+        // One line, since it goes to the log and not to a row.
+        message: line(error.message, MAX_MESSAGE),
     }
 }
 
-/// Why a call into the guest did not come back.
+/// The reason why a call into the guest did not return.
 fn trap(store: &mut Store<State>, error: &wasmtime::Error) -> CallError {
     let trap = error.downcast_ref::<Trap>().copied();
     let (kind, what) = match trap {
@@ -269,10 +294,7 @@ fn trap(store: &mut Store<State>, error: &wasmtime::Error) -> CallError {
         ),
         _ if store.data().bounds.refused => (
             Kind::Memory,
-            format!(
-                "needed more memory than it may have ({})",
-                error.root_cause()
-            ),
+            format!("exceeded its memory limit ({})", error.root_cause()),
         ),
         Some(trap) => (Kind::Trap, format!("trapped: {trap}")),
         None if is_out_of_fuel(error) => {
@@ -281,12 +303,12 @@ fn trap(store: &mut Store<State>, error: &wasmtime::Error) -> CallError {
         }
         None => (Kind::Trap, format!("trapped: {}", error.root_cause())),
     };
-    let said = store.data_mut().journal().last_words();
-    let message = match said {
-        // However much a guest says, what happened to it is said as well.
-        Some(said) => {
+    let last_words = store.data_mut().guest_log().last_words();
+    let message = match last_words {
+        // The guest's words are cut so that the host's reason always fits.
+        Some(words) => {
             let room = MAX_MESSAGE.saturating_sub(what.chars().count() + 3);
-            format!("{} ({what})", cut(said, room))
+            format!("{} ({what})", cut(words, room))
         }
         None => what,
     };
@@ -296,14 +318,14 @@ fn trap(store: &mut Store<State>, error: &wasmtime::Error) -> CallError {
     }
 }
 
-/// Whether more was handed over than `Store::set_hostcall_fuel` allows. The type of this error
-/// is not public; `tests/sandbox/hostile.rs` checks that the text still is what it was.
+/// True if the guest passed more to the host than `Store::set_hostcall_fuel` allows. The type of
+/// this error is not public; `tests/sandbox/hostile.rs` checks that its text has not changed.
 fn is_out_of_fuel(error: &wasmtime::Error) -> bool {
     let cause = error.root_cause().to_string();
     cause.contains("fuel allocated for hostcalls has been exhausted")
 }
 
-/// A queue's name as the interface allows it; the default where the guest gave none.
+/// A queue's name, cut to what the interface allows; `default` if the guest gave none.
 pub(super) fn queue(name: String) -> String {
     if name.is_empty() {
         "default".to_owned()

@@ -1,9 +1,9 @@
-//! Which of the lines that a guest prints to stderr says why it failed.
+//! Finds the line on a guest's stderr that gives the reason for its failure.
 //!
-//! It is the last one, but for runtimes that go on after it: Python's ends by a panic that says
-//! nothing, Go's prints the stacks of its goroutines, Rust's gives advice.
+//! It is the last line, except with runtimes that print more: Python's ends with a panic without
+//! information, Go's prints the stacks of its goroutines, and Rust's gives advice.
 
-/// Listens to a guest's stderr.
+/// Reads a guest's stderr line by line.
 #[derive(Debug, Default)]
 pub(super) struct LastWords {
     last: Option<String>,
@@ -12,8 +12,8 @@ pub(super) struct LastWords {
 }
 
 impl LastWords {
-    /// One line, as it was printed.
-    pub(super) fn hear(&mut self, line: String) {
+    /// Takes one line, as printed.
+    pub(super) fn push(&mut self, line: String) {
         if line.starts_with("note: run with `RUST_BACKTRACE") {
             return;
         }
@@ -28,7 +28,7 @@ impl LastWords {
         self.last = Some(line);
     }
 
-    /// The line that says most, if there was one. The next are of another failure.
+    /// Returns the most informative line, if there is one, and starts over for another failure.
     pub(super) fn take(&mut self) -> Option<String> {
         let Self { last, reason, .. } = std::mem::take(self);
         reason.or(last)
@@ -44,7 +44,7 @@ mod tests {
         let check = |printed: &str, expected: Option<&str>| {
             let mut words = LastWords::default();
             for line in printed.lines() {
-                words.hear(line.to_owned());
+                words.push(line.to_owned());
             }
             assert_eq!(words.take().as_deref(), expected, "{printed}");
             assert_eq!(words.take(), None);

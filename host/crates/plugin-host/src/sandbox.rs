@@ -1,4 +1,4 @@
-//! What belongs to one instance: its limits, its log, and the embeddings while they are lent.
+//! The state of one instance: its limits, its log, its WASI, and the embeddings lent to it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -7,64 +7,65 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use super::bindings::{log, types};
 use super::embeddings::Lent;
 use super::grants::{Grant, Grants};
-use super::guest_log::{GuestLog, Level};
+use super::guest_log::GuestLog;
 use super::host_usage::HostUsage;
 use super::limits::{Limits, MAX_RESOURCES};
 use super::wasi;
 
-/// The data of a store.
+/// Data of a store.
 pub(super) struct State {
-    /// The embeddings of the call in progress.
+    /// Embeddings lent to the call in progress.
     pub(super) lent: Option<Lent>,
-    /// What the instance may still grow to.
+    /// Bounds of the instance's memories, tables and instances.
     pub(super) bounds: Bounds,
-    /// What the call in progress may still have the host do.
-    pub(super) meter: Arc<HostUsage>,
-    journal: Arc<Mutex<GuestLog>>,
+    /// Usage of the host by the call in progress.
+    pub(super) usage: Arc<HostUsage>,
+    guest_log: Arc<Mutex<GuestLog>>,
     context: WasiCtx,
     table: ResourceTable,
     clock: Option<Instant>,
 }
 
 impl State {
-    /// For an instance of this plugin under these limits, with what it has been granted.
+    /// Creates the state of an instance of this plugin, under these limits and with these grants.
     pub(super) fn new(plugin: &str, limits: &Limits, grants: &Grants) -> Self {
-        let journal = GuestLog::new(plugin.to_owned(), limits.log_lines);
-        let journal = Arc::new(Mutex::new(journal));
-        let meter = Arc::new(HostUsage::new(limits));
+        let guest_log = GuestLog::new(plugin.to_owned(), limits.log_lines);
+        let guest_log = Arc::new(Mutex::new(guest_log));
+        let usage = Arc::new(HostUsage::new(limits));
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         Self {
             lent: None,
             bounds: Bounds::new(limits),
-            context: wasi::context(&journal, &meter, grants),
-            meter,
-            journal,
+            context: wasi::context(&guest_log, &usage, grants),
+            usage,
+            guest_log,
             table,
             clock: grants.contains(&Grant::Clock).then(Instant::now),
         }
     }
 
-    /// A call begins.
+    /// Resets what is counted per call.
     pub(super) fn begin(&mut self) {
         self.bounds.refused = false;
-        self.meter.begin();
-        self.journal().begin();
+        self.usage.begin();
+        self.guest_log().begin();
     }
 
     /// The instance's log.
-    pub(super) fn journal(&self) -> MutexGuard<'_, GuestLog> {
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn guest_log(&self) -> MutexGuard<'_, GuestLog> {
+        self.guest_log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl WasiView for State {
-    /// Every function of WASI asks for this first, so here its calls are counted.
+    /// Counts a call: every WASI function asks for the context first.
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        self.meter.count_call();
+        self.usage.count_call();
         WasiCtxView {
             ctx: &mut self.context,
             table: &mut self.table,
@@ -74,34 +75,17 @@ impl WasiView for State {
 
 impl wasi::WaitView for State {
     fn waits(&mut self) -> wasi::AtOnce<'_> {
-        self.meter.count_call();
+        self.usage.count_call();
         wasi::AtOnce {
             table: &mut self.table,
-            meter: &self.meter,
+            usage: &self.usage,
             clock: self.clock,
         }
     }
 }
 
-impl types::Host for State {}
-
-impl log::Host for State {
-    fn log(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
-        self.meter.count_call();
-        self.meter.charge(message.len())?;
-        let level = match level {
-            log::Level::Debug => Level::Debug,
-            log::Level::Info => Level::Info,
-            log::Level::Warn => Level::Warn,
-            log::Level::Error => Level::Error,
-        };
-        self.journal().line(level, message);
-        Ok(())
-    }
-}
-
-/// Counts what an instance has, all its memories and tables together, and remembers whether
-/// it was refused more: a guest that runs out usually traps in a way that does not say so.
+/// Bounds an instance's memories together and its tables together, and records a refusal: a guest
+/// that runs out of memory usually traps without saying why.
 #[derive(Debug, Default)]
 pub(super) struct Bounds {
     memory: usize,
@@ -111,7 +95,7 @@ pub(super) struct Bounds {
     memory_last: usize,
     elements_used: usize,
     elements_last: usize,
-    /// Whether growth was refused since this was last set to false.
+    /// True if growth was refused since this was last reset.
     pub(super) refused: bool,
 }
 
@@ -199,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memories_share_one_bound() {
+    fn memories_share_a_bound() {
         let mut bounds = Bounds {
             memory: 100,
             ..Bounds::default()
@@ -212,13 +196,13 @@ mod tests {
     }
 
     #[test]
-    fn growth_that_failed_is_given_back() {
+    fn failed_growth_is_returned() {
         let mut bounds = Bounds {
             memory: 100,
             ..Bounds::default()
         };
         assert!(bounds.memory_growing(0, 100, None).unwrap());
-        // The callback that follows a refusal gives back nothing that was not taken.
+        // The callback after a refusal must return nothing, since nothing was taken.
         assert!(!bounds.memory_growing(100, 150, None).unwrap());
         bounds
             .memory_grow_failed(wasmtime::format_err!("refused"))

@@ -1,12 +1,12 @@
-//! The empty world that guests with a WASI runtime find.
+//! The empty WASI that guests get by default.
 //!
-//! No files, sockets, environment or arguments; stdin is at its end. Clocks stand still, and
-//! whatever a guest waits for has happened already: it can never block its thread, and one
-//! that spins until the time has passed meets its deadline. Random numbers repeat. All this is
-//! what makes the same rows get the same answers.
+//! There are no files, sockets, environment variables or arguments, and stdin is at its end. Clocks
+//! stand still, and waiting returns at once: a guest can never block its thread, and one that spins
+//! until some time has passed meets its deadline. Random numbers repeat. So the same rows get the
+//! same answers.
 //!
-//! Grants make clocks, random numbers and output real. Files, sockets and the environment
-//! cannot be granted, and waiting ends at once whatever has been.
+//! Grants make clocks, random numbers and output real. Files, sockets and the environment cannot be
+//! granted, and waiting returns at once even with a grant.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,23 +29,22 @@ use super::guest_log::GuestLog;
 use super::host_usage::HostUsage;
 use super::limits::MAX_LOG_LINE;
 
-/// 2024-01-01T00:00:00Z: late enough for runtimes that check certificates' or files' dates.
+/// 2024-01-01T00:00:00Z: late enough for runtimes that check dates of certificates or files.
 const NOW: Duration = Duration::from_secs(1_704_067_200);
 
-/// Nanoseconds. Not 0, which the Go runtime takes for a broken clock.
+/// Nanoseconds; not 0, which Go's runtime treats as a broken clock.
 const MONOTONIC_NOW: u64 = 1_000_000_000;
 
-/// Bytes of the cycle that random numbers are taken from: long enough that rejection
-/// sampling ends.
+/// Bytes after which random numbers repeat: enough for rejection sampling to end.
 const RANDOM_CYCLE: usize = 4_096;
 
-/// Bytes of random numbers in one call.
+/// Maximum bytes of random numbers per call.
 const MAX_RANDOM: u64 = 1 << 20;
 
-/// Bytes of output a stream takes at once.
+/// Maximum bytes that an output stream accepts per write.
 const WRITE_PERMIT: usize = 64 << 10;
 
-/// Links `wasi:*@0.2`, with what could wait replaced by what does not.
+/// Links `wasi:*@0.2`, with functions that could wait replaced by ones that do not.
 pub(super) fn link<T: WasiView + WaitView + 'static>(
     linker: &mut Linker<T>,
 ) -> wasmtime::Result<()> {
@@ -57,17 +56,17 @@ pub(super) fn link<T: WasiView + WaitView + 'static>(
     Ok(())
 }
 
-/// A context that gives nothing away but what is granted. What is printed goes to the journal.
+/// Creates a context that exposes only what is granted. Output goes to the guest's log.
 pub(super) fn context(
-    journal: &Arc<Mutex<GuestLog>>,
-    meter: &Arc<HostUsage>,
+    log: &Arc<Mutex<GuestLog>>,
+    usage: &Arc<HostUsage>,
     grants: &Grants,
 ) -> WasiCtx {
     let lines = |record: Record| Lines {
-        journal: Arc::clone(journal),
-        meter: Arc::clone(meter),
+        log: Arc::clone(log),
+        usage: Arc::clone(usage),
         record: match grants.contains(&Grant::Stdio) {
-            true => GuestLog::printed_elsewhere,
+            true => GuestLog::passed_on,
             false => record,
         },
         is_passed_on: grants.contains(&Grant::Stdio),
@@ -93,7 +92,8 @@ pub(super) fn context(
     context.build()
 }
 
-/// The same numbers in every instance: SplitMix64 (Steele, Lea, Flood 2014) from state 0.
+/// Random numbers that are the same in every instance: SplitMix64 (Steele, Lea, Flood 2014) from
+/// state 0.
 fn repeating() -> Deterministic {
     let mut state = 0_u64;
     let next = || {
@@ -128,24 +128,24 @@ impl HasData for Waits {
     type Data<'a> = AtOnce<'a>;
 }
 
-/// What has something to wait for.
+/// A store whose guests can wait.
 pub(super) trait WaitView: Send {
-    /// The clock, and what is waited for.
+    /// The host's side of clocks and polling.
     fn waits(&mut self) -> AtOnce<'_>;
 }
 
-/// Everything a guest can wait for: closed input, output that is always taken, and times that
-/// have come.
+/// Clocks and polling where waiting returns at once: input is closed, output is always accepted,
+/// and every instant has passed.
 pub(super) struct AtOnce<'a> {
     pub(super) table: &'a mut ResourceTable,
-    pub(super) meter: &'a HostUsage,
-    /// When the clock of a guest that has one began to run.
+    pub(super) usage: &'a HostUsage,
+    /// Start of the guest's clock, if it is granted one.
     pub(super) clock: Option<Instant>,
 }
 
 impl monotonic_clock::Host for AtOnce<'_> {
     fn now(&mut self) -> wasmtime::Result<u64> {
-        self.meter.check()?;
+        self.usage.check()?;
         let elapsed = self.clock.map_or(Duration::ZERO, |began| began.elapsed());
         Ok(MONOTONIC_NOW.saturating_add(u64::try_from(elapsed.as_nanos())?))
     }
@@ -155,7 +155,7 @@ impl monotonic_clock::Host for AtOnce<'_> {
     }
 
     fn subscribe_instant(&mut self, _when: u64) -> wasmtime::Result<Resource<DynPollable>> {
-        self.meter.check()?;
+        self.usage.check()?;
         let elapsed = self.table.push(Elapsed)?;
         subscribe(self.table, elapsed)
     }
@@ -167,7 +167,7 @@ impl monotonic_clock::Host for AtOnce<'_> {
 
 impl poll::Host for AtOnce<'_> {
     fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
-        self.meter.check()?;
+        self.usage.check()?;
         if pollables.is_empty() {
             wasmtime::bail!("empty poll list");
         }
@@ -189,7 +189,7 @@ impl poll::HostPollable for AtOnce<'_> {
     }
 }
 
-/// A time that has come.
+/// An instant that has passed.
 struct Elapsed;
 
 #[async_trait]
@@ -218,14 +218,14 @@ impl StdinStream for EmptyStdin {
 /// Stdout or stderr.
 #[derive(Clone)]
 struct Lines {
-    journal: Arc<Mutex<GuestLog>>,
-    meter: Arc<HostUsage>,
+    log: Arc<Mutex<GuestLog>>,
+    usage: Arc<HostUsage>,
     record: Record,
-    /// Whether it goes to standard error as it is.
+    /// True if the output also goes to standard error, unchanged.
     is_passed_on: bool,
 }
 
-/// What is done with a line.
+/// Method of the log that takes a line.
 type Record = fn(&mut GuestLog, String);
 
 impl IsTerminal for Lines {
@@ -236,7 +236,7 @@ impl IsTerminal for Lines {
 
 impl StdoutStream for Lines {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        // Only preview 3 asks for it, which is not linked.
+        // Only preview 3 calls this, and it is not linked.
         Box::new(tokio::io::sink())
     }
 
@@ -248,8 +248,8 @@ impl StdoutStream for Lines {
     }
 }
 
-/// Cuts what is printed into lines. A line without its end waits for it, at most 2,000
-/// characters' worth of bytes.
+/// Splits output into lines. An unfinished line is buffered up to four times [`MAX_LOG_LINE`]
+/// bytes, which hold that many characters.
 struct LineStream {
     to: Lines,
     unfinished: Vec<u8>,
@@ -260,9 +260,9 @@ impl LineStream {
         let line = std::mem::take(&mut self.unfinished);
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
         if !text.is_empty() {
-            let journal = self.to.journal.lock();
-            let mut journal = journal.unwrap_or_else(PoisonError::into_inner);
-            (self.to.record)(&mut journal, text);
+            let log = self.to.log.lock();
+            let mut log = log.unwrap_or_else(PoisonError::into_inner);
+            (self.to.record)(&mut log, text);
         }
     }
 }
@@ -272,10 +272,10 @@ impl OutputStream for LineStream {
         if bytes.len() > WRITE_PERMIT {
             return Err(StreamError::trap("more bytes written than were permitted"));
         }
-        let charged = self.to.meter.charge(bytes.len());
+        let charged = self.to.usage.charge(bytes.len());
         charged.map_err(|exceeded| StreamError::Trap(exceeded.into()))?;
         if self.to.is_passed_on {
-            // Nobody to tell when standard error is closed.
+            // An error has nowhere to go if standard error is closed.
             drop(std::io::stderr().write_all(&bytes));
         }
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {

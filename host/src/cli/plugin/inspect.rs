@@ -76,7 +76,7 @@ fn by_name(
 
 fn as_json(inspection: &Inspection, limits: &Limits) -> Value {
     let imports = inspection.imports().iter().map(|import| {
-        let (standing, why) = match &import.standing {
+        let (standing, why) = match &import.status {
             ImportStatus::Interface => ("interface", Value::Null),
             ImportStatus::Granted(grant) => ("granted", grant.name().into()),
             ImportStatus::Empty => ("empty", Value::Null),
@@ -169,7 +169,7 @@ fn text(inspection: &Inspection, limits: &Limits) -> String {
     for (index, import) in imports.iter().enumerate() {
         let name = if index == 0 { "imports" } else { "" };
         // Why it is refused is said below.
-        let standing = match &import.standing {
+        let standing = match &import.status {
             ImportStatus::Refused(_) => "REFUSED".to_owned(),
             other => other.to_string(),
         };

@@ -1,6 +1,6 @@
-//! What a module does before any of its functions is called. Tables and memories whose contents
-//! can be known in advance are laid out when it is compiled. Whatever else fills them or computes
-//! globals is compiled as one long function: 50 KB of it take 5 s and 360 MB.
+//! Steps of a module before any of its functions is called. Tables and memories with contents known
+//! in advance are laid out by the compiler. All other initialization of them and of globals is
+//! compiled as one long function: 50 KB of it take 5 s and 360 MB.
 
 use std::ops::Range;
 
@@ -9,8 +9,8 @@ use wasmparser::{
     TableInit, TypeRef,
 };
 
-/// Bytes within which the contents of a memory are laid out, however little they are, and how
-/// much larger than these contents it may be beyond that. So wasmtime has it.
+/// Bytes within which the contents of a memory are laid out however sparse they are, and ratio of
+/// memory to contents up to which they are laid out beyond that. Both as in wasmtime.
 const DENSE: u64 = 16 << 20;
 const SPARSE: u64 = 2;
 
@@ -19,9 +19,9 @@ const SPARSE: u64 = 2;
 pub(super) struct Startup {
     imported_tables: usize,
     imported_memories: usize,
-    /// Elements of its own tables.
+    /// Elements of each of its own tables.
     tables: Vec<u64>,
-    /// Bytes of its own memories.
+    /// Bytes of each of its own memories.
     memories: Vec<u64>,
 }
 
@@ -40,7 +40,7 @@ impl Startup {
             .push(ty.initial.saturating_mul(page.unwrap_or(u64::MAX)));
     }
 
-    /// The steps that a table takes.
+    /// Returns the steps for a table.
     pub(super) fn table(&mut self, table: &Table<'_>) -> Result<usize> {
         self.tables.push(table.ty.initial);
         match &table.init {
@@ -49,12 +49,12 @@ impl Startup {
         }
     }
 
-    /// The steps that a global takes.
+    /// Returns the steps for a global.
     pub(super) fn global(global: &Global<'_>) -> Result<usize> {
         operators(&global.init_expr)
     }
 
-    /// The steps that a segment of elements takes.
+    /// Returns the steps for an element segment.
     pub(super) fn elements(&self, segment: Element<'_>) -> Result<usize> {
         let functions = match segment.items {
             ElementItems::Functions(functions) => functions.count(),
@@ -76,7 +76,7 @@ impl Startup {
         Ok(functions as usize)
     }
 
-    /// The steps that all segments of data together take.
+    /// Returns the steps for all data segments together.
     pub(super) fn data<'a>(
         &self,
         segments: impl Iterator<Item = Result<Data<'a>>>,
@@ -102,7 +102,7 @@ impl Startup {
         Ok(if is_known && is_dense { 0 } else { steps })
     }
 
-    /// Where in the first memory a segment is, if that can be known.
+    /// The range of a segment in the first memory, if it is known in advance.
     fn place(&self, segment: &Data<'_>) -> Result<Option<Range<u64>>> {
         let DataKind::Active {
             memory_index: 0,
@@ -120,7 +120,7 @@ impl Startup {
     }
 }
 
-/// The size of a table or memory, unless it is imported: those come first.
+/// The size of a table or memory; `None` if it is imported. Imported ones have the first indices.
 fn own(sizes: &[u64], imported: usize, index: u32) -> Option<u64> {
     let index = (index as usize).checked_sub(imported)?;
     sizes.get(index).copied()
@@ -135,7 +135,7 @@ fn operators(expression: &ConstExpr<'_>) -> Result<usize> {
     Ok(operators)
 }
 
-/// The value of an expression that is nothing else.
+/// The value of an expression that is a constant and nothing else.
 fn constant(expression: &ConstExpr<'_>) -> Result<Option<u64>> {
     let mut reader = expression.get_operators_reader();
     let value = match reader.read()? {

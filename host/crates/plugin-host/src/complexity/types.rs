@@ -1,25 +1,24 @@
-//! Types of a component. Types can be within each other, and both reading and checking them is
+//! Number of types of a component. Types can be nested, and parsing and validating them is
 //! recursive: 1,200 levels, which take 4 KB, would overflow a thread's stack.
 
 use wasmparser::{BinaryReader, ComponentType, ComponentTypeDeclaration};
 
-use super::{Unfit, at_most};
+use super::bound::{ComplexityError, at_most};
 
-/// Types within each other. Tools make three.
+/// Maximum depth of nested types. Tools generate three.
 const MAX_DEPTH: usize = 100;
 
-/// What a declaration begins with that is a type.
+/// First byte of a declaration that is a type.
 const TYPE: u8 = 0x01;
 
-/// What types begin with that have declarations within them.
+/// First bytes of types that contain declarations.
 const COMPONENT: u8 = 0x41;
 const INSTANCE: u8 = 0x42;
 
-/// The number of types and declarations in a section, with all within each other. The walk
-/// itself is not recursive.
-pub(super) fn count(mut reader: BinaryReader<'_>) -> Result<usize, Unfit> {
+/// Counts the types and declarations in a section, nested ones included, without recursion.
+pub(super) fn count(mut reader: BinaryReader<'_>) -> Result<usize, ComplexityError> {
     let mut types = 0;
-    // How much is to come on each level: types on the first, declarations on the others.
+    // Items left on each level: types on the first, declarations on the others.
     let mut open = vec![reader.read_var_u32()?];
     while let Some(left) = open.last_mut() {
         if *left == 0 {
@@ -38,7 +37,7 @@ pub(super) fn count(mut reader: BinaryReader<'_>) -> Result<usize, Unfit> {
         if matches!(reader.clone().read_u8()?, COMPONENT | INSTANCE) {
             reader.read_u8()?;
             open.push(reader.read_var_u32()?);
-            at_most(open.len(), MAX_DEPTH, "types within each other")?;
+            at_most(open.len(), MAX_DEPTH, "levels of nested types")?;
         } else {
             reader.read::<ComponentType<'_>>()?;
         }
