@@ -4,12 +4,12 @@
 #     plugins/toolchain.sh cargo build --release --target wasm32-unknown-unknown
 #
 # The linker, wasm-component-ld, is part of rustup's toolchain. The target's standard library
-# is the first of these that is there or can be had:
-#   1. the one of the toolchain in use,
-#   2. what `rustup target add` fetches within 20 s (a failure is remembered for a day),
+# is the first of these that is available:
+#   1. the one in the current toolchain,
+#   2. the one that `rustup target add` fetches within 20 s (a failure is remembered for a day),
 #   3. one built from Debian's packages rustc-web and rust-web-src, without installing anything:
-#      the packages come through apt, the crates they need through cargo by the lock file in them.
-# Nothing is written outside of rustup's directory and ~/.cache/forebay.
+#      apt downloads the packages, and cargo their dependencies, by the lock file in them.
+# The script writes only to rustup's directory and ~/.cache/forebay.
 set -euo pipefail
 
 target=wasm32-unknown-unknown
@@ -36,7 +36,7 @@ fetch_with_rustup() {
         say "rustup could not add $target less than a day ago; not trying again (rm '$marker')"
         return 1
     fi
-    # Where targets cannot be fetched, rustup may hang.
+    # rustup may hang if it cannot fetch the target.
     limit=$(command -v timeout || command -v gtimeout || true)
     say "rustup target add $target (20 s at most)"
     if ${limit:+"$limit" -k 1 20} rustup target add "$target" </dev/null >&2 && has_target "$sysroot"; then
@@ -50,12 +50,12 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
-# Version of a package that apt would take.
+# Version of a package that apt would install.
 candidate() { apt-cache policy "$1" | sed -n 's/^  Candidate: \([0-9].*\)/\1/p'; }
 
-# In a shell of its own, so that it can clean up behind itself.
+# Runs in a subshell, so that it can clean up on exit.
 build_debian() (
-    export LC_ALL=C # apt's words are read below
+    export LC_ALL=C # apt's output is parsed below
     if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then die "$advice"; fi
     version=$(candidate rustc-web)
     if [ -z "$version" ]; then
@@ -75,7 +75,7 @@ build_debian() (
     mkdir "$work/debs" "$work/prefix"
     release=$(cut -d. -f1,2 <<<"$version")
     packages=(rustc-web libstd-rust-web-dev "libstd-rust-web-$release" rust-web-src)
-    # LLVM has a version of its own, and may need libraries that are not installed.
+    # LLVM has its own version, and may need libraries that are not installed.
     llvm=$(apt-cache depends "libstd-rust-web-$release=$version" | sed -n 's/^ *Depends: \(libllvm.*\)/\1/p')
     plan=$(apt-get -s install --no-install-recommends "$llvm")
     mapfile -t missing < <(awk '/^Inst/ && $3 !~ /^\[/ { print $2 }' <<<"$plan")
@@ -83,11 +83,11 @@ build_debian() (
     apt-get -qq download "${packages[@]/%/=$version}" "${missing[@]}" </dev/null
     for deb in *.deb; do dpkg -x "$deb" "$work/prefix"; done
     finish_debian "$work"
-    # Another run may have been faster; its result is as good.
+    # Another run may have finished first; its result is just as good.
     mv -T "$work/prefix" "$cache/wasm-toolchain-$version" || [ -n "$(built_debian)" ]
 ) >&2
 
-# Makes the packages in WORK/prefix a toolchain that needs no unstable options.
+# Turns the packages in WORK/prefix into a toolchain that needs no unstable options.
 finish_debian() {
     local work=$1 prefix=$1/prefix deps flags
     cat >"$prefix/rustc" <<'WRAPPER'
@@ -99,15 +99,15 @@ exec "$prefix/usr/bin/rustc" "$@"
 WRAPPER
     chmod +x "$prefix/rustc"
 
-    # -Zbuild-std builds the library along with some crate, so give it an empty one.
+    # -Zbuild-std builds the library together with a crate, so give it an empty one.
     mkdir -p "$work/empty/src"
     printf '#![no_std]\n' >"$work/empty/src/lib.rs"
     printf '[package]\nname = "empty"\nedition = "2024"\n[workspace]\n' >"$work/empty/Cargo.toml"
     cd "$work/empty"
-    # Bitcode, so that guests can be built with LTO; no paths of this machine. \x1f separates.
+    # Bitcode, so that guests can be built with LTO; no local paths. \x1f separates flags.
     flags=-Cembed-bitcode=yes$'\x1f'--remap-path-prefix=$work=/rustc
     flags+=$'\x1f'--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo
-    # Not rustup's cargo, which would choose its toolchain by this directory.
+    # Not rustup's cargo, which would choose the toolchain by directory.
     RUSTC=$prefix/rustc RUSTC_BOOTSTRAP=1 CARGO_ENCODED_RUSTFLAGS=$flags \
         "$sysroot/bin/cargo" build --release --target "$target" --target-dir "$work/target" -Zbuild-std=std,panic_abort
     deps=$work/target/$target/release/deps

@@ -14,6 +14,7 @@ use bytestring::ByteString;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use uuid::Uuid;
 
+use crate::plugin::head;
 use crate::row::{Batch, Column, Embeddings, Failure, FieldType, Schema, Stage, Value, Vector};
 
 /// The type of the target tables' primary key, which a row's key has to fit.
@@ -474,7 +475,7 @@ fn kind(value: &Value) -> &'static str {
 }
 
 fn excerpt(key: &str) -> String {
-    key.chars().take(60).collect()
+    head(key, 60).to_owned()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chunk::{DeadLetter, Settled};
-use crate::plugin::{Chain, Comparison, Decision};
+use crate::plugin::{Chain, Comparison, DEFAULT_QUEUE, Decision};
 use crate::row::{Batch, Drop, Embeddings, Failure};
 
 /// How often a row is tried in a chunk at most.
@@ -12,9 +12,6 @@ pub const MAX_ATTEMPTS: u32 = 5;
 
 /// How long the retries of a chunk may be delayed, all together: its transaction may be open.
 pub const MAX_DELAY: Duration = Duration::from_secs(5);
-
-/// The queue of dead letters for which nobody chose another.
-pub const DEFAULT_QUEUE: &str = "default";
 
 /// The pipeline has to stop, with nothing of the chunk written.
 #[derive(Debug, Clone, thiserror::Error)]

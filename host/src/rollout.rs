@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config;
 use crate::plugin::{Chain, ChainError, Comparison, ConfiguredPlugin, Directory, Plugin, Settings};
-use crate::row::PluginId;
+use crate::row::{PluginId, short_digest};
 use crate::store::ledger::{Known, Note, State};
 use slot::Slot;
 
@@ -236,7 +236,7 @@ impl Rollout {
             pipeline = self.pipeline,
             plugin = id.name,
             version = id.version,
-            digest = short(&id.digest),
+            digest = id.short_digest(),
             "{}",
             if is_beside {
                 "a new version runs beside the one in use"
@@ -333,7 +333,7 @@ impl Rollout {
             pipeline = self.pipeline,
             plugin = name,
             version = new.version,
-            digest = short(digest),
+            digest = short_digest(digest),
             "promoted: the next chunk meets the new version"
         );
         metrics::counter!("forebay_plugin_swaps_total", "plugin" => name.to_owned()).increment(1);
@@ -432,9 +432,4 @@ fn every(directory: &Directory, found: &[Arc<Plugin>], known: &[Known]) -> Vec<S
         }
     }
     names.into_iter().collect()
-}
-
-/// Enough of a digest to recognise it.
-pub(crate) fn short(digest: &str) -> &str {
-    digest.get(..12).unwrap_or(digest)
 }

@@ -2,6 +2,8 @@
 
 use similar::{ChangeTag, TextDiff};
 
+use crate::plugin::head;
+
 /// Characters of a line that are shown; of longer ones the part that differs.
 const MAX_SHOWN: usize = 300;
 
@@ -51,15 +53,10 @@ fn from(line: &str, start: usize) -> String {
 
 /// A line of at most [`MAX_SHOWN`] characters.
 fn shortened(line: &str) -> String {
-    match line.char_indices().nth(MAX_SHOWN) {
-        Some((end, _)) => {
-            let more = line.chars().count() - MAX_SHOWN;
-            format!(
-                "{}… ({more} more characters)",
-                line.get(..end).unwrap_or_default()
-            )
-        }
-        None => line.to_owned(),
+    let head = head(line, MAX_SHOWN);
+    match line.chars().count().saturating_sub(MAX_SHOWN) {
+        0 => line.to_owned(),
+        more => format!("{head}… ({more} more characters)"),
     }
 }
 

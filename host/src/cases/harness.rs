@@ -8,18 +8,9 @@ use super::expect::{Answer, Fault};
 use super::rows;
 use super::suite::{CaseFailure, CaseRow};
 use crate::plugin::{
-    Broken, Chain, ChainError, NoAnswer, Plugin, Rejection, Roles, Runner, Settings,
+    Broken, Chain, ChainError, NoAnswer, Plugin, Rejection, Roles, Runner, Settings, codes,
 };
 use crate::row::{Batch, Failure, Schema, Stage, Value, Vector};
-
-/// The failures that are the plugin's own.
-const FAULTS: [&str; 5] = [
-    "PLUGIN_TRAP",
-    "PLUGIN_DEADLINE",
-    "PLUGIN_MEMORY",
-    "PLUGIN_ERROR",
-    "PLUGIN_OUTPUT",
-];
 
 /// A plugin under test. To be used on a thread of its own, as every runner.
 pub(super) struct Harness {
@@ -101,7 +92,8 @@ impl Harness {
             return Err(Unanswered::Together(last));
         }
         // A plugin may reject rows with a code of the host's.
-        let is_fault = |failure: &Failure| has_faults && FAULTS.contains(&failure.code.as_str());
+        let is_fault =
+            |failure: &Failure| has_faults && codes::ALL.contains(&failure.code.as_str());
         let mut answers = changes(&batch, &before);
         for drop in &batch.drops {
             place(&mut answers, drop.row, Answer::Dropped(drop.reason.clone()));
@@ -138,7 +130,7 @@ impl Harness {
                     Answer::Rejected(all)
                 }
                 Ok(_) => Answer::Failed(Fault {
-                    code: "PLUGIN_OUTPUT".to_owned(),
+                    code: codes::OUTPUT.to_owned(),
                     message: format!(
                         "rejected the row with {}, and not when asked again with the rejected rows alone",
                         failure.code

@@ -221,14 +221,8 @@ fn failure(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<CaseFailure> {
     };
     let (row_key, stage) = (text("key", Some("")), text("stage", None));
     let (code, message) = (text("code", None), text("message", Some("")));
-    let stages = [
-        Stage::Decode,
-        Stage::Transform,
-        Stage::Validate,
-        Stage::Write,
-    ];
     let stage = stage?;
-    let Some(stage) = stages.into_iter().find(|known| known.as_str() == stage) else {
+    let Ok(stage) = stage.parse::<Stage>() else {
         return reader.wrong(
             node,
             key,

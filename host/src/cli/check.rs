@@ -90,7 +90,7 @@ async fn check_host(
         Ok(host) => {
             for plugin in host.plugins.directory().plugins() {
                 let id = plugin.id();
-                let digest = id.digest.get(..12).unwrap_or_default();
+                let digest = id.short_digest();
                 let granted: Vec<_> = plugin.grants().iter().map(|it| it.name()).collect();
                 let mut detail = format!(
                     "{} (sha256 {digest}…) as {}",

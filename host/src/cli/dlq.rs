@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::output::table;
 use super::{Exit, Global, UsageError, print_json, session};
-use crate::plugin::line;
+use crate::plugin::{head, line};
 use crate::proto;
 use crate::store::dead_letter::{Entry, Filter};
 
@@ -213,13 +213,9 @@ fn field_json(value: proto::Value) -> Value {
 }
 
 fn shortened(text: &str) -> String {
-    match text.char_indices().nth(500) {
-        Some((end, _)) => format!(
-            "{}… ({} bytes)",
-            text.get(..end).unwrap_or_default(),
-            text.len()
-        ),
-        None => text.to_owned(),
+    match head(text, 500) {
+        head if head.len() < text.len() => format!("{head}… ({} bytes)", text.len()),
+        _ => text.to_owned(),
     }
 }
 

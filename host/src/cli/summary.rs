@@ -182,12 +182,7 @@ fn write_plugins(out: &mut String, report: &Report) -> std::fmt::Result {
         lines.add_row([
             plugin.id.name.clone(),
             plugin.id.version.clone(),
-            plugin
-                .id
-                .digest
-                .get(..12)
-                .unwrap_or(&plugin.id.digest)
-                .to_owned(),
+            plugin.id.short_digest().to_owned(),
             plugin.roles.join(", "),
             thousands(plugin.calls),
             thousands(plugin.rows),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::slot::{Fallback, Judgement, Slot};
-use super::{ChainEntries, Rollout, short};
+use super::{ChainEntries, Rollout};
 use crate::plugin::{Broken, Chain, Observed};
 use crate::row::PluginId;
 use crate::store::ledger::{Note, State};
@@ -83,7 +83,7 @@ impl Rollout {
                 pipeline = self.pipeline,
                 plugin = id.name,
                 version = id.version,
-                digest = short(&id.digest),
+                digest = id.short_digest(),
                 "the new version has proven itself"
             );
         }
@@ -125,7 +125,7 @@ impl Rollout {
             pipeline = self.pipeline,
             plugin = id.name,
             version = id.version,
-            digest = short(&id.digest),
+            digest = id.short_digest(),
             reason = message,
             back_to,
             "the new version is barred until its file changes"

@@ -1,4 +1,4 @@
-//! Sorts failed `recruit` rows into queues for the people who can mend them.
+//! Sorts failed `recruit` rows into queues, by who can fix them.
 //!
 //! | failure | decision |
 //! | --- | --- |
@@ -14,7 +14,7 @@ use forebay_plugin::{Decision, Failure, NoColumns, Plugin, Policy, Settings};
 
 const RETRIES: u32 = 3;
 const RETRY_AFTER_MS: u32 = 200;
-/// The conditions of other transactions, not of the row.
+/// SQLSTATEs caused by other transactions, not by the row.
 const RETRYABLE: [&str; 3] = ["SQL_40001", "SQL_40P01", "SQL_55P03"];
 
 #[derive(Debug)]

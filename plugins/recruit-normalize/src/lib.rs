@@ -1,14 +1,14 @@
-//! Brings the texts of `recruit` rows into one spelling, and drops test postings.
+//! Normalizes the spelling of texts in `recruit` rows, and drops test postings.
 //!
-//! Promises: an unknown value stays as it is, for the rules to judge; a row that is in order
-//! already is judged without allocating, and answered with `unchanged`.
+//! Unknown values stay as they are, for the rules to judge. A row that is already normalized is
+//! `unchanged`, and costs no allocation.
 
 use std::borrow::Cow;
 use std::ptr;
 
 use forebay_plugin::{Cell, Field, Outcome, Plugin, Settings, Transform, Value};
 
-/// Room for the longest spelling that is known, and some.
+/// Size of a buffer for the longest known spelling, with some to spare. In bytes.
 const LONGEST: usize = 24;
 
 forebay_plugin::columns! {
@@ -46,12 +46,12 @@ impl Transform for Normalize {
     }
 }
 
-/// The field to set, if its text is not in order already. A blank text becomes null.
+/// Returns the field to set, unless its text is already tidy. A blank text becomes null.
 fn change(cell: Cell<'_>, tidied: fn(&str) -> Cow<'_, str>) -> Option<Field> {
     let text = cell.text()?;
     match tidied(text) {
         tidy if tidy.is_empty() => Some(cell.set(Value::None)),
-        // What is in order comes back as it is.
+        // A tidy text is returned as it is.
         tidy if ptr::eq(&*tidy, text) || tidy == text => None,
         tidy => Some(cell.set(tidy)),
     }
@@ -63,7 +63,8 @@ fn is_test(title: &str) -> bool {
     start.is_some_and(|start| start.eq_ignore_ascii_case("[test]"))
 }
 
-/// Trims, makes each run of white space one space, and removes invisible characters.
+/// Trims the text, replaces each run of white space with one space, and removes invisible
+/// characters.
 fn clean(text: &str) -> Cow<'_, str> {
     if is_tidy(text) {
         return Cow::Borrowed(text);
@@ -72,8 +73,8 @@ fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(visible.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// Whether there is nothing to clean. Most texts show that by their bytes: they have none that
-/// white space other than a single space, or an invisible character, begins with in UTF-8.
+/// True if there is nothing to clean. For most texts the bytes are enough: none of them begins an
+/// invisible character, or white space other than a single space, in UTF-8.
 fn is_tidy(text: &str) -> bool {
     let (mut last, mut is_plain) = (b' ', true);
     for byte in text.bytes() {
@@ -93,8 +94,8 @@ fn is_tidy(text: &str) -> bool {
     !is_untidy && !text.ends_with(' ')
 }
 
-/// Zero-width space, word joiner, byte order mark: what copying from web pages leaves behind.
-/// Not the zero-width joiners, which some scripts need.
+/// Zero-width space, word joiner and byte order mark, which copying from web pages leaves behind.
+/// The zero-width joiners are kept, because some scripts need them.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}')
 }
@@ -121,7 +122,7 @@ fn letters<'a>(text: &str, room: &'a mut [u8; LONGEST]) -> Option<&'a [u8]> {
     room.get(..length)
 }
 
-/// How the English level is spelled that is known by these letters and digits.
+/// Normalized spelling of the English level with these letters and digits.
 fn level(letters: &[u8]) -> Option<&'static str> {
     Some(match letters {
         b"noenglish" | b"none" | b"no" => "no_english",
@@ -147,7 +148,7 @@ fn keyword(text: &str) -> Cow<'_, str> {
     lower.map_or(cleaned, Cow::Borrowed)
 }
 
-/// How the keyword is spelled that is known by this text. ASCII case does not count.
+/// Normalized spelling of a keyword, given in lower case.
 fn known_keyword(lower: &[u8]) -> Option<&'static str> {
     Some(match lower {
         b"android" => "Android",

@@ -1,7 +1,7 @@
-//! Says why a `recruit` row must not be written.
+//! Rejects `recruit` rows that must not be written.
 //!
-//! A row is told all its faults at once. What the tables check themselves, such as the
-//! length of a keyword, is not repeated here.
+//! All faults of a row are reported at once. Checks that the tables make themselves, such as the
+//! length of a keyword, are not repeated here.
 
 use forebay_plugin::{Plugin, Rejection, Settings, Validate};
 
@@ -104,7 +104,7 @@ impl Rules {
 fn company_name(row: &Posting<'_>) -> Option<Rejection> {
     let name = row.company_name;
     let text = name.text().unwrap_or_default();
-    // A character is at least a byte, so most names need not be counted.
+    // A character has at least one byte, so most names need no counting.
     if (1..=COMPANY_NAME_CHARS).contains(&text.len()) {
         return None;
     }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_told() {
+    fn every_fault_is_reported() {
         let none: [&str; 0] = [];
         assert_eq!(judge(&[], "Acme", Some(0), Some("fluent"), "Go"), none);
         assert_eq!(judge(&[], "Acme", Some(60), None, "Go"), none);

@@ -1,16 +1,16 @@
-//! What plugins answer, made from what they have at hand.
+//! Conversions into answers.
 
 use crate::{Decision, Field, Outcome, Rejection, Value};
 
 impl Outcome {
-    /// The row leaves the pipeline, counted under this reason, such as `TEST_POSTING`.
+    /// Drops the row; it is counted under this reason, such as `TEST_POSTING`.
     #[must_use]
     pub fn dropped(reason: &str) -> Self {
         Self::Drop(reason.to_owned())
     }
 }
 
-/// The fields to set. Without any the row is unchanged.
+/// Collects the fields to set. Without any, the row is unchanged.
 impl FromIterator<Field> for Outcome {
     fn from_iter<I: IntoIterator<Item = Field>>(fields: I) -> Self {
         let fields: Vec<Field> = fields.into_iter().collect();
@@ -29,8 +29,8 @@ impl From<Rejection> for Outcome {
 }
 
 impl Rejection {
-    /// A fault of a row as a whole. That of one column is made by
-    /// [`Cell::reject`](crate::Cell::reject).
+    /// Rejects a row as a whole. [`Cell::reject`](crate::Cell::reject) rejects it because of one
+    /// column.
     #[must_use]
     pub fn new(code: &str, message: &str) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl Rejection {
 }
 
 impl Decision {
-    /// The row is kept in the dead letters, in this queue.
+    /// Keeps the row as a dead letter in this queue.
     #[must_use]
     pub fn queue(name: &str) -> Self {
         Self::DeadLetter(name.to_owned())
@@ -70,7 +70,7 @@ value_from! {
     Vec<String> => Texts,
 }
 
-/// Nothing becomes null.
+/// `None` becomes null.
 impl<T: Into<Value>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::None, Into::into)

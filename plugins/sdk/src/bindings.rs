@@ -1,6 +1,6 @@
-//! The generated code. There is a world for each interface that a plugin may export, because a
+//! Generated code. Each interface that a plugin may export has a world of its own, because a
 //! component must have all exports of every world that describes it: [`export!`](crate::export)
-//! takes those of the plugin's roles. All share the types of the first.
+//! uses the worlds of the plugin's roles. All of them share the types of the first one.
 
 #![allow(clippy::all, missing_docs, unreachable_pub)]
 

@@ -1,17 +1,17 @@
-//! Rows as plugins see them: borrowed, with the columns found once per batch.
+//! Rows as plugins see them: borrowed, with the columns resolved once per batch.
 
 use std::fmt::{self, Debug, Display};
 
 use crate::bindings::forebay::packed::types::{Batch, Cells};
-use crate::packed::{self, Lying};
+use crate::packed::{self, ValueRef};
 use crate::{Field, Rejection, Value};
 
-/// A row where it lies.
+/// A row, borrowed from its batch.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
     cells: &'a Cells,
-    /// The place of the key; the values come after it.
+    /// Index of the key among the cells; the values follow it.
     first: usize,
     index: u32,
 }
@@ -28,8 +28,8 @@ impl<'a> Row<'a> {
 
     #[inline]
     pub fn key(self) -> &'a str {
-        match Lying::at(self.cells, self.first) {
-            Lying::Text(key) => key,
+        match ValueRef::at(self.cells, self.first) {
+            ValueRef::Text(key) => key,
             _ => "",
         }
     }
@@ -39,35 +39,36 @@ impl<'a> Row<'a> {
     }
 }
 
-/// A view of a row, made by [`columns!`](crate::columns).
+/// A view of a row, made by [`columns!`](crate::columns!).
 pub trait Record<'a>: Sized {
-    /// The columns to be handed over; all of them where it is `None`.
+    /// Columns that the host passes to the plugin; all of them if it is `None`.
     const READS: Option<&'static [&'static str]>;
-    /// Where the columns are in this batch.
+    /// Positions of the columns in a batch.
     type Layout;
 
-    /// Finds the columns.
+    /// Finds the columns of a batch.
     fn layout(columns: &'a [String]) -> Self::Layout;
 
-    /// The view of one row.
+    /// Makes the view of one row.
     #[doc(hidden)]
     fn view(layout: &Self::Layout, row: Row<'a>) -> Self;
 
-    /// Identifies the row in the source and in the target tables.
+    /// The key, which identifies the row in the source and in the target tables.
     fn key(&self) -> &'a str;
 
-    /// The row's number in its batch, as [`embeddings`](crate::embeddings) take it.
+    /// The row's index in its batch, as the functions of [`embeddings`](crate::embeddings) expect
+    /// it.
     fn index(&self) -> u32;
 }
 
 /// Declares the columns that a plugin reads, as a struct of [`Cell`]s.
 ///
-/// A column whose name is not one of Rust gets another: `kind = "type"`. A column that the
-/// pipeline does not have is null in every row.
+/// If a column's name is not a valid name in Rust, give the field another one: `kind = "type"`. A
+/// column that the pipeline does not have is null in every row.
 ///
 /// ```
 /// forebay_plugin::columns! {
-///     /// What the rules look at.
+///     /// Columns that the rules check.
 ///     struct Posting {
 ///         company_name,
 ///         kind = "type",
@@ -133,15 +134,15 @@ macro_rules! __column {
 #[derive(Clone, Copy)]
 pub struct Cell<'a> {
     name: &'a str,
-    value: Lying<'a>,
+    value: ValueRef<'a>,
 }
 
 impl<'a> Cell<'a> {
     #[doc(hidden)]
     #[inline]
     pub fn at(name: &'a str, row: Row<'a>, position: Option<usize>) -> Self {
-        let value = position.map_or(Lying::None, |position| {
-            Lying::at(row.cells, row.first + 1 + position)
+        let value = position.map_or(ValueRef::None, |position| {
+            ValueRef::at(row.cells, row.first + 1 + position)
         });
         Self { name, value }
     }
@@ -152,19 +153,19 @@ impl<'a> Cell<'a> {
         self.name
     }
 
-    /// A copy of whatever is there.
+    /// A copy of the value.
     #[must_use]
     pub fn value(&self) -> Value {
         self.value.value()
     }
 
-    /// Whether this is null, or a column that the pipeline does not have.
+    /// True if the value is null, or the pipeline does not have the column.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        matches!(self.value, Lying::None)
+        matches!(self.value, ValueRef::None)
     }
 
-    /// The value to set in the answer of `transform`.
+    /// Makes a field that sets this column in an answer of `transform`.
     #[must_use]
     pub fn set(&self, value: impl Into<Value>) -> Field {
         Field {
@@ -173,8 +174,8 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// This column as the reason why the row must not be written. The message is the column's
-    /// name and `what`, such as `is 61; it must be 0 to 60`.
+    /// Rejects the row because of this column. The message is the column's name and `what`, such
+    /// as `is 61; it must be 0 to 60`.
     #[must_use]
     pub fn reject(&self, code: &str, what: &str) -> Rejection {
         Rejection {
@@ -193,7 +194,7 @@ macro_rules! getters {
             #[inline]
             pub fn $name(&self) -> Option<$type> {
                 match self.value {
-                    Lying::$variant($value) => Some($value),
+                    ValueRef::$variant($value) => Some($value),
                     _ => None,
                 }
             })+
@@ -223,7 +224,7 @@ impl<'a> Cell<'a> {
     #[must_use]
     pub fn texts(&self) -> Option<Vec<&'a str>> {
         match self.value {
-            Lying::Texts { items, text } => Some(packed::texts(items, text).collect()),
+            ValueRef::Texts { items, text } => Some(packed::texts(items, text).collect()),
             _ => None,
         }
     }
@@ -248,7 +249,7 @@ pub struct Rows<'a, R: Record<'a>> {
     layout: R::Layout,
     next: Row<'a>,
     rows: u32,
-    /// Values of a row, with its key.
+    /// Number of cells of a row, including its key.
     width: usize,
 }
 
@@ -286,7 +287,7 @@ impl<'a, R: Record<'a>> Iterator for Rows<'a, R> {
 
 impl<'a, R: Record<'a>> ExactSizeIterator for Rows<'a, R> {}
 
-/// A row of which every column is handed over, whatever the pipeline has.
+/// A row with every column of the pipeline.
 #[derive(Clone, Copy, Debug)]
 pub struct AllColumns<'a> {
     columns: &'a [String],
@@ -294,14 +295,14 @@ pub struct AllColumns<'a> {
 }
 
 impl<'a> AllColumns<'a> {
-    /// Every column, in the pipeline's order.
+    /// All columns, in the order of the pipeline.
     pub fn cells(self) -> impl Iterator<Item = Cell<'a>> {
         let columns = self.columns.iter().enumerate();
         columns.map(move |(position, name)| Cell::at(name, self.row, Some(position)))
     }
 
-    /// A column by its name; null if the pipeline does not have it. Searches: declare what is
-    /// known with [`columns!`](crate::columns).
+    /// Finds a column by its name; null if the pipeline does not have it. This searches all
+    /// columns: declare known columns with [`columns!`](crate::columns!).
     #[must_use]
     pub fn get<'n>(self, name: &'n str) -> Cell<'n>
     where
@@ -334,7 +335,7 @@ impl<'a> Record<'a> for AllColumns<'a> {
 }
 
 crate::columns! {
-    /// A row of which only the key is handed over: for plugins that look at embeddings, and
-    /// for policies to which the code says enough.
+    /// A row with its key only: for plugins that look at embeddings, and for policies that
+    /// decide by code.
     pub struct NoColumns {}
 }

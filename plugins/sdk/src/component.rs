@@ -1,4 +1,4 @@
-//! What [`export!`](crate::export) is made of.
+//! Implementation of [`export!`](crate::export).
 
 use std::sync::OnceLock;
 
@@ -8,17 +8,17 @@ pub use crate::columns::Row;
 use crate::{Decision, Failure, Level, Plugin, Policy, Record, Rows, packed};
 use crate::{Settings, Transform, Validate, log};
 
-/// Where the column is, if the pipeline has it.
+/// Position of a column, if the pipeline has it.
 pub fn position(columns: &[String], name: &str) -> Option<usize> {
     columns.iter().position(|column| column == name)
 }
 
-/// A plugin once it is configured, which the host does on every instance before its first
+/// Holds the plugin once it is configured. The host configures every instance before its first
 /// batch.
 pub struct Slot<P>(OnceLock<P>);
 
 impl<P: Plugin> Slot<P> {
-    /// Not configured yet.
+    /// Holds no plugin yet.
     #[expect(clippy::new_without_default, reason = "not const")]
     pub const fn new() -> Self {
         Self(OnceLock::new())
@@ -36,7 +36,7 @@ impl<P: Plugin> Slot<P> {
 
     /// `configure`.
     pub fn configure(&self, config: Vec<(String, String)>) -> Result<(), String> {
-        // A panic traps, and its message would be lost.
+        // A panic traps, which would lose its message.
         std::panic::set_hook(Box::new(|panic| {
             log(Level::Error, &panic.to_string().replace('\n', " "));
         }));
@@ -76,7 +76,7 @@ impl<P: Validate> Slot<P> {
     }
 }
 
-/// Only a plugin that answers for batches itself can give another number.
+/// Checks the number of answers. Only a plugin that implements a batch function can get it wrong.
 fn one_per_row(answers: usize, batch: &Batch) -> Result<(), String> {
     let rows = batch.rows as usize;
     if answers == rows {
@@ -97,9 +97,9 @@ impl<P: Policy> Slot<P> {
     }
 }
 
-/// Makes a plugin a component with these roles: `transform`, `validate`, `policy`.
+/// Exports a plugin as a component with these roles: `transform`, `validate`, `policy`.
 ///
-/// Name and version are those of the Cargo package.
+/// Its name and version are those of the Cargo package.
 ///
 /// ```ignore
 /// forebay_plugin::export!(Rules: validate);

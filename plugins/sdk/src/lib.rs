@@ -1,8 +1,8 @@
 //! Forebay plugins in Rust: rows in, verdicts out.
 //!
-//! A plugin is a type that says which [`columns!`] it reads, how it is configured
-//! ([`Plugin`]), and what it does: [`Transform`], [`Validate`], [`Policy`], or several of them.
-//! [`export!`] makes it a component. Its name and version are those of its Cargo package.
+//! A plugin is a type that declares the [`columns!`] it reads, its settings ([`Plugin`]) and its
+//! roles: [`Transform`], [`Validate`], [`Policy`], or several of them. [`export!`] makes it a
+//! component. Its name and version are those of its Cargo package.
 //!
 //! ```
 //! use forebay_plugin::{Plugin, Rejection, Settings, Validate};
@@ -38,12 +38,12 @@
 //! forebay_plugin::export!(Rules: validate);
 //! ```
 //!
-//! What holds for every plugin, whatever its language, is in `wit/plugin.wit`: no state
-//! between calls, no clock, no files; errors are data. A panic costs only the row that causes
-//! it, and its message is logged, but finding the row is slow: reject bad rows instead.
+//! `wit/plugin.wit` has the rules for plugins in every language: no state between calls, no
+//! clock, no files; errors are data. A panic costs only the row that causes it, and its message is
+//! logged, but finding the row is slow: reject bad rows instead.
 //!
-//! Batches come in one piece (`wit/packed/packed.wit`): columns are found once per batch, values
-//! are read where they lie, and what a plugin does not ask for is not looked at.
+//! Batches arrive in one piece (`wit/packed/packed.wit`): columns are resolved once per batch,
+//! values are read in place, and values that a plugin does not ask for are not touched.
 
 mod answer;
 #[doc(hidden)]
@@ -62,37 +62,34 @@ pub use bindings::policy::exports::forebay::plugin::dead_letter_policy::{Decisio
 pub use columns::{AllColumns, Cell, NoColumns, Record, Rows};
 pub use settings::Settings;
 
-/// What every plugin has: the columns it reads, and settings.
+/// A plugin with the columns it reads and its settings.
 ///
-/// A plugin lives as long as an instance of its component and is called with one batch after
-/// the other. It must not remember anything of a call: the same rows may come again.
+/// A plugin lives as long as an instance of its component, and is called with one batch after
+/// the other. It must not keep state between calls: the same rows may be presented again.
 pub trait Plugin: Sized + Send + Sync + 'static {
-    /// A row, as this plugin sees it: what [`columns!`] has made, or [`AllColumns`], or
+    /// A row as this plugin sees it: a struct made by [`columns!`], or [`AllColumns`], or
     /// [`NoColumns`]. Fewer columns are faster.
     type Row<'a>: Record<'a>;
 
-    /// The plugin, as a pipeline configures it.
+    /// Makes the plugin from the settings of a pipeline.
     ///
-    /// Settings that were given but never asked for are refused after this, by name.
+    /// Settings that were given but not asked for are refused afterwards, by name.
     ///
     /// # Errors
-    ///
-    /// A message that names the setting and says what it may be. The pipeline does not start.
+    /// A message that names the invalid setting and its valid values. The pipeline does not start.
     fn configure(settings: &mut Settings) -> Result<Self, String>;
 }
 
 /// Changes rows or drops them.
 pub trait Transform: Plugin {
-    /// What becomes of a row. An iterator of [`Field`]s can be collected into an [`Outcome`].
+    /// Decides about a row. An iterator of [`Field`]s can be collected into an [`Outcome`].
     fn transform(&self, row: Self::Row<'_>) -> Outcome;
 
-    /// What becomes of each row of a batch, in order. Write this one too if embeddings are
-    /// to be changed, or to be looked at all together; the row's index in the batch is
-    /// [`Record::index`].
+    /// Decides about each row of a batch, in order. Implement this too to change embeddings, or
+    /// to read those of all rows at once; the index of a row in the batch is [`Record::index`].
     ///
     /// # Errors
-    ///
-    /// When the batch as a whole cannot be processed; the host tries it again in halves.
+    /// If the batch as a whole cannot be processed; the host tries it again in halves.
     fn transform_batch<'a>(&self, rows: Rows<'a, Self::Row<'a>>) -> Result<Vec<Outcome>, String> {
         Ok(rows.map(|row| self.transform(row)).collect())
     }
@@ -100,15 +97,14 @@ pub trait Transform: Plugin {
 
 /// Finds reasons why rows must not be written.
 pub trait Validate: Plugin {
-    /// All that is wrong with a row; nothing lets it pass.
+    /// Returns all faults of a row; a row without faults passes.
     fn validate(&self, row: Self::Row<'_>) -> Vec<Rejection>;
 
-    /// All that is wrong with each row of a batch, in order. Write this one too if embeddings
-    /// are to be looked at all together.
+    /// Returns all faults of each row of a batch, in order. Implement this too to read the
+    /// embeddings of all rows at once.
     ///
     /// # Errors
-    ///
-    /// When the batch as a whole cannot be processed; the host tries it again in halves.
+    /// If the batch as a whole cannot be processed; the host tries it again in halves.
     fn validate_batch<'a>(
         &self,
         rows: Rows<'a, Self::Row<'a>>,
@@ -117,9 +113,9 @@ pub trait Validate: Plugin {
     }
 }
 
-/// Decides what becomes of rows that failed.
+/// Decides about failed rows.
 pub trait Policy: Plugin {
-    /// What becomes of the row of this failure. Of its fields, those are there that
-    /// [`Plugin::Row`] reads.
+    /// Decides about the row of this failure. The failure has the fields that [`Plugin::Row`]
+    /// reads.
     fn decide(&self, failure: &Failure) -> Decision;
 }

@@ -1,10 +1,10 @@
-//! Values in one piece, as `wit/packed/packed.wit` lays them out: read where they lie, and put
-//! together for an answer.
+//! Values in one piece, in the layout of `wit/packed/packed.wit`: reads them in place, and packs
+//! those of an answer.
 
 use crate::bindings::forebay::packed::types::{Cells, Changes, Departure, Reason};
 use crate::{Outcome, Value};
 
-/// The numbers of the kinds.
+/// Numbers of the kinds, as `cells` in `wit/packed/packed.wit` defines them.
 mod kind {
     pub(super) const NONE: u8 = 0;
     pub(super) const BOOLEAN: u8 = 1;
@@ -17,9 +17,9 @@ mod kind {
     pub(super) const TEXTS: u8 = 8;
 }
 
-/// A value where it lies.
+/// A value, borrowed from its batch.
 #[derive(Clone, Copy)]
-pub(crate) enum Lying<'a> {
+pub(crate) enum ValueRef<'a> {
     None,
     Boolean(bool),
     Integer(i64),
@@ -31,8 +31,8 @@ pub(crate) enum Lying<'a> {
     Texts { items: &'a [u64], text: &'a str },
 }
 
-impl<'a> Lying<'a> {
-    /// The value at this place; null where there is none.
+impl<'a> ValueRef<'a> {
+    /// Reads the value at this index; null if there is none.
     #[inline]
     pub(crate) fn at(cells: &'a Cells, place: usize) -> Self {
         let (Some(kind), Some(word)) = (cells.kinds.get(place), cells.words.get(place)) else {
@@ -54,7 +54,7 @@ impl<'a> Lying<'a> {
         }
     }
 
-    /// A copy.
+    /// Copies the value.
     pub(crate) fn value(self) -> Value {
         match self {
             Self::None => Value::None,
@@ -89,7 +89,7 @@ fn range(span: u64) -> std::ops::Range<usize> {
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "halves")]
+#[expect(clippy::cast_possible_truncation, reason = "each half has 32 bits")]
 fn halves(word: u64) -> (usize, usize) {
     ((word >> 32) as u32 as usize, word as u32 as usize)
 }
@@ -108,7 +108,7 @@ pub(crate) fn none() -> Cells {
     }
 }
 
-/// Puts a value behind the others.
+/// Appends a value.
 pub(crate) fn push(cells: &mut Cells, value: &Value) {
     let (kind, word) = match value {
         Value::None => (kind::NONE, 0),
@@ -142,7 +142,7 @@ fn push_text(cells: &mut Cells, text: &str) -> u64 {
     joined(begin, text.len())
 }
 
-/// The answer of `transform`: the outcomes of all rows, in order.
+/// Packs the answer of `transform`: the outcomes of all rows, in order.
 pub(crate) fn changes(outcomes: impl IntoIterator<Item = Outcome>) -> Changes {
     let mut changes = Changes {
         columns: Vec::new(),
@@ -196,16 +196,19 @@ mod tests {
     }
 
     #[test]
-    fn values_are_read_as_they_were_put() {
+    fn values_survive_the_round_trip() {
         let mut cells = none();
         for value in values() {
             push(&mut cells, &value);
         }
         for (place, value) in values().into_iter().enumerate() {
-            let read = Lying::at(&cells, place).value();
+            let read = ValueRef::at(&cells, place).value();
             assert_eq!(format!("{read:?}"), format!("{value:?}"));
         }
-        assert!(matches!(Lying::at(&cells, values().len()), Lying::None));
+        assert!(matches!(
+            ValueRef::at(&cells, values().len()),
+            ValueRef::None
+        ));
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! What the configuration has for a plugin.
+//! Settings of a plugin, from the configuration.
 
 use std::fmt::Write;
 use std::str::FromStr;
 
-/// The settings of a pipeline for this plugin, asked for by name.
+/// The settings of a pipeline for this plugin, read by name.
 ///
-/// Texts in the configuration are read as what they are asked for; the message for one that
-/// cannot be names the setting, what it is and what it must be. What was never asked for is
-/// refused.
+/// Each text of the configuration is parsed as the type that the plugin asks for. The message
+/// for an invalid one has the setting's name, its value and the valid values. Settings that the
+/// plugin never asks for are refused.
 #[derive(Debug, Default)]
 pub struct Settings {
     given: Vec<(String, String)>,
@@ -15,7 +15,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Settings as pairs of name and text; for tests.
+    /// Makes settings of pairs of name and text, for tests.
     #[must_use]
     pub fn new(given: Vec<(String, String)>) -> Self {
         Self {
@@ -24,7 +24,7 @@ impl Settings {
         }
     }
 
-    /// A text as it was written, if it was given.
+    /// Returns a text as written in the configuration, if it was given.
     pub fn text(&mut self, name: &'static str) -> Option<&str> {
         self.known.push(name);
         let mut given = self.given.iter().rev();
@@ -33,12 +33,10 @@ impl Settings {
             .map(|(_, text)| text.as_str())
     }
 
-    /// A text that is a value of a type, if it was given. `what` completes the sentence "it
-    /// must be …".
+    /// Parses a setting, if it was given. `what` completes the sentence "it must be …".
     ///
     /// # Errors
-    ///
-    /// When the text is no such value.
+    /// If the text cannot be parsed.
     pub fn parse<T: FromStr>(
         &mut self,
         name: &'static str,
@@ -52,37 +50,34 @@ impl Settings {
             .transpose()
     }
 
-    /// A whole number.
+    /// Reads a whole number.
     ///
     /// # Errors
-    ///
-    /// When it is not one.
+    /// If the setting is not a whole number.
     pub fn integer(&mut self, name: &'static str, default: i64) -> Result<i64, String> {
         let given = self.parse(name, "a whole number")?;
         Ok(given.unwrap_or(default))
     }
 
-    /// A number.
+    /// Reads a number.
     ///
     /// # Errors
-    ///
-    /// When it is not one.
+    /// If the setting is not a number.
     pub fn real(&mut self, name: &'static str, default: f64) -> Result<f64, String> {
         let given = self.parse(name, "a number")?;
         Ok(given.unwrap_or(default))
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`.
     ///
     /// # Errors
-    ///
-    /// When it is neither.
+    /// If the setting is neither.
     pub fn boolean(&mut self, name: &'static str, default: bool) -> Result<bool, String> {
         let given = self.parse(name, "`true` or `false`")?;
         Ok(given.unwrap_or(default))
     }
 
-    /// Texts separated by commas, without the white space around them, and without empty ones.
+    /// Reads texts separated by commas. Trims white space around them, and skips empty ones.
     pub fn list(&mut self, name: &'static str, default: &str) -> Vec<String> {
         let items = self.text(name).unwrap_or(default).split(',').map(str::trim);
         items
@@ -91,11 +86,10 @@ impl Settings {
             .collect()
     }
 
-    /// Refuses what was given and not asked for.
+    /// Refuses settings that were given but not asked for.
     ///
     /// # Errors
-    ///
-    /// When there is such a setting; says which there are.
+    /// If there is such a setting; the message lists the known ones.
     pub fn finish(&self) -> Result<(), String> {
         let unknown = |(name, _): &&(String, String)| !self.known.contains(&name.as_str());
         let Some((name, _)) = self.given.iter().find(unknown) else {
@@ -103,7 +97,7 @@ impl Settings {
         };
         let mut message = format!("unknown setting `{name}`");
         let known = self.known.join(", ");
-        // Writing to a text cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = match known.as_str() {
             "" => write!(message, ": this plugin has none"),
             known => write!(message, "; there are {known}"),
@@ -122,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_read_as_what_is_asked_for() {
+    fn settings_are_parsed_as_the_type_asked_for() {
         let mut given = settings(&[
             ("n", "-3"),
             ("x", "0.5"),
@@ -141,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn invalid_settings_are_explained() {
         let mut given = settings(&[("n", "ten"), ("x", "much"), ("on", "yes"), ("off", "no")]);
         assert_eq!(
             given.integer("n", 7),

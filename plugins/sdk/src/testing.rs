@@ -1,17 +1,16 @@
-//! For native tests of plugins: settings and rows, without a sandbox.
+//! Settings and rows for native tests of plugins, without a sandbox.
 //!
-//! What a plugin imports ([`embeddings`](crate::embeddings), [`log()`](crate::log)) is only in
-//! the sandbox. `forebay plugin test` tests the component itself there.
+//! The imports of a plugin ([`embeddings`](crate::embeddings), [`log()`](crate::log)) exist only
+//! in the sandbox, where `forebay plugin test` tests the component itself.
 
 use crate::bindings::forebay::packed::types::Cells;
 use crate::columns;
 use crate::{Plugin, Record, Settings, Value, packed};
 
-/// The plugin with these settings.
+/// Configures a plugin with these settings.
 ///
 /// # Errors
-///
-/// The message with which it refuses them.
+/// The message with which the plugin refuses them.
 pub fn configured<P: Plugin>(settings: &[(&str, &str)]) -> Result<P, String> {
     let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
     let mut settings = Settings::new(settings.iter().map(owned).collect());
@@ -20,14 +19,14 @@ pub fn configured<P: Plugin>(settings: &[(&str, &str)]) -> Result<P, String> {
     Ok(plugin)
 }
 
-/// A row of a batch of one.
+/// The row of a batch with one row.
 #[derive(Debug)]
 pub struct Row {
     columns: Vec<String>,
     cells: Cells,
 }
 
-/// A row with the key `key` and these columns.
+/// Makes a row with the key `key` and these columns.
 ///
 /// ```
 /// # use forebay_plugin::{Value, testing};
@@ -49,7 +48,7 @@ pub fn row<'n>(columns: impl IntoIterator<Item = (&'n str, Value)>) -> Row {
 }
 
 impl Row {
-    /// As a plugin sees it.
+    /// The row as a plugin sees it.
     pub fn view<'a, R: Record<'a>>(&'a self) -> R {
         let row = columns::Row::first(&self.cells);
         R::view(&R::layout(&self.columns), row)

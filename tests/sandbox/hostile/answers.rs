@@ -159,7 +159,7 @@ fn values() -> Vec<Hostile> {
             "set-no-json",
             "sets a field to what is not JSON",
             &format!("{} {}", TITLE, set(("3072", "5"), "7", ("128", "4"))),
-            End::Row("PLUGIN_OUTPUT", "to what is not JSON"),
+            End::Row("PLUGIN_OUTPUT", "to invalid JSON"),
         ),
         evil(
             "set-deep-json",

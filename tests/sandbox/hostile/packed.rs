@@ -99,7 +99,7 @@ fn numbers() -> Vec<Hostile> {
             "packed-column-beyond",
             "sets a field of a column that it did not name",
             &set(row, "7", "0", "0"),
-            "set column 7; it named 1",
+            "set column 7 of 1 named columns",
         ),
         invalid(
             "packed-short",
@@ -111,7 +111,7 @@ fn numbers() -> Vec<Hostile> {
             "packed-gone-twice",
             "lets a row go twice",
             &gone(&[row, row]),
-            "twice, or in no order",
+            "twice or out of order",
         ),
         invalid(
             "packed-gone-beyond",
@@ -159,7 +159,7 @@ fn values() -> Vec<Hostile> {
             "packed-text-beyond",
             "sets a text that is longer than all texts",
             &(title("4", "5") + &text("4")),
-            "set a text of 5 bytes at 0, which is no part of 4 bytes",
+            "set a text of 5 bytes at 0, which is out of range or splits a character: there are 4 bytes",
         ),
         invalid(
             "packed-text-wraps",
@@ -187,19 +187,19 @@ fn values() -> Vec<Hostile> {
             "packed-binary-beyond",
             "sets bytes that are not there",
             &title("5", "0x0000000100000000"),
-            "set 0 bytes at 1, which are no part of 0 bytes",
+            "set 0 bytes at 1, which are out of range: there are 0 bytes",
         ),
         invalid(
             "packed-items-beyond",
             "sets a list of items that are not there",
             &title("8", "3"),
-            "set 3 items at 0, which are no part of 0 items",
+            "set 3 items at 0, which are out of range: there are 0 items",
         ),
         invalid(
             "packed-no-json",
             "sets a field to what is not JSON, in one piece",
             &(title("7", "4") + &text("4")),
-            "to what is not JSON",
+            "to invalid JSON",
         ),
         invalid(
             "packed-unknown",

@@ -1,5 +1,5 @@
-//! What is asked of the roles and what they answer, whichever form they have: rows of values
-//! (`rows.rs`) or a batch in one piece (`packed.rs`).
+//! Questions to the roles and their answers, independent of the form in which they are passed:
+//! rows of values (`rows.rs`) or a batch in one piece (`packed.rs`).
 
 use bytestring::ByteString;
 
@@ -8,18 +8,18 @@ use super::limits::{MAX_CODE, MAX_FIELD, MAX_MESSAGE, MAX_REASON};
 use super::sanitize::{cut, line, shortened};
 use crate::row::{Batch, Value};
 
-/// The rows of a call, and what it may see of them.
+/// The rows of a call, and the columns that the plugin sees.
 #[derive(Clone, Copy)]
 pub(super) struct Question<'a> {
     pub(super) batch: &'a Batch,
-    /// Indices in the batch. Answers count in these.
+    /// Indices in the batch. Rows of an answer are indices of this slice.
     pub(super) rows: &'a [u32],
     /// Indices of the columns.
     pub(super) columns: &'a [usize],
 }
 
 impl<'a> Question<'a> {
-    /// The columns' names.
+    /// Names of the columns.
     pub(super) fn names(&self) -> Vec<&'a str> {
         let columns = &self.batch.schema.columns;
         self.columns
@@ -29,26 +29,26 @@ impl<'a> Question<'a> {
             .collect()
     }
 
-    /// A row's key.
+    /// The key of a row.
     pub(super) fn key(&self, row: u32) -> &'a str {
         self.batch.keys.get(row as usize).map_or("", |key| &**key)
     }
 
-    /// A row's values, in the order of the columns.
+    /// The values of a row, in the order of the columns.
     pub(super) fn values(&self, row: u32) -> impl Iterator<Item = &'a Value> {
         let values = self.batch.row(row);
         self.columns.iter().filter_map(|column| values.get(*column))
     }
 }
 
-/// What becomes of the rows of a call of `transform`; of those that are not named, nothing.
+/// Answer of `transform`. Rows that it does not name stay as they are.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// Fields to set. The last one counts.
+    /// Fields to set. The last value of a field counts.
     pub(super) cells: Vec<Cell>,
-    /// Rows that do not go on: ascending, each once.
+    /// Rows that leave the pipeline: ascending, each once.
     pub(super) gone: Vec<Gone>,
-    /// Bytes that the values share: all are kept as long as one of them is.
+    /// Bytes that the values share: all are kept as long as one value is.
     pub(super) shared: usize,
 }
 
@@ -61,27 +61,28 @@ pub(super) struct Cell {
     pub(super) value: Value,
 }
 
-/// A row that does not go on.
+/// A row that leaves the pipeline.
 #[derive(Debug)]
 pub(super) struct Gone {
     pub(super) row: u32,
     pub(super) why: Why,
 }
 
+/// Reason why a row leaves the pipeline.
 #[derive(Debug)]
 pub(super) enum Why {
     Drop(String),
     Reject(Rejection),
-    /// What cannot be set, and why.
+    /// A field that cannot be set, and the reason.
     Wrong {
         field: String,
         message: String,
     },
 }
 
-/// What a call answered.
+/// Answer of a call.
 pub(super) trait Answer {
-    /// Bytes that it has the host keep. Looks at each of its values.
+    /// Bytes that the host keeps for it. Visits each value.
     fn bytes(&self) -> usize;
 }
 
@@ -123,7 +124,7 @@ impl Answer for Rejection {
     }
 }
 
-/// A rejection as a guest gave it, cut to what the interface allows.
+/// Cuts a guest's rejection to the lengths that the interface allows.
 pub(super) fn kept(rejection: Rejection) -> Rejection {
     let code = match line(rejection.code, MAX_CODE) {
         code if code.is_empty() => "REJECTED".to_owned(),
@@ -137,17 +138,17 @@ pub(super) fn kept(rejection: Rejection) -> Rejection {
 }
 
 impl Why {
-    /// The plugin's reason to drop the row.
+    /// The plugin drops the row.
     pub(super) fn drop(reason: String) -> Self {
         Self::Drop(line(reason, MAX_REASON))
     }
 
-    /// The plugin's reason to reject the row.
+    /// The plugin rejects the row.
     pub(super) fn reject(rejection: Rejection) -> Self {
         Self::Reject(kept(rejection))
     }
 
-    /// A field that neither the source nor a table has.
+    /// The plugin sets a field that exists neither in the source nor in a table.
     pub(super) fn unknown_field(name: &str) -> Self {
         let shown = shortened(name, MAX_FIELD);
         Self::Wrong {
@@ -156,14 +157,14 @@ impl Why {
         }
     }
 
-    /// Text of a field of JSON that is none.
+    /// The plugin sets a JSON field to invalid JSON.
     pub(super) fn not_json(name: &str, reason: &serde_json::Error) -> Self {
         Self::Wrong {
             field: name.to_owned(),
-            message: format!("set field {name:?} to what is not JSON: {reason}"),
+            message: format!("set field {name:?} to invalid JSON: {reason}"),
         }
     }
 }
 
-/// What a call of `validate` finds wrong: ascending rows, each as often as it has faults.
+/// Answer of `validate`: one entry per fault, in ascending order of rows.
 pub(super) type Faults = Vec<(u32, Rejection)>;

@@ -1,20 +1,20 @@
-//! What a plugin answered, put into the batch.
+//! Applies the answers of plugins to a batch.
 
 use std::sync::Arc;
 
 use super::answer::{Cell, Changes, Faults, Gone, Why};
 use super::bindings::types::Rejection;
-use super::bisect::Settled;
+use super::bisect::RowAnswers;
 use super::call_error::{CallError, Kind};
 use super::limits::MAX_MESSAGE;
 use super::sanitize::cut;
 use crate::row::{Batch, Drop, Failure, PluginId, Stage};
 
-/// Applies what calls of `transform` changed.
-pub(super) fn changes(batch: &mut Batch, plugin: &Arc<PluginId>, settled: Settled<Changes>) {
+/// Applies answers of `transform`.
+pub(super) fn changes(batch: &mut Batch, plugin: &Arc<PluginId>, answers: RowAnswers<Changes>) {
     let live = std::mem::take(&mut batch.live);
     let mut gone = Vec::new();
-    for (rows, answer) in settled {
+    for (rows, answer) in answers {
         let first = rows.start;
         match answer {
             Ok(changes) => {
@@ -58,10 +58,10 @@ pub(super) fn changes(batch: &mut Batch, plugin: &Arc<PluginId>, settled: Settle
     });
 }
 
-/// Applies what calls of `validate` found wrong.
-pub(super) fn faults(batch: &mut Batch, plugin: &Arc<PluginId>, settled: Settled<Faults>) {
+/// Applies answers of `validate`.
+pub(super) fn faults(batch: &mut Batch, plugin: &Arc<PluginId>, answers: RowAnswers<Faults>) {
     let mut gone: Vec<(usize, Result<Vec<Rejection>, CallError>)> = Vec::new();
-    for (rows, answer) in settled {
+    for (rows, answer) in answers {
         let first = rows.start;
         match answer {
             Ok(faults) => {
@@ -85,8 +85,8 @@ pub(super) fn faults(batch: &mut Batch, plugin: &Arc<PluginId>, settled: Settled
     });
 }
 
-/// Takes rows out of those that are live, by their places there in ascending order, and hands
-/// each to `apply`.
+/// Removes rows from `live` and passes each to `apply`. `gone` has their positions in `live`, in
+/// ascending order.
 fn leave<T>(batch: &mut Batch, gone: Vec<(usize, T)>, mut apply: impl FnMut(&mut Batch, u32, T)) {
     if gone.is_empty() {
         return;
@@ -104,7 +104,7 @@ fn leave<T>(batch: &mut Batch, gone: Vec<(usize, T)>, mut apply: impl FnMut(&mut
             None => true,
         }
     });
-    debug_assert!(gone.next().is_none(), "each place was there, in order");
+    debug_assert!(gone.next().is_none(), "positions are valid and ascending");
     batch.live = live;
 }
 
@@ -115,7 +115,7 @@ fn fail(batch: &mut Batch, plugin: &Arc<PluginId>, failure: Failure) {
     });
 }
 
-/// One failure for all rejections of a row: the first code and field, and all messages.
+/// Merges all rejections of a row into one failure: the first code and field, and all messages.
 fn rejected(row: u32, stage: Stage, rejections: Vec<Rejection>) -> Failure {
     let mut rejections = rejections.into_iter();
     let (mut code, mut message, mut field) = (String::new(), String::new(), None);
@@ -123,7 +123,7 @@ fn rejected(row: u32, stage: Stage, rejections: Vec<Rejection>) -> Failure {
         (code, message, field) = (first.code, first.message, first.field);
     }
     for rejection in rejections {
-        // Beyond this everything is cut anyway.
+        // The message is cut to less than this below.
         if message.len() > 4 * MAX_MESSAGE {
             break;
         }
@@ -211,7 +211,7 @@ mod tests {
         let plugin = plugin();
         let answer = |outcomes| Ok(rows::changes(outcomes, &batch.schema));
         let json = ValueResult::Json("{".to_owned());
-        let settled = vec![
+        let answers = vec![
             (
                 0..3,
                 answer(vec![
@@ -236,7 +236,7 @@ mod tests {
                 }),
             ),
         ];
-        changes(&mut batch, &plugin, settled);
+        changes(&mut batch, &plugin, answers);
         assert_eq!(batch.live, [0, 1]);
         assert_eq!(batch.values[1], Value::Integer(7));
         assert_eq!(

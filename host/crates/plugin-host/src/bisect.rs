@@ -1,19 +1,19 @@
-//! Finds the rows on which a plugin fails, and finishes the others on the way.
+//! Finds the rows on which a plugin fails, and gets answers for all others.
 //!
-//! A batch that fails is halved until the rows to blame stand alone. Where one half is good
-//! the other one must be at fault, and is halved without asking; so one bad row among 300
-//! costs at most 19 calls, of which at most 10 fail.
+//! A batch that fails is halved until each bad row is alone. If one half succeeds, the other
+//! one must be bad, and is halved without calling it as a whole; so one bad row among 300 costs
+//! at most 19 calls, of which at most 10 fail.
 //!
-//! A plugin that fails on most rows is itself at fault. That is established without paying
-//! for every row, which for a plugin that misses its deadline would be minutes:
+//! A plugin that fails on most rows is broken. The search establishes that without a call for
+//! every row, which would take minutes if each call misses its deadline. A plugin is broken if
 //!
-//! * when both halves of a batch of 8 rows or more fail, 8 of its rows, evenly spread, are
-//!   tried alone; more than half of them failing says so,
-//! * so does more than half of the rows of such a batch being found guilty one by one,
-//! * and so do calls that have taken 60 deadlines in all.
+//! * the batch has 8 rows or more, both halves of a part of it fail, and so do more than half of
+//!   8 sample rows, evenly spread over the batch and called alone,
+//! * the batch has 8 rows or more, and more than half of them turn out to be bad one by one, or
+//! * the calls for one batch take more than 60 deadlines in total.
 //!
-//! What the calls answered is kept until all rows are settled, so all of it together is bounded
-//! as the answer of one call is.
+//! Answers are kept until all rows have one, so the limit for the answer of one call applies to
+//! all of them together.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -22,62 +22,62 @@ use super::answer::Answer;
 use super::call_error::{CallError, Kind};
 use super::limits::Limits;
 
-/// Rows from which on "most of them" means something.
+/// Minimum number of rows in a batch for "most of them" to be evidence.
 const MAJORITY_FROM: usize = 8;
 
-/// Rows tried alone.
+/// Number of rows called alone as a sample.
 const SAMPLE: usize = 8;
 
-/// Deadlines' worth of time that a batch may take when its first call has failed. Three rows that
-/// miss it among 300 take up to 28; and the calls that succeed take one together, if each takes
-/// as long as its rows do.
+/// Maximum time for a batch after its first call has failed, in deadlines. Three rows among 300
+/// that miss the deadline take up to 28; the calls that succeed take one in total, if their time
+/// is proportional to their rows.
 const PATIENCE: u32 = 60;
 
-/// What a call is made for.
+/// Purpose of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Its answer counts.
-    Settle,
-    /// Only whether it fails counts: the rows will be presented again.
+    /// Its answer is used.
+    Answer,
+    /// Only success or failure matters: the rows will be presented again.
     Sample,
 }
 
-/// The rows in order: those of a call that succeeded with its answer, or one on which the plugin
-/// failed with the reason.
-pub(super) type Settled<T> = Vec<(Range<usize>, Result<T, CallError>)>;
+/// Ranges of rows in order: the rows of a successful call with its answer, or a single bad row
+/// with the reason why the plugin failed on it.
+pub(super) type RowAnswers<T> = Vec<(Range<usize>, Result<T, CallError>)>;
 
 struct Search<P, T> {
     probe: P,
     rows: usize,
-    settled: Settled<T>,
-    guilty: usize,
+    answers: RowAnswers<T>,
+    bad_rows: usize,
     took: Duration,
     patience: Duration,
-    /// Bytes of answers, and how many there may be.
+    /// Bytes of all answers so far.
     kept: usize,
+    /// Maximum of `kept`.
     limit: usize,
 }
 
-/// Gets each row settled. `probe` calls the plugin with a range of the rows.
+/// Gets an answer or a failure for each row. `probe` calls the plugin with a range of the rows.
 ///
 /// # Errors
-///
-/// A message when it is the plugin that is broken.
-pub(super) fn settle<T: Answer>(
+/// A message if the plugin is broken.
+pub(super) fn call_all<T: Answer>(
     rows: usize,
     limits: Limits,
     mut probe: impl FnMut(Range<usize>, Purpose) -> Result<T, CallError>,
-) -> Result<Settled<T>, String> {
+) -> Result<RowAnswers<T>, String> {
     let began = Instant::now();
-    let fault = match probe(0..rows, Purpose::Settle) {
+    let fault = match probe(0..rows, Purpose::Answer) {
         Ok(answer) => return Ok(vec![(0..rows, Ok(answer))]),
         Err(fault) => fault,
     };
     let mut search = Search {
         probe,
         rows,
-        settled: Vec::new(),
-        guilty: 0,
+        answers: Vec::new(),
+        bad_rows: 0,
         took: Duration::ZERO,
         patience: limits.deadline.saturating_mul(PATIENCE),
         kept: 0,
@@ -89,15 +89,15 @@ pub(super) fn settle<T: Answer>(
     } else {
         search.narrow(0..rows)?;
     }
-    search.settled.sort_by_key(|(range, _)| range.start);
-    Ok(search.settled)
+    search.answers.sort_by_key(|(range, _)| range.start);
+    Ok(search.answers)
 }
 
 impl<P, T: Answer> Search<P, T>
 where
     P: FnMut(Range<usize>, Purpose) -> Result<T, CallError>,
 {
-    /// Settles a range of more than one row that is known to fail as a whole.
+    /// Bisects a range of more than one row that is known to fail as a whole.
     fn narrow(&mut self, whole: Range<usize>) -> Result<(), String> {
         let mut sampled = false;
         let mut bad = vec![whole];
@@ -105,7 +105,7 @@ where
             let middle = range.start + range.len() / 2;
             let (left, right) = (range.start..middle, middle..range.end);
             let left_fails = !self.try_all(left.clone())?;
-            // A row alone is asked in any case: its own fault is its message.
+            // A single row is called in any case: its own failure becomes its message.
             let right_fails = match right.len() {
                 2.. if !left_fails => true,
                 _ => !self.try_all(right.clone())?,
@@ -123,14 +123,15 @@ where
         Ok(())
     }
 
-    /// Whether the plugin can process these rows; then they are settled. So is a row alone.
+    /// Calls the plugin with these rows; returns true if it succeeds. A single row that fails
+    /// is a bad row.
     fn try_all(&mut self, range: Range<usize>) -> Result<bool, String> {
         let began = Instant::now();
-        match (self.probe)(range.clone(), Purpose::Settle) {
+        match (self.probe)(range.clone(), Purpose::Answer) {
             Ok(answer) => {
                 self.called(None, began)?;
                 self.keep(&answer)?;
-                self.settled.push((range, Ok(answer)));
+                self.answers.push((range, Ok(answer)));
                 Ok(true)
             }
             Err(fault) => {
@@ -143,7 +144,7 @@ where
         }
     }
 
-    /// Tries rows alone, to see whether it is rows at all that are to blame.
+    /// Calls sample rows alone, to find out if single rows are to blame at all.
     fn sample(&mut self) -> Result<(), String> {
         let rows = self.rows;
         if rows < MAJORITY_FROM {
@@ -158,7 +159,7 @@ where
                 failed += 1;
                 if 2 * failed > SAMPLE {
                     return Err(format!(
-                        "it failed on most of the rows tried alone; the last time with {fault}"
+                        "it failed on most of the rows tried alone; last failure: {fault}"
                     ));
                 }
             }
@@ -167,14 +168,14 @@ where
     }
 
     fn blame(&mut self, row: usize, fault: CallError) -> Result<(), String> {
-        self.guilty += 1;
+        self.bad_rows += 1;
         let rows = self.rows;
-        if rows >= MAJORITY_FROM && 2 * self.guilty > rows {
+        if rows >= MAJORITY_FROM && 2 * self.bad_rows > rows {
             return Err(format!(
-                "it failed on most of {rows} rows; the last time with {fault}"
+                "it failed on most of {rows} rows; last failure: {fault}"
             ));
         }
-        self.settled.push((row..row + 1, Err(fault)));
+        self.answers.push((row..row + 1, Err(fault)));
         Ok(())
     }
 
@@ -187,10 +188,8 @@ where
         self.took += began.elapsed();
         if self.took > self.patience {
             let took = self.took.as_secs_f64();
-            let last = fault.map_or(String::new(), |fault| {
-                format!("; the last one with {fault}")
-            });
-            return Err(format!("its calls on one batch took {took:.1} s{last}"));
+            let last = fault.map_or(String::new(), |fault| format!("; last failure: {fault}"));
+            return Err(format!("its calls for one batch took {took:.1} s{last}"));
         }
         Ok(())
     }
@@ -200,14 +199,14 @@ where
         if self.kept > self.limit {
             let limit = self.limit;
             return Err(format!(
-                "its answers on one batch had more than {limit} bytes (plugins.limits.output)"
+                "its answers for one batch exceed {limit} bytes (plugins.limits.output)"
             ));
         }
         Ok(())
     }
 }
 
-/// Evenly spread, each in the middle of its share.
+/// Sample rows, evenly spread: each in the middle of its share.
 fn sampled_rows(rows: usize) -> impl Iterator<Item = usize> {
     (0..SAMPLE).map(move |i| (2 * i + 1) * rows / (2 * SAMPLE))
 }
@@ -218,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    /// Of a byte a row.
+    /// One byte per row.
     impl Answer for Range<usize> {
         fn bytes(&self) -> usize {
             self.len()
@@ -233,7 +232,7 @@ mod tests {
         }
     }
 
-    /// So much that it does not matter.
+    /// Limits that are never reached.
     fn ample() -> Limits {
         limits(Duration::from_secs(10), 1 << 20)
     }
@@ -254,7 +253,7 @@ mod tests {
     /// A plugin that fails on batches with a row for which `is_bad`.
     fn run(rows: usize, is_bad: impl Fn(usize) -> bool) -> Story {
         let (mut calls, mut failed) = (0, 0);
-        let result = settle(rows, ample(), |range, _| {
+        let result = call_all(rows, ample(), |range, _| {
             calls += 1;
             assert!(!range.is_empty());
             if range.clone().any(&is_bad) {
@@ -263,13 +262,13 @@ mod tests {
             }
             Ok(range)
         });
-        let kinds = |settled: Settled<Range<usize>>| {
+        let kinds = |answers: RowAnswers<Range<usize>>| {
             let each = |(range, answer): (Range<usize>, Result<Range<usize>, CallError>)| {
                 assert!(answer.as_ref().is_ok_and(|its| *its == range) || range.len() == 1);
                 let kind = answer.err().map(|fault| fault.kind);
                 range.map(move |row| kind.map_or(Ok(row), Err))
             };
-            settled.into_iter().flat_map(each).collect()
+            answers.into_iter().flat_map(each).collect()
         };
         Story {
             result: result.map(kinds),
@@ -352,7 +351,7 @@ mod tests {
     #[test]
     fn a_plugin_without_an_instance_is_broken() {
         let mut calls = 0;
-        let result = settle(300, ample(), |_, _| {
+        let result = call_all(300, ample(), |_, _| {
             calls += 1;
             Err::<Range<usize>, _>(fault(Kind::Unusable))
         });
@@ -363,14 +362,14 @@ mod tests {
     #[test]
     fn patience_ends() {
         let hasty = limits(Duration::ZERO, 1 << 20);
-        let result = settle(2, hasty, |_, _| Err::<Range<usize>, _>(fault(Kind::Trap)));
-        assert!(result.unwrap_err().contains("calls on one batch took"));
+        let result = call_all(2, hasty, |_, _| Err::<Range<usize>, _>(fault(Kind::Trap)));
+        assert!(result.unwrap_err().contains("calls for one batch took"));
     }
 
     #[test]
     fn patience_with_calls_that_succeed_ends_as_well() {
         let deadline = Duration::from_micros(10);
-        let result = settle(300, limits(deadline, 1 << 20), |range, _| {
+        let result = call_all(300, limits(deadline, 1 << 20), |range, _| {
             if range.contains(&299) {
                 return Err(fault(Kind::Trap));
             }
@@ -378,13 +377,13 @@ mod tests {
             while began.elapsed() < PATIENCE * deadline {}
             Ok(range)
         });
-        assert!(result.unwrap_err().contains("calls on one batch took"));
+        assert!(result.unwrap_err().contains("calls for one batch took"));
     }
 
     #[test]
     fn answers_are_kept_within_a_limit() {
         let run = |output| {
-            settle(16, limits(Duration::from_secs(10), output), |range, _| {
+            call_all(16, limits(Duration::from_secs(10), output), |range, _| {
                 if range.contains(&5) {
                     return Err(fault(Kind::Trap));
                 }
@@ -393,12 +392,12 @@ mod tests {
         };
         // All rows but the bad one.
         assert_eq!(run(15).unwrap().len(), 5);
-        assert!(run(14).unwrap_err().contains("more than 14 bytes"));
+        assert!(run(14).unwrap_err().contains("exceed 14 bytes"));
     }
 
     #[test]
-    fn failures_that_only_large_batches_show_blame_nobody() {
-        let result = settle(300, ample(), |range, _| {
+    fn failures_of_large_batches_alone_blame_no_row() {
+        let result = call_all(300, ample(), |range, _| {
             if range.len() > 10 {
                 Err(fault(Kind::Memory))
             } else {

@@ -1,38 +1,40 @@
-//! Why a call failed.
+//! Reasons why a plugin call failed.
 
 use std::fmt;
 
-/// The kinds of failure, as the interface names them.
+use super::codes;
+
+/// Kinds of failure, as the interface names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The guest trapped.
     Trap,
-    /// The guest took too long.
+    /// The guest missed its deadline.
     Deadline,
-    /// The guest failed after it had been refused memory.
+    /// The guest failed after it was refused memory.
     Memory,
-    /// The guest answered `err`.
+    /// The guest returned `err`.
     Error,
-    /// The answer has not one entry per row, or something in it cannot be.
+    /// The answer is invalid, or does not have one entry per row.
     Output,
-    /// There is no instance to call: it could not be opened or refused its settings. No row
-    /// is to blame.
+    /// There is no instance to call: it could not be created, or it refused its settings. No
+    /// row is to blame.
     Unusable,
 }
 
 impl Kind {
-    /// The code of a row that failed so.
+    /// The code of a row on which the plugin failed like this.
     pub(super) fn code(self) -> &'static str {
         match self {
-            Self::Trap | Self::Unusable => "PLUGIN_TRAP",
-            Self::Deadline => "PLUGIN_DEADLINE",
-            Self::Memory => "PLUGIN_MEMORY",
-            Self::Error => "PLUGIN_ERROR",
-            Self::Output => "PLUGIN_OUTPUT",
+            Self::Trap | Self::Unusable => codes::TRAP,
+            Self::Deadline => codes::DEADLINE,
+            Self::Memory => codes::MEMORY,
+            Self::Error => codes::ERROR,
+            Self::Output => codes::OUTPUT,
         }
     }
 
-    /// Whether the instance can be called again.
+    /// True if the instance can be called again.
     pub(super) fn spares_instance(self) -> bool {
         match self {
             Self::Error | Self::Output => true,
@@ -41,17 +43,17 @@ impl Kind {
     }
 }
 
-/// Why a call failed.
+/// A failed call.
 #[derive(Clone, Debug)]
 pub(super) struct CallError {
     pub(super) kind: Kind,
-    /// For people: what the guest said, else the trap.
+    /// Message for people: the guest's own, or else a description of the trap.
     pub(super) message: String,
 }
 
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // In one line, as it goes to the log.
+        // On one line, because it goes to the log.
         let message = self.message.replace('\n', " ");
         write!(f, "{}: {message}", self.kind.code())
     }

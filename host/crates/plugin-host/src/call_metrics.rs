@@ -1,6 +1,4 @@
-//! What the calls of a plugin are measured by.
-//!
-//! Without a recorder in the process, raising a figure comes to nothing.
+//! Metrics of plugin calls. Without a recorder in the process they have no effect.
 
 use std::time::Duration;
 
@@ -8,15 +6,15 @@ use metrics::{Counter, Histogram, counter, histogram};
 
 use crate::row::PluginId;
 
-/// Duration of plugin calls, with copying arguments in and answers out: a histogram of seconds.
+/// Duration of plugin calls, including copying arguments in and answers out: a histogram in
+/// seconds.
 pub const CALL_SECONDS: &str = "forebay_plugin_call_duration_seconds";
-/// Plugin calls that trapped, took too long or gave an invalid answer: a counter.
+/// Plugin calls that trapped, missed the deadline or returned an invalid answer: a counter.
 pub const FAILED_CALLS: &str = "forebay_plugin_failed_calls_total";
-/// Rows that a plugin has answered about, once for each of its roles: a counter.
+/// Rows that a plugin has answered for, counted once for each of its roles: a counter.
 pub const PLUGIN_ROWS: &str = "forebay_plugin_rows_total";
 
-/// What one version of a plugin is measured by. Made once, so that a call raises numbers and
-/// nothing else.
+/// Metrics of one version of a plugin. Registered once, so that a call only adds numbers.
 pub(super) struct PluginMeter {
     calls: Histogram,
     failed: Counter,
@@ -25,8 +23,7 @@ pub(super) struct PluginMeter {
 
 impl PluginMeter {
     pub(super) fn new(plugin: &PluginId) -> Self {
-        // As much of the digest as is shown everywhere.
-        let digest = plugin.digest.get(..12).unwrap_or_default().to_owned();
+        let digest = plugin.short_digest().to_owned();
         let labels = [("plugin", plugin.name.clone()), ("digest", digest)];
         Self {
             calls: histogram!(CALL_SECONDS, &labels),

@@ -7,46 +7,44 @@ use super::call_error::CallError;
 use super::component::Plugin;
 use super::engine::apart;
 use super::instance::Instance;
-use super::runner::Runner;
-use crate::row::{PluginId, Schema};
+use crate::row::PluginId;
 
-/// Why plugins cannot work together as configured.
+/// Reasons why plugins cannot form a chain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
-    /// The plugin cannot be configured, in its own words.
+    /// The plugin cannot be configured.
     #[error("plugin {plugin} refuses its settings: {message}")]
     Settings {
-        /// Its name.
+        /// Name of the plugin.
         plugin: String,
-        /// What it says.
+        /// Message of the plugin.
         message: String,
     },
-    /// More than one plugin would decide what becomes of failed rows.
-    #[error("plugins {} all export dead-letter-policy; a pipeline has at most one", .plugins.join(", "))]
+    /// More than one plugin is a policy.
+    #[error("plugins {} all export dead-letter-policy; a pipeline may have at most one", .plugins.join(", "))]
     Policies {
-        /// Their names, in order.
+        /// Names of these plugins, in order.
         plugins: Vec<String>,
     },
 }
 
-/// What a plugin is configured with: keys and values, in the order of the configuration.
+/// Settings of a plugin: keys and values, in the order of the configuration.
 pub type Settings = Vec<(String, String)>;
 
-/// A plugin that has accepted its settings, and can be put into a chain at once.
+/// A plugin that has accepted its settings and can join a chain without delay.
 pub struct ConfiguredPlugin {
     pub(super) plugin: Arc<Plugin>,
     pub(super) settings: Settings,
-    /// Instances that are configured and have not been called: whoever takes the plugin up
-    /// does not have to wait for one.
+    /// Configured instances that have not been called: a worker that takes up the plugin does
+    /// not have to wait for one.
     warm: Mutex<Vec<Instance>>,
 }
 
 impl ConfiguredPlugin {
-    /// Configures `warm` instances, at least one. Blocks for as long as that takes.
+    /// Configures `warm` instances, at least one. Blocks until that is done.
     ///
     /// # Errors
-    ///
-    /// When the plugin refuses its settings, or cannot be started.
+    /// If the plugin refuses its settings or cannot be started.
     pub fn new(
         plugin: Arc<Plugin>,
         settings: Settings,
@@ -73,7 +71,7 @@ impl ConfiguredPlugin {
         &self.plugin
     }
 
-    /// An instance that has not been called yet.
+    /// Returns an instance that has not been called yet.
     pub(super) fn open(&self) -> Result<Instance, CallError> {
         let warm = self
             .warm
@@ -84,69 +82,61 @@ impl ConfiguredPlugin {
     }
 }
 
-/// A place in a chain.
+/// Plugins at one position of a chain.
 #[derive(Clone)]
 pub struct ChainEntry {
-    /// What does the work.
+    /// Its answers take effect.
     pub active: Arc<ConfiguredPlugin>,
-    /// What gets the same rows beside it, without effect.
+    /// Gets the same rows; its answers are only compared.
     pub shadow: Option<Arc<ConfiguredPlugin>>,
 }
 
-/// The plugins of one pipeline. Immutable and shared between threads; to change a plugin is to
-/// make another chain. A chunk meets one chain from its first plugin to its commit.
+/// The plugins of one pipeline. Immutable and shared between threads: changing a plugin means
+/// making another chain. A chunk meets one chain from its first plugin to its commit.
 pub struct Chain {
-    pub(super) members: Vec<ChainEntry>,
+    pub(super) entries: Vec<ChainEntry>,
 }
 
 impl Chain {
-    /// Makes a chain of these plugins, after each has accepted its settings.
+    /// Configures these plugins and makes a chain of them.
     ///
     /// # Errors
-    ///
-    /// Everything that is wrong, at once.
+    /// All problems together.
     pub fn new(plugins: Vec<(Arc<Plugin>, Settings)>) -> Result<Arc<Self>, Vec<ChainError>> {
-        let (mut members, mut errors) = (Vec::new(), Vec::new());
-        let policies = policies(plugins.iter().map(|(plugin, _)| plugin));
+        let (mut entries, mut errors) = (Vec::new(), Vec::new());
+        let has_one_policy = check_policies(plugins.iter().map(|(plugin, _)| plugin));
         for (plugin, settings) in plugins {
             match ConfiguredPlugin::new(plugin, settings, 1) {
-                Ok(active) => members.push(ChainEntry {
+                Ok(active) => entries.push(ChainEntry {
                     active,
                     shadow: None,
                 }),
                 Err(error) => errors.push(error),
             }
         }
-        errors.extend(policies.err());
+        errors.extend(has_one_policy.err());
         if errors.is_empty() {
-            Ok(Arc::new(Self { members }))
+            Ok(Arc::new(Self { entries }))
         } else {
             Err(errors)
         }
     }
 
-    /// Makes a chain of links. Cheap: nothing is instantiated.
+    /// Makes a chain of configured plugins. Cheap: nothing is instantiated.
     ///
     /// # Errors
-    ///
-    /// When more than one of them has a policy.
-    pub fn of(members: Vec<ChainEntry>) -> Result<Arc<Self>, ChainError> {
-        policies(members.iter().map(|member| &member.active.plugin))?;
-        Ok(Arc::new(Self { members }))
+    /// If more than one of the active plugins is a policy.
+    pub fn of(entries: Vec<ChainEntry>) -> Result<Arc<Self>, ChainError> {
+        check_policies(entries.iter().map(|entry| &entry.active.plugin))?;
+        Ok(Arc::new(Self { entries }))
     }
 
-    /// What a worker thread runs batches of this schema with.
-    #[must_use]
-    pub fn runner(self: &Arc<Self>, schema: &Arc<Schema>) -> Runner {
-        Runner::new(self, schema)
-    }
-
-    /// The plugins, in order.
+    /// The active plugins, in order.
     pub fn plugins(&self) -> impl Iterator<Item = &Arc<Plugin>> {
-        self.members.iter().map(|member| &member.active.plugin)
+        self.entries.iter().map(|entry| &entry.active.plugin)
     }
 
-    /// The plugins' names, versions and digests, in order.
+    /// Identities of the active plugins, in order.
     pub fn ids(&self) -> impl Iterator<Item = &Arc<PluginId>> {
         self.plugins().map(|plugin| plugin.id())
     }
@@ -154,7 +144,9 @@ impl Chain {
 
 impl fmt::Debug for ConfiguredPlugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Link").field(&self.plugin).finish()
+        f.debug_tuple("ConfiguredPlugin")
+            .field(&self.plugin)
+            .finish()
     }
 }
 
@@ -164,8 +156,8 @@ impl fmt::Debug for Chain {
     }
 }
 
-/// A pipeline has one policy.
-fn policies<'p>(plugins: impl Iterator<Item = &'p Arc<Plugin>>) -> Result<(), ChainError> {
+/// Checks that at most one plugin is a policy.
+fn check_policies<'p>(plugins: impl Iterator<Item = &'p Arc<Plugin>>) -> Result<(), ChainError> {
     let plugins: Vec<String> = plugins
         .filter(|plugin| plugin.roles().policy)
         .map(|plugin| plugin.id().name.clone())

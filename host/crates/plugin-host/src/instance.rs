@@ -15,7 +15,7 @@ use super::engine::Engine;
 use super::form::{CallResult, Form};
 use super::grants::Grants;
 use super::host_usage::Exceeded;
-use super::limits::{MAX_CODE, MAX_ERRORS, MAX_MESSAGE};
+use super::limits::{MAX_ERRORS, MAX_MESSAGE};
 use super::packed::Packer;
 use super::sandbox::State;
 use super::sanitize::{cut, line};
@@ -323,13 +323,4 @@ fn trap(store: &mut Store<State>, error: &wasmtime::Error) -> CallError {
 fn is_out_of_fuel(error: &wasmtime::Error) -> bool {
     let cause = error.root_cause().to_string();
     cause.contains("fuel allocated for hostcalls has been exhausted")
-}
-
-/// A queue's name, cut to what the interface allows; `default` if the guest gave none.
-pub(super) fn queue(name: String) -> String {
-    if name.is_empty() {
-        "default".to_owned()
-    } else {
-        line(name, MAX_CODE)
-    }
 }

@@ -1,5 +1,5 @@
-//! The packed form of the roles: a batch's values in a few lists on their way into a guest, and
-//! those that it sets on their way back, checked.
+//! The packed form of the roles: passes the values of a batch to a guest in a few lists, and checks
+//! the values that it sets.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::answer::{Cell, Changes, Faults, Gone, Question, Why, kept};
 use super::bindings::packed::types;
 use crate::row::{Schema, Value};
 
-/// The numbers of the kinds, as `cells` of `wit/packed/packed.wit` has them.
+/// Numbers of the kinds, as `cells` in `wit/packed/packed.wit` defines them.
 mod kind {
     pub(super) const NONE: u8 = 0;
     pub(super) const BOOLEAN: u8 = 1;
@@ -24,10 +24,10 @@ mod kind {
     pub(super) const TEXTS: u8 = 8;
 }
 
-/// Bytes of a buffer that are kept for the next call.
+/// Maximum size of a buffer that is kept for the next call, in bytes.
 const KEPT: usize = 1 << 20;
 
-/// Packs the values of one call after the other, in the same memory.
+/// Packs the values of successive calls into the same memory.
 #[derive(Debug, Default)]
 pub(super) struct Packer {
     kinds: Vec<u8>,
@@ -38,7 +38,7 @@ pub(super) struct Packer {
 }
 
 impl Packer {
-    /// Lends the rows of a question for the time of `call`.
+    /// Lends the rows of a question for the duration of `call`.
     pub(super) fn with_batch<T>(
         &mut self,
         question: Question<'_>,
@@ -116,13 +116,13 @@ impl Packer {
     }
 }
 
-/// What is too large for a span is too large for a guest's memory, too: it never sees it.
+/// A part too large for a span is too large for a guest's memory, too: no guest ever sees it.
 fn span(begin: usize, length: usize) -> u64 {
     let part = |part| u64::from(u32::try_from(part).unwrap_or(u32::MAX));
     part(begin) << 32 | part(length)
 }
 
-/// The upper and the lower half of a word.
+/// Upper and lower half of a word.
 fn halves(word: u64) -> (u32, u32) {
     let [a, b, c, d, e, f, g, h] = word.to_be_bytes();
     (
@@ -131,12 +131,11 @@ fn halves(word: u64) -> (u32, u32) {
     )
 }
 
-/// An answer of `transform`. What it has the host keep may come to `limit` bytes: spans may
-/// share what they are of.
+/// Checks an answer of `transform`. Its values may take up to `limit` bytes, counted one by one,
+/// because spans may overlap.
 ///
 /// # Errors
-///
-/// What is wrong with it as a whole. A field that cannot be set concerns only its row.
+/// A message if the answer as a whole is invalid. A field that cannot be set fails only its row.
 pub(super) fn changes(
     answer: types::Changes,
     rows: usize,
@@ -157,33 +156,24 @@ pub(super) fn changes(
 
     let mut changes = Changes {
         cells: Vec::with_capacity(places.len()),
-        gone: Vec::with_capacity(gone.len()),
+        gone: departures(gone, rows)?,
         shared: cells.text.len() + cells.binary.len(),
     };
-    for departure in gone {
-        let row = existing(departure.row, rows)?;
-        if changes.gone.last().is_some_and(|last| last.row >= row) {
-            return Err(format!("let go of row {row} twice, or in no order"));
-        }
-        let why = match departure.why {
-            types::Reason::Drop(reason) => Why::drop(reason),
-            types::Reason::Reject(rejection) => Why::reject(rejection),
-        };
-        changes.gone.push(Gone { row, why });
-    }
 
-    // One reason for each row: a guest may name what is wrong a million times.
-    let mut wrong = BTreeMap::new();
+    // One reason per row: a guest may repeat an invalid field a million times.
+    let mut invalid = BTreeMap::new();
     for (at, place) in places.into_iter().enumerate() {
         let (row, column) = halves(place);
         let row = existing(row, rows)?;
         let Some((name, known)) = columns.get(column as usize) else {
-            let there_are = columns.len();
-            return Err(format!("set column {column}; it named {there_are}"));
+            let named = columns.len();
+            return Err(format!("set column {column} of {named} named columns"));
         };
         let value = cells.value(at)?;
         let Some(column) = *known else {
-            wrong.entry(row).or_insert_with(|| Why::unknown_field(name));
+            invalid
+                .entry(row)
+                .or_insert_with(|| Why::unknown_field(name));
             continue;
         };
         if let Value::Json(text) = &value
@@ -191,32 +181,52 @@ pub(super) fn changes(
             && let Err(error) = serde_json::from_str::<IgnoredAny>(text)
         {
             let why = || Why::not_json(name, &error);
-            wrong.entry(row).or_insert_with(why);
+            invalid.entry(row).or_insert_with(why);
             continue;
         }
         changes.cells.push(Cell { row, column, value });
     }
-    if !wrong.is_empty() {
-        let wrong = wrong.into_iter().map(|(row, why)| Gone { row, why });
-        changes.gone.extend(wrong);
-        // Stable: of several reasons the first counts.
+    if !invalid.is_empty() {
+        let invalid = invalid.into_iter().map(|(row, why)| Gone { row, why });
+        changes.gone.extend(invalid);
+        // The sort is stable: the first of several reasons counts.
         changes.gone.sort_by_key(|gone| gone.row);
         changes.gone.dedup_by_key(|gone| gone.row);
     }
     Ok(changes)
 }
 
-/// An answer of `validate`.
+/// Checks the rows that leave the pipeline: ascending, each once.
+fn departures(gone: Vec<types::Departure>, rows: usize) -> Result<Vec<Gone>, String> {
+    let mut checked: Vec<Gone> = Vec::with_capacity(gone.len());
+    for departure in gone {
+        let row = existing(departure.row, rows)?;
+        if checked.last().is_some_and(|last| last.row >= row) {
+            return Err(format!(
+                "dropped or rejected row {row} twice or out of order"
+            ));
+        }
+        let why = match departure.why {
+            types::Reason::Drop(reason) => Why::drop(reason),
+            types::Reason::Reject(rejection) => Why::reject(rejection),
+        };
+        checked.push(Gone { row, why });
+    }
+    Ok(checked)
+}
+
+/// Checks an answer of `validate`.
 ///
 /// # Errors
-///
-/// What is wrong with it.
+/// A message if the answer is invalid.
 pub(super) fn faults(answer: Vec<types::Fault>, rows: usize) -> Result<Faults, String> {
     let mut last = 0;
     let checked = answer.into_iter().map(|fault| {
         let row = existing(fault.row, rows)?;
         if row < last {
-            return Err(format!("found fault with row {row} after row {last}"));
+            return Err(format!(
+                "rejected row {row} after row {last}; rows must be ascending"
+            ));
         }
         last = row;
         Ok((row, kept(fault.why)))
@@ -232,16 +242,17 @@ fn existing(row: u32, rows: usize) -> Result<u32, String> {
     }
 }
 
-/// Values that a guest gave.
+/// Values from a guest.
 struct Cells {
     kinds: Vec<u8>,
     words: Vec<u64>,
-    /// Values are parts of it and share its memory.
+    /// Text values are slices of it and share its memory.
     text: ByteString,
     binary: Bytes,
     items: Vec<u64>,
-    /// Bytes that all values may come to when each is written out, and how many are left.
+    /// Maximum bytes of all values, counted value by value.
     limit: usize,
+    /// Bytes left of `limit`.
     left: usize,
 }
 
@@ -264,7 +275,7 @@ impl Cells {
         })
     }
 
-    /// Counts what a value has the host keep.
+    /// Counts bytes that the host has to keep for a value.
     fn keep(&mut self, bytes: usize) -> Result<(), String> {
         let left = self.left.checked_sub(bytes);
         self.left = left.ok_or_else(|| {
@@ -276,7 +287,7 @@ impl Cells {
 
     fn value(&mut self, at: usize) -> Result<Value, String> {
         let (Some(kind), Some(word)) = (self.kinds.get(at), self.words.get(at)) else {
-            return Err(format!("set a value that is not there ({at})"));
+            return Err(format!("set a value that is missing ({at})"));
         };
         let (kind, word) = (*kind, *word);
         self.keep(size_of::<Cell>())?;
@@ -290,7 +301,7 @@ impl Cells {
             kind::TIMESTAMP => Value::Timestamp(word.cast_signed()),
             kind::JSON => Value::Json(self.text(word)?),
             kind::TEXTS => Value::Texts(self.texts(word)?),
-            _ => return Err(format!("set a value of kind {kind}, which there is not")),
+            _ => return Err(format!("set a value of kind {kind}, which does not exist")),
         })
     }
 
@@ -300,7 +311,9 @@ impl Cells {
         let part = self.text.get(range(begin, length));
         part.map(|part| self.text.slice_ref(part)).ok_or_else(|| {
             let bytes = self.text.len();
-            format!("set a text of {length} bytes at {begin}, which is no part of {bytes} bytes")
+            format!(
+                "set a text of {length} bytes at {begin}, which is out of range or splits a character: there are {bytes} bytes"
+            )
         })
     }
 
@@ -310,7 +323,9 @@ impl Cells {
         let part = self.binary.get(range(begin, length));
         part.map(|part| self.binary.slice_ref(part)).ok_or_else(|| {
             let bytes = self.binary.len();
-            format!("set {length} bytes at {begin}, which are no part of {bytes} bytes")
+            format!(
+                "set {length} bytes at {begin}, which are out of range: there are {bytes} bytes"
+            )
         })
     }
 
@@ -320,7 +335,7 @@ impl Cells {
         if self.items.get(items.clone()).is_none() {
             let there_are = self.items.len();
             return Err(format!(
-                "set {length} items at {begin}, which are no part of {there_are} items"
+                "set {length} items at {begin}, which are out of range: there are {there_are} items"
             ));
         }
         self.keep(items.len() * size_of::<ByteString>())?;

@@ -1,53 +1,33 @@
-//! Rejections as a plugin gives them, for its tests. A failure of a row has the first code of its
-//! rejections and all their messages in one. Here nothing is merged.
+//! Rejections as a plugin returns them, for its tests. A [`Failure`](crate::row::Failure) has the
+//! first code of a row's rejections and joins their messages; here nothing is merged.
 //!
-//! Each question gets a fresh instance, under the limits of every call.
+//! Each call gets a new instance, under the usual limits.
 
 use super::answer::Question;
 use super::bindings::types;
-use super::call_error::CallError;
 use super::component::Plugin;
 use super::embeddings::{Access, Lent};
 use super::engine::apart;
+use super::outcome::NoAnswer;
 use crate::row::{Batch, Embeddings, Schema};
 
-/// A reason why a row must not be written, cut to what the interface allows.
+/// A reason why a row must not be written, cut to the lengths that the interface allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// For machines; `REJECTED` where the plugin gave none.
+    /// Code for machines; `REJECTED` if the plugin gave none.
     pub code: String,
-    /// For people.
+    /// Message for people.
     pub message: String,
-    /// The column at fault, if it is one.
+    /// The invalid column, if it is only one.
     pub field: Option<String>,
 }
 
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{code}: {message}")]
-pub struct NoAnswer {
-    /// `PLUGIN_TRAP`, `PLUGIN_DEADLINE`, `PLUGIN_MEMORY`, `PLUGIN_ERROR` or `PLUGIN_OUTPUT`.
-    pub code: &'static str,
-    /// For people.
-    pub message: String,
-}
-
-impl From<CallError> for NoAnswer {
-    fn from(fault: CallError) -> Self {
-        Self {
-            code: fault.kind.code(),
-            message: fault.message,
-        }
-    }
-}
-
 impl Plugin {
-    /// Every rejection of these rows by `validate`, in order. What else is in the batch is not
-    /// shown to the plugin.
+    /// Returns all rejections of these rows by `validate`, in order. The plugin does not see the
+    /// other rows of the batch.
     ///
     /// # Errors
-    ///
-    /// When the plugin fails on them.
+    /// If the plugin fails on these rows.
     pub fn rejections(
         &self,
         settings: &[(String, String)],
@@ -77,7 +57,7 @@ impl Plugin {
         Ok(rejections)
     }
 
-    /// Indices of the columns it reads.
+    /// Indices of the columns that the plugin reads.
     pub(super) fn columns(&self, schema: &Schema) -> Vec<usize> {
         match self.reads() {
             Some(reads) => reads

@@ -1,12 +1,13 @@
-//! Rows on their way from the wire to the tables.
+//! Rows between the wire and the tables.
 //!
 //! A chunk's rows are kept as columns of one [`Batch`]: a few allocations per chunk, not per
 //! row. Texts and vectors are slices of the received buffer until a plugin changes them. A row
-//! keeps its index from decode to commit; what changes is whether it is still in
-//! [`Batch::live`], and each row that is not has a [`Failure`] or a [`Drop`].
+//! keeps its index from decode to commit. A row that leaves [`Batch::live`] has a [`Failure`] or
+//! a [`Drop`].
 
 mod keys;
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 
 pub use self::keys::KeySet;
 
-/// The type of a field, as the source declares it.
+/// Type of a field, as the source declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldType {
     /// True or false.
@@ -41,7 +42,7 @@ pub enum FieldType {
 pub struct Column {
     /// Unique in the schema.
     pub name: String,
-    /// `None` for a column the source does not have: null until a plugin sets it.
+    /// `None` if the source does not have the column: null until a plugin sets it.
     pub field_type: Option<FieldType>,
 }
 
@@ -50,16 +51,16 @@ pub struct Column {
 pub struct EmbeddingColumn {
     /// Unique in the schema.
     pub name: String,
-    /// Elements of each vector, 1 to 16,000.
+    /// Number of elements of each vector, 1 to 16,000.
     pub dimensions: usize,
 }
 
-/// What the rows of a pipeline consist of. Fixed while its stream is open.
+/// Columns and embeddings of a pipeline's rows. Fixed while its stream is open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {
-    /// Width of [`Batch::values`].
+    /// One for each value of a row in [`Batch::values`].
     pub columns: Vec<Column>,
-    /// Width of [`Embeddings`].
+    /// One for each vector of a row in [`Embeddings`].
     pub embeddings: Vec<EmbeddingColumn>,
 }
 
@@ -104,7 +105,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// Whether two values are the same, bit for bit: a NaN is what it was.
+    /// True if two values are identical bit for bit: a NaN equals the same NaN.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -124,7 +125,7 @@ pub enum Vector {
 }
 
 impl Vector {
-    /// Elements of the vector; a rest that is not a whole element does not count.
+    /// Number of elements; a trailing fraction of an element is ignored.
     #[must_use]
     pub fn dimensions(&self) -> usize {
         match self {
@@ -134,67 +135,67 @@ impl Vector {
     }
 }
 
-/// The embeddings of a batch, row by row. Apart from the values, because during a plugin's
-/// call they belong to its sandbox while the values are lent to it.
+/// The embeddings of a batch, row by row. They are separate from the values, because during a
+/// plugin's call its sandbox owns them, while the values are lent to it.
 #[derive(Debug, Default)]
 pub struct Embeddings {
-    /// Embeddings per row.
+    /// Number of embeddings per row.
     pub width: usize,
     /// `rows * width` vectors; `None` only in rows that are not live.
     pub vectors: Vec<Option<Vector>>,
 }
 
 impl Embeddings {
-    /// The vector of a row, if there is one.
+    /// Returns the vector of a row, if it has one.
     #[must_use]
     pub fn get(&self, row: usize, embedding: usize) -> Option<&Vector> {
         debug_assert!(embedding < self.width);
         self.vectors.get(row * self.width + embedding)?.as_ref()
     }
 
-    /// The place of a row's vector, if there is such a row.
+    /// Returns the place of a row's vector, if the row exists.
     pub fn slot(&mut self, row: usize, embedding: usize) -> Option<&mut Option<Vector>> {
         debug_assert!(embedding < self.width);
         self.vectors.get_mut(row * self.width + embedding)
     }
 }
 
-/// The rows of a chunk. All vectors but `live`, `failures` and `drops` have one entry per row
-/// received, or `width` of them.
+/// The rows of a chunk. `wire`, `keys` and `uuids` have one entry per received row, `values` and
+/// `embeddings` as many as the schema is wide.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// What the rows consist of.
+    /// Columns and embeddings of the rows.
     pub schema: Arc<Schema>,
-    /// The rows as they came: encoded `forebay.v1.Row` messages.
+    /// The rows as received: encoded `forebay.v1.Row` messages.
     pub wire: Vec<Bytes>,
-    /// Empty where the key is missing or unreadable.
+    /// Keys; empty if the key is missing or unreadable.
     pub keys: Vec<ByteString>,
-    /// The same as UUIDs, where all keys are; nil for a key that is missing or none. Empty else.
+    /// The keys as UUIDs, if they are UUIDs; nil for a missing or invalid key. Otherwise empty.
     pub uuids: Vec<Uuid>,
     /// `rows * schema.columns.len()` values.
     pub values: Vec<Value>,
     /// `rows * schema.embeddings.len()` vectors.
     pub embeddings: Embeddings,
-    /// The rows still on their way, ascending.
+    /// Rows still in the pipeline, ascending.
     pub live: Vec<u32>,
-    /// Tombstones: rows to be removed from the tables, ascending. Plugins do not see them.
+    /// Tombstones: rows to remove from the tables, ascending. Plugins do not see them.
     pub deleted: Vec<u32>,
-    /// Rows whose key is missing, unreadable or none that the tables could have, ascending.
+    /// Rows with a key that is missing, unreadable or impossible in the tables, ascending.
     pub keyless: Vec<u32>,
-    /// Rows that failed, in the order in which they did.
+    /// Failed rows, in the order of their failures.
     pub failures: Vec<Failure>,
-    /// Rows that were dropped, in the order in which they were.
+    /// Dropped rows, in the order in which they were dropped.
     pub drops: Vec<Drop>,
 }
 
 impl Batch {
-    /// Whether a row is a tombstone.
+    /// True if a row is a tombstone.
     #[must_use]
     pub fn is_deleted(&self, row: u32) -> bool {
         self.deleted.binary_search(&row).is_ok()
     }
 
-    /// The values of a row, in the order of the schema's columns.
+    /// Returns the values of a row, in the order of the schema's columns.
     #[must_use]
     pub fn row(&self, row: u32) -> &[Value] {
         let width = self.schema.columns.len();
@@ -203,7 +204,7 @@ impl Batch {
             .unwrap_or_default()
     }
 
-    /// The values of a row, to change them.
+    /// Returns the values of a row, to change them.
     pub fn row_mut(&mut self, row: u32) -> &mut [Value] {
         let width = self.schema.columns.len();
         self.values
@@ -212,22 +213,25 @@ impl Batch {
     }
 }
 
-/// Where a row failed.
+/// Stage in which a row failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// From the wire into a batch.
+    /// Decoding from the wire into a batch.
     Decode,
-    /// In a plugin's `transform`.
+    /// A plugin's `transform`.
     Transform,
-    /// In a plugin's `validate`.
+    /// A plugin's `validate`.
     Validate,
-    /// On the way into the tables.
+    /// Writing into the tables.
     Write,
 }
 
 impl Stage {
-    /// As in reports, in `forebay.dead_letter` and in the plugin interface.
+    /// All stages, in the order in which a row passes them.
+    pub const ALL: [Self; 4] = [Self::Decode, Self::Transform, Self::Validate, Self::Write];
+
+    /// Name in reports, in `forebay.dead_letter` and in the plugin interface.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -239,43 +243,94 @@ impl Stage {
     }
 }
 
-/// The plugin version that did something.
+/// A text that is not the name of a [`Stage`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown stage")]
+pub struct UnknownStage;
+
+impl FromStr for Stage {
+    type Err = UnknownStage;
+
+    fn from_str(name: &str) -> Result<Self, UnknownStage> {
+        let mut stages = Self::ALL.into_iter();
+        stages
+            .find(|stage| stage.as_str() == name)
+            .ok_or(UnknownStage)
+    }
+}
+
+/// Identity of a plugin version.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct PluginId {
-    /// As it describes itself.
+    /// Name in its description.
     pub name: String,
-    /// As it describes itself.
+    /// Version in its description.
     pub version: String,
     /// SHA-256 of its file, in lower-case hexadecimal.
     pub digest: String,
 }
 
-/// Why a row failed. What becomes of it is for the policy to say.
+impl PluginId {
+    /// The first characters of the digest.
+    #[must_use]
+    pub fn short_digest(&self) -> &str {
+        short_digest(&self.digest)
+    }
+}
+
+/// The first 12 characters of a digest: enough to recognise it.
+#[must_use]
+pub fn short_digest(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+/// Reason why a row failed. The policy decides what happens to the row.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// Index of the row in its batch.
     pub row: u32,
-    /// Where.
+    /// Stage in which it failed.
     pub stage: Stage,
-    /// For machines: upper case with underscores, at most 64 characters.
+    /// Code for machines: upper case with underscores, at most 64 characters.
     pub code: String,
-    /// For people, at most 2,000 characters.
+    /// Message for people, at most 2,000 characters.
     pub message: String,
-    /// The column or embedding at fault, if it is one.
+    /// The invalid column or embedding, if it is only one.
     pub field: Option<String>,
-    /// The plugin that said so, or that failed.
+    /// The plugin that rejected the row or failed on it.
     pub plugin: Option<Arc<PluginId>>,
-    /// How often this row has failed in this chunk, from 1.
+    /// Number of failures of this row in this chunk, including this one.
     pub attempt: u32,
 }
 
-/// A row that was meant to leave the pipeline.
+/// A row that a plugin dropped.
 #[derive(Clone, Debug)]
 pub struct Drop {
     /// Index of the row in its batch.
     pub row: u32,
-    /// Where.
+    /// Stage in which it was dropped.
     pub stage: Stage,
-    /// Why; counted by this text.
+    /// Reason, under which dropped rows are counted.
     pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_are_read_by_their_names() {
+        for stage in Stage::ALL {
+            assert_eq!(stage.as_str().parse(), Ok(stage));
+        }
+        for name in ["", "Write", "elsewhere"] {
+            assert_eq!(name.parse::<Stage>(), Err(UnknownStage));
+        }
+    }
+
+    #[test]
+    fn digests_are_shortened() {
+        assert_eq!(short_digest(&"0123456789abcdef".repeat(4)), "0123456789ab");
+        assert_eq!(short_digest("d"), "d");
+    }
 }

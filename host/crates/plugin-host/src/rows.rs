@@ -1,5 +1,5 @@
-//! Rows of values on their way into a guest, borrowed, and those that it sets on their way back,
-//! checked: what policies see, and the roles in the form of rows.
+//! The roles in the form of rows, and policies: lends values to a guest, and checks the values that
+//! it sets.
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -12,8 +12,8 @@ use super::bindings::types::{
 use super::bindings::{dead_letter_policy as policy, types};
 use crate::row::{Batch, Failure, Schema, Value};
 
-/// Lends the rows of a question for the time of `call`. Three allocations, whatever the number
-/// of rows.
+/// Lends the rows of a question for the duration of `call`. Makes three allocations, regardless of
+/// the number of rows.
 pub(super) fn with_batch<T>(question: Question<'_>, call: impl FnOnce(types::Batch<'_>) -> T) -> T {
     let columns = question.names();
     let rows = question.rows;
@@ -37,8 +37,8 @@ pub(super) fn with_batch<T>(question: Question<'_>, call: impl FnOnce(types::Bat
     })
 }
 
-/// Lends failures with what is known of their rows' fields: those of these columns that are
-/// not null.
+/// Lends failures for the duration of `call`, each with the fields of its row that are among these
+/// columns and not null.
 pub(super) fn with_failures<T>(
     batch: &Batch,
     columns: &[usize],
@@ -90,7 +90,7 @@ pub(super) fn with_failures<T>(
     call(&lent)
 }
 
-/// The items of all lists of texts among some values, one list after the other.
+/// Items of all lists of texts among some values, one list after the other.
 struct Items<'a> {
     items: Vec<&'a str>,
     ends: Vec<usize>,
@@ -136,7 +136,7 @@ fn lent<'a>(value: &'a Value, lists: &mut impl Iterator<Item = &'a [&'a str]>) -
     }
 }
 
-/// The outcomes of `transform`, one per row.
+/// Checks the outcomes of `transform`, one per row.
 pub(super) fn changes(outcomes: Vec<Outcome>, schema: &Schema) -> Changes {
     let mut changes = Changes::default();
     let mut texts = Texts::default();
@@ -167,25 +167,25 @@ fn cell(
     Ok(Cell { row, column, value })
 }
 
-/// The rejections of `validate`, a list per row.
+/// Collects the rejections of `validate`, one list per row.
 pub(super) fn faults(rejections: Vec<Vec<Rejection>>) -> Faults {
     let rows = (0..).zip(rejections);
     rows.flat_map(|(row, faults)| faults.into_iter().map(move |it| (row, kept(it))))
         .collect()
 }
 
-/// Memory that the texts of a call's answer share: one block for hundreds of them, and nothing
-/// that the thread which drops them would have to give back to this one, text by text.
+/// Memory shared by the texts of an answer: one block for hundreds of texts, so that the thread
+/// that drops them does not return memory to this one text by text.
 #[derive(Default)]
 struct Texts {
     memory: BytesMut,
 }
 
 impl Texts {
-    /// What is cut into texts.
+    /// Size of a block, in bytes.
     const BLOCK: usize = 16 << 10;
 
-    /// Longer texts stay where they are.
+    /// Maximum length of a text that is copied into a block, in bytes.
     const LONGEST: usize = 256;
 
     fn keep(&mut self, text: String) -> ByteString {
@@ -201,11 +201,10 @@ impl Texts {
     }
 }
 
-/// A value that a guest gave.
+/// Converts a value from a guest.
 ///
 /// # Errors
-///
-/// What is wrong with it: only JSON text can be wrong.
+/// If it is invalid JSON; other values cannot be invalid.
 fn received(value: ValueResult, texts: &mut Texts) -> Result<Value, serde_json::Error> {
     Ok(match value {
         ValueResult::None => Value::Null,

@@ -1,10 +1,10 @@
-//! Texts from guests, cut to what the interface allows.
+//! Cuts and cleans texts, above all those from guests.
 
 use std::borrow::Cow;
 
-/// Keeps the first `characters`, and no memory for the rest. Replaces what terminals obey and
-/// PostgreSQL cannot store: control characters but for line ends and tabs, and what turns the
-/// direction of writing, so that a text reads otherwise than it is.
+/// Keeps the first `characters`, and frees the memory of the rest. Replaces characters that
+/// terminals interpret or PostgreSQL cannot store: control characters except line feeds and tabs,
+/// and characters that change the direction of writing, which can disguise a text.
 pub(super) fn cut(mut text: String, characters: usize) -> String {
     // A character has at least one byte, so most texts need no counting.
     if text.len() > characters
@@ -13,18 +13,19 @@ pub(super) fn cut(mut text: String, characters: usize) -> String {
         text.truncate(end);
         text.shrink_to_fit();
     }
-    let is_obeyed = |c: char| {
+    let is_harmful = |c: char| {
         c.is_control() && c != '\n' && c != '\t'
             || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    if text.contains(is_obeyed) {
-        text.replace(is_obeyed, "\u{fffd}")
+    if text.contains(is_harmful) {
+        text.replace(is_harmful, "\u{fffd}")
     } else {
         text
     }
 }
 
-/// As [`cut`], for names and for what is shown in one line.
+/// Keeps the first `characters` on one line, for names and log lines: replaces line feeds and tabs
+/// with spaces, and characters that terminals interpret or PostgreSQL cannot store.
 pub fn line(text: impl Into<String>, characters: usize) -> String {
     let text = cut(text.into(), characters);
     if text.contains(['\n', '\t']) {
@@ -34,15 +35,27 @@ pub fn line(text: impl Into<String>, characters: usize) -> String {
     }
 }
 
-/// As [`cut`], for a text that is only looked at.
-pub(super) fn shortened(text: &str, characters: usize) -> Cow<'_, str> {
+/// The first `characters` of a text.
+#[must_use]
+pub fn head(text: &str, characters: usize) -> &str {
     match text.char_indices().nth(characters) {
-        Some((end, _)) => Cow::Owned(text.get(..end).unwrap_or_default().to_owned() + "…"),
-        None => Cow::Borrowed(text),
+        Some((end, _)) => text.get(..end).unwrap_or_default(),
+        None => text,
     }
 }
 
-/// Whether this is a plugin's name: lower case words joined by hyphens, 1 to 64 characters.
+/// The first `characters` of a text, with an ellipsis if there are more.
+#[must_use]
+pub fn shortened(text: &str, characters: usize) -> Cow<'_, str> {
+    let head = head(text, characters);
+    if head.len() < text.len() {
+        Cow::Owned(format!("{head}…"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// True if this is a valid plugin name: lower-case words joined by hyphens, 1 to 64 characters.
 pub fn is_name(name: &str) -> bool {
     let is_word = |word: &str| {
         !word.is_empty()
@@ -82,7 +95,10 @@ mod tests {
     }
 
     #[test]
-    fn shortens_what_is_shown() {
+    fn shortens_between_characters() {
+        assert_eq!(head("ßab", 2), "ßa");
+        assert_eq!(head("ab", 2), "ab");
+        assert_eq!(head("", 0), "");
         assert_eq!(shortened("abc", 3), "abc");
         assert_eq!(shortened("abcd", 3), "abc…");
     }

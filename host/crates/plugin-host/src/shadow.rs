@@ -1,39 +1,39 @@
-//! What a plugin would have done otherwise than the one it runs beside.
+//! Shadows: compares what a second plugin would have done with what the active one did.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::runner::Decision;
+use super::outcome::Decision;
 use super::worker_slot::WorkerSlot;
 use crate::row::{Batch, Embeddings, Failure, PluginId};
 
-/// The same rows, judged by a plugin without effect.
+/// Result of running a plugin on the same rows without effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
-    /// The plugin that was tried.
+    /// The shadow.
     pub plugin: Arc<PluginId>,
-    /// Rows compared. Failed rows that were put before a policy are not counted again.
+    /// Number of rows compared. Failed rows presented to a policy are not counted again.
     pub rows: u64,
-    /// What it would have done otherwise, sorted.
+    /// Differences, sorted.
     pub differences: Vec<Difference>,
-    /// Set when it failed on most of the rows: nothing was compared.
+    /// Set if the shadow failed on most of the rows: nothing was compared.
     pub broken: Option<String>,
 }
 
-/// Rows of which the same would have become instead of the same.
+/// Rows with the same actual and the same alternative outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// What became of them, such as `accept` or `dead-letter FIELD_RANGE`.
+    /// Actual outcome, such as `accept` or `dead-letter FIELD_RANGE`.
     pub is: String,
-    /// What would have.
+    /// Outcome with the shadow in its place.
     pub would_be: String,
-    /// How many.
+    /// Number of these rows.
     pub rows: u64,
-    /// The key of one of them.
+    /// Key of one of these rows.
     pub sample: String,
 }
 
-/// A batch before the plugin that is active changed it. Copies share texts and vectors.
+/// A batch before the active plugin changes it. Copies share texts and vectors.
 pub(super) struct Before(Batch);
 
 impl Before {
@@ -56,10 +56,10 @@ impl Before {
         })
     }
 
-    /// Lets the shadow do the same, and says where it came to something else.
+    /// Runs the shadow on the same rows and compares its outcomes with those in `after`.
     pub(super) fn compare(mut self, after: &Batch, shadow: &mut WorkerSlot) -> Comparison {
         let rows = self.0.live.clone();
-        let plugin = Arc::clone(shadow.link.plugin().id());
+        let plugin = Arc::clone(shadow.configured.plugin().id());
         if let Err(broken) = shadow.run(&mut self.0) {
             return Comparison {
                 plugin,
@@ -92,7 +92,7 @@ impl Before {
 }
 
 impl Comparison {
-    /// Two policies' decisions about the same failures.
+    /// Compares the decisions of two policies about the same failures.
     pub(super) fn of_policy(
         plugin: &Arc<PluginId>,
         batch: &Batch,
@@ -116,7 +116,7 @@ impl Comparison {
     }
 }
 
-/// Differences by what they are, with the first key.
+/// Counts of differences, each with the key of its first row.
 #[derive(Default)]
 struct Found(BTreeMap<(String, String), (u64, String)>);
 
@@ -137,7 +137,7 @@ impl Found {
     }
 }
 
-/// What became of each of `rows`; `None` for those that go on. Rows left before do not matter.
+/// The outcome of each of `rows`; `None` for rows that are still live. Other rows are ignored.
 fn fates(batch: &Batch, rows: &[u32]) -> Vec<Option<String>> {
     let mut fates: Vec<Option<String>> = vec![None; batch.keys.len()];
     let mut set = |row: u32, fate: String| {
@@ -177,7 +177,7 @@ fn key(batch: &Batch, row: u32) -> String {
         .unwrap_or_default()
 }
 
-/// The names of the fields and embeddings in which a row differs.
+/// Names of the fields and embeddings in which a row differs.
 fn changed(a: &Batch, b: &Batch, row: u32) -> Option<String> {
     let columns = a
         .schema

@@ -1,6 +1,7 @@
-//! Arithmetic on embeddings as they lie in the received buffer: little-endian bytes of any
-//! alignment. Written so that the compiler can vectorise it, and so that results do not
-//! depend on whether it does: sums run in eight fixed lanes.
+//! Arithmetic on embeddings in the received buffer: little-endian bytes of any alignment.
+//!
+//! The code is written so that the compiler can vectorise it without changing the results: sums
+//! run in eight fixed lanes.
 
 use bytes::Bytes;
 use half::f16;
@@ -8,13 +9,13 @@ use half::slice::HalfFloatSliceExt;
 
 use crate::row::Vector;
 
-/// Sums that run side by side.
+/// Number of partial sums.
 const LANES: usize = 8;
 
-/// f16 elements that are widened at a time, on the stack.
+/// Number of f16 elements widened at a time, on the stack.
 const WIDEN: usize = 128;
 
-/// Bytes of its elements.
+/// Size of the elements in bytes.
 pub(super) fn size(vector: &Vector) -> usize {
     match vector {
         Vector::F32(bytes) | Vector::F16(bytes) => bytes.len(),
@@ -54,7 +55,7 @@ fn sum_of_squares(bytes: &[u8]) -> f64 {
     lanes.iter().sum()
 }
 
-/// Whether all elements are finite: no exponent has all its bits set.
+/// True if all elements are finite: no exponent has all its bits set.
 pub(super) fn is_finite(vector: &Vector) -> bool {
     match vector {
         Vector::F32(bytes) => !bytes.as_chunks::<4>().0.iter().fold(false, |found, x| {
@@ -66,7 +67,7 @@ pub(super) fn is_finite(vector: &Vector) -> bool {
     }
 }
 
-/// The vector with each element divided, in the same format.
+/// Divides each element; keeps the format.
 pub(super) fn divided(vector: &Vector, divisor: f64) -> Vector {
     match vector {
         Vector::F32(bytes) => {
@@ -89,7 +90,7 @@ pub(super) fn divided(vector: &Vector, divisor: f64) -> Vector {
     }
 }
 
-/// The nearest f32.
+/// Rounds to the nearest f32.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "rounding to the nearest f32 is meant"
@@ -98,7 +99,7 @@ pub fn narrowed(x: f64) -> f32 {
     x as f32
 }
 
-/// The first elements, sharing the buffer; `None` if there are no more than these.
+/// Keeps the first elements, sharing the buffer; `None` if there are no others.
 pub(super) fn truncated(vector: &Vector, dimensions: usize) -> Option<Vector> {
     if vector.dimensions() <= dimensions {
         return None;
@@ -109,7 +110,7 @@ pub(super) fn truncated(vector: &Vector, dimensions: usize) -> Option<Vector> {
     })
 }
 
-/// A copy of the elements.
+/// Copies the elements.
 pub fn elements(vector: &Vector) -> Vec<f32> {
     let mut out = Vec::with_capacity(vector.dimensions());
     match vector {
@@ -127,7 +128,7 @@ pub fn elements(vector: &Vector) -> Vec<f32> {
     out
 }
 
-/// A vector of these elements.
+/// Makes an f32 vector of these elements.
 pub fn from_elements(values: &[f32]) -> Vector {
     let mut out = vec![0; 4 * values.len()];
     for (to, x) in out.as_chunks_mut::<4>().0.iter_mut().zip(values) {
@@ -136,7 +137,7 @@ pub fn from_elements(values: &[f32]) -> Vector {
     Vector::F32(Bytes::from(out))
 }
 
-/// Hands on the elements in groups, which `half` converts with the processor's instructions.
+/// Passes on the elements in groups, which `half` converts with the processor's instructions.
 fn each_widened(bytes: &[u8], mut take: impl FnMut(&[f32])) {
     let mut narrow = [f16::ZERO; WIDEN];
     let mut wide = [0.0_f32; WIDEN];
@@ -172,11 +173,11 @@ mod tests {
         for make in [f32s, f16s] {
             assert_eq!(norm(&make(&[])), 0.0);
             assert_eq!(norm(&make(&[3.0, 4.0])), 5.0);
-            // 1,024 ones take the lanes and the groups to their ends.
+            // 1,024 ones fill all lanes and groups.
             assert_eq!(norm(&make(&[1.0; 1_024])), 32.0);
             assert_eq!(norm(&make(&[2.0; 9])), 6.0);
         }
-        // Squares that no f32 can hold.
+        // Squares outside the range of f32.
         for scale in [1e37_f32, 1e-30] {
             let exact = f64::from(3.0 * scale).hypot(f64::from(4.0 * scale));
             let found = norm(&f32s(&[3.0 * scale, 4.0 * scale]));

@@ -1,41 +1,40 @@
-//! The place of one plugin on a worker thread: its warm instance, and what it has done.
+//! One plugin on a worker thread: its warm instance and its totals.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::answer::{Answer, Question};
 use super::apply;
-use super::bindings::dead_letter_policy as policy;
-use super::bisect::{Purpose, Settled, settle};
+use super::bisect::{Purpose, RowAnswers, call_all};
 use super::call_error::CallError;
 use super::call_metrics::PluginMeter;
 use super::chain::ConfiguredPlugin;
 use super::embeddings::{Access, Lent};
 use super::instance::Instance;
+use super::outcome::{Broken, Decision, Observed, PluginStats};
 use super::rows::with_failures;
-use super::runner::{Broken, Observed, PluginStats};
 use crate::row::{Batch, Embeddings, Failure, Schema};
 
-/// How an instance is called in one of the roles that answer per row.
+/// A method of an instance that calls a role with rows.
 type Role<T> = fn(&mut Instance, &mut Option<Lent>, Question<'_>) -> Result<T, CallError>;
 
-/// One plugin at work.
+/// One plugin on a worker thread.
 pub(super) struct WorkerSlot {
-    pub(super) link: Arc<ConfiguredPlugin>,
+    pub(super) configured: Arc<ConfiguredPlugin>,
     pub(super) stats: PluginStats,
     instance: Option<Instance>,
     meter: PluginMeter,
     /// Indices of the columns it reads.
     columns: Vec<usize>,
-    /// Since this was last asked for.
+    /// Behaviour since [`Self::take_observed`] was last called.
     observed: Observed,
 }
 
 impl WorkerSlot {
-    pub(super) fn new(link: &Arc<ConfiguredPlugin>, schema: &Schema) -> Self {
-        let plugin = link.plugin();
+    pub(super) fn new(configured: &Arc<ConfiguredPlugin>, schema: &Schema) -> Self {
+        let plugin = configured.plugin();
         Self {
-            link: Arc::clone(link),
+            configured: Arc::clone(configured),
             instance: None,
             meter: PluginMeter::new(plugin.id()),
             columns: plugin.columns(schema),
@@ -53,38 +52,38 @@ impl WorkerSlot {
         }
     }
 
-    /// What it did since this was last called.
+    /// Behaviour since the last call of this function.
     pub(super) fn take_observed(&mut self) -> Observed {
-        let fresh = Observed::new(self.link.plugin().id());
+        let fresh = Observed::new(self.configured.plugin().id());
         std::mem::replace(&mut self.observed, fresh)
     }
 
-    /// Has the plugin transform and validate the live rows.
+    /// Lets the plugin transform and validate the live rows.
     pub(super) fn run(&mut self, batch: &mut Batch) -> Result<(), Broken> {
         let roles = self.stats.roles;
         if roles.transform && !batch.live.is_empty() {
-            let changes = self.settle(batch, Access::Write, Instance::transform)?;
-            apply::changes(batch, self.link.plugin().id(), changes);
+            let changes = self.call_role(batch, Access::Write, Instance::transform)?;
+            apply::changes(batch, self.configured.plugin().id(), changes);
         }
         if roles.validate && !batch.live.is_empty() {
-            let faults = self.settle(batch, Access::Read, Instance::validate)?;
-            apply::faults(batch, self.link.plugin().id(), faults);
+            let faults = self.call_role(batch, Access::Read, Instance::validate)?;
+            apply::faults(batch, self.configured.plugin().id(), faults);
         }
         Ok(())
     }
 
-    /// Gets answers about all live rows. The embeddings of the batch are lent to the calls and
-    /// come back with what the successful ones changed.
-    fn settle<T: Answer>(
+    /// Calls a role with all live rows. The embeddings of the batch are lent to the calls and
+    /// come back with the changes of the successful ones.
+    fn call_role<T: Answer>(
         &mut self,
         batch: &mut Batch,
         access: Access,
         role: Role<T>,
-    ) -> Result<Settled<T>, Broken> {
-        let limits = self.link.plugin().engine().limits();
+    ) -> Result<RowAnswers<T>, Broken> {
+        let limits = self.configured.plugin().engine().limits();
         let mut embeddings = std::mem::take(&mut batch.embeddings);
         let columns = std::mem::take(&mut self.columns);
-        let settled = settle(batch.live.len(), limits, |range, purpose| {
+        let answers = call_all(batch.live.len(), limits, |range, purpose| {
             let rows = batch.live.get(range).unwrap_or_default();
             let embeddings_of = std::mem::take(&mut embeddings);
             let mut lent = Some(Lent::new(&batch.schema, embeddings_of, rows, access));
@@ -93,23 +92,23 @@ impl WorkerSlot {
                 rows,
                 columns: &columns,
             };
-            let result = self.probe(|it| role(it, &mut lent, question));
-            embeddings = returned(lent, result.is_ok() && purpose == Purpose::Settle);
+            let result = self.call(|it| role(it, &mut lent, question));
+            embeddings = returned(lent, result.is_ok() && purpose == Purpose::Answer);
             result
         });
         self.columns = columns;
         batch.embeddings = embeddings;
-        match settled {
-            Ok(settled) => {
-                let (rows, faults) = (batch.live.len(), settled.iter().filter(|it| it.1.is_err()));
+        match answers {
+            Ok(answers) => {
+                let (rows, faults) = (batch.live.len(), answers.iter().filter(|it| it.1.is_err()));
                 self.observed.faults += faults.count() as u64;
                 self.observed.rows += rows as u64;
                 self.stats.rows += rows as u64;
                 self.meter.answered(rows as u64);
-                Ok(settled)
+                Ok(answers)
             }
             Err(message) => Err(Broken {
-                plugin: Arc::clone(self.link.plugin().id()),
+                plugin: Arc::clone(self.configured.plugin().id()),
                 message,
             }),
         }
@@ -120,10 +119,10 @@ impl WorkerSlot {
         &mut self,
         batch: &Batch,
         failures: &[Failure],
-    ) -> Result<Vec<policy::Decision>, CallError> {
+    ) -> Result<Vec<Decision>, CallError> {
         let columns = std::mem::take(&mut self.columns);
         let decisions = with_failures(batch, &columns, failures, |failures| {
-            self.probe(|it| it.decide(failures))
+            self.call(|it| it.decide(failures))
         });
         self.columns = columns;
         self.observed.failures += failures.len() as u64;
@@ -134,19 +133,19 @@ impl WorkerSlot {
             }
             Err(_) => self.observed.undecided += failures.len() as u64,
         }
-        decisions
+        decisions.map(|decisions| decisions.into_iter().map(Decision::from).collect())
     }
 
-    /// Makes one call, in an uncalled instance where there is none, and keeps the instance if
-    /// the call leaves it sound.
-    fn probe<T>(
+    /// Makes one call, on a new instance if none is warm, and keeps the instance if the call
+    /// leaves it sound.
+    fn call<T>(
         &mut self,
         call: impl FnOnce(&mut Instance) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
         let began = Instant::now();
         let opened = match self.instance.take() {
             Some(instance) => Ok(instance),
-            None => self.link.open(),
+            None => self.configured.open(),
         };
         let result = opened.and_then(|mut instance| {
             let result = call(&mut instance);

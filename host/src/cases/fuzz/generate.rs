@@ -7,6 +7,7 @@ use fastrand::Rng;
 use super::space::Space;
 use crate::cases::suite::{CaseFailure, CaseRow};
 use crate::cases::vectors;
+use crate::plugin::codes;
 use crate::row::{EmbeddingColumn, FieldType, Stage, Value, Vector};
 
 /// Texts that have broken programs before: empty and blank, invisible and unpaired, wide and
@@ -106,8 +107,8 @@ const CODES: [&str; 10] = [
     "KEY_MISSING",
     "EMBEDDING_DIMENSIONS",
     "FIELD_RANGE",
-    "PLUGIN_TRAP",
-    "PLUGIN_DEADLINE",
+    codes::TRAP,
+    codes::DEADLINE,
     "VALUE_TYPE",
     "SQL_23514",
     "SQL_40001",
@@ -185,12 +186,6 @@ impl<'a> Generator<'a> {
     }
 
     fn failure(&mut self, index: usize) -> CaseFailure {
-        let stages = [
-            Stage::Decode,
-            Stage::Transform,
-            Stage::Validate,
-            Stage::Write,
-        ];
         let sample = self.sample(&self.space.failures);
         CaseFailure {
             line: 0,
@@ -200,7 +195,7 @@ impl<'a> Generator<'a> {
             },
             stage: match (self.rng.u8(..4), sample) {
                 (1.., Some(known)) => known.stage,
-                _ => self.rng.choice(stages).unwrap_or(Stage::Decode),
+                _ => self.rng.choice(Stage::ALL).unwrap_or(Stage::Decode),
             },
             code: match (self.rng.u8(..4), sample) {
                 (1.., Some(known)) => known.code.clone(),

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use super::which::{Which, short};
+use super::which::Which;
 use super::{Exit, Global, session};
 use crate::cli::output::thousands;
 use crate::cli::print_json;
+use crate::row::short_digest;
 use crate::store::ledger::{Differs, State};
 
 #[derive(Debug, clap::Args)]
@@ -82,7 +83,7 @@ impl Difference {
             self.pipeline,
             self.name,
             self.version,
-            short(&self.digest),
+            short_digest(&self.digest),
             thousands(self.rows_different),
             thousands(self.rows_compared),
         );

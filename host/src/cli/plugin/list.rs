@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::which::short;
 use super::{Exit, Global, session};
 use crate::cli::output::table;
 use crate::cli::print_json;
+use crate::row::short_digest;
 use crate::store::ledger::{Known, State};
 
 #[derive(Debug, clap::Args)]
@@ -78,7 +78,7 @@ fn shown(versions: &[Version]) -> comfy_table::Table {
             &known.name,
             &state,
             &known.version,
-            short(&known.digest),
+            short_digest(&known.digest),
             &known.since,
             &known.message,
         ]);

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::which::{Which, short};
+use super::which::Which;
 use super::{Exit, Global, session};
 use crate::cli::print_json;
+use crate::row::short_digest;
 use crate::store::ledger::State;
 
 #[derive(Debug, clap::Args)]
@@ -36,7 +37,7 @@ impl Promote {
                     println!(
                         "{pipeline}: {name} {} (sha256 {}…) {then}",
                         known.version,
-                        short(digest)
+                        short_digest(digest)
                     );
                 }
             }

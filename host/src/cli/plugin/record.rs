@@ -17,7 +17,7 @@ use crate::config;
 use crate::decode::Decoder;
 use crate::error::PipelineError;
 use crate::pipeline::{Host, Pipeline};
-use crate::plugin::{Chain, Plugin, Settings, apart};
+use crate::plugin::{Chain, Plugin, Settings, apart, codes};
 use crate::row::{Batch, Stage};
 use crate::source::Source;
 use crate::store::dead_letter::{Entry, Filter};
@@ -338,7 +338,7 @@ impl PathToPlugin {
         let is_fault = found
             .entry
             .as_ref()
-            .is_some_and(|entry| entry.code.starts_with("PLUGIN_"));
+            .is_some_and(|entry| entry.code.starts_with(codes::PREFIX));
         let expect = if is_fault {
             None
         } else {
@@ -353,19 +353,10 @@ impl PathToPlugin {
 
     /// A dead letter as a failure for the policy, with what it decides now.
     fn failure(&self, batch: &Batch, entry: &Entry, case: NewCase) -> anyhow::Result<NewCase> {
-        let stages = [
-            Stage::Decode,
-            Stage::Transform,
-            Stage::Validate,
-            Stage::Write,
-        ];
-        let stage = stages
-            .into_iter()
-            .find(|stage| stage.as_str() == entry.stage);
         let failure = CaseFailure {
             line: 0,
             key: entry.key.clone().unwrap_or_default().into(),
-            stage: stage.unwrap_or(Stage::Write),
+            stage: entry.stage.parse().unwrap_or(Stage::Write),
             code: entry.code.clone(),
             message: entry.message.clone(),
             attempt: u32::try_from(entry.attempts).unwrap_or(1).max(1),

@@ -47,8 +47,3 @@ impl Which {
         Ok(found)
     }
 }
-
-/// Enough of a digest to recognise it.
-pub(super) fn short(digest: &str) -> &str {
-    crate::rollout::short(digest)
-}

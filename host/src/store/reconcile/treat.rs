@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::fence;
 use crate::failpoints;
+use crate::plugin::head;
 use crate::route::Targets;
 use crate::route::absent::{FLAGGED, Treatment};
 use crate::store::by_key::ByKey;
@@ -140,7 +141,8 @@ async fn treat<'k>(
         flagged,
         refused: first.map(|(index, error)| {
             let key = names.get(*index).copied().unwrap_or_default();
-            let message = error.to_string().chars().take(500).collect::<String>();
+            let message = error.to_string();
+            let message = head(&message, 500);
             let first = format!("the database refuses to let `{key}` go: {message}");
             (first, applied.refused.len() as i64)
         }),

@@ -3,6 +3,7 @@
 use super::rollback::Rollback;
 use super::rows::{Changed, ChunkWriter, Known};
 use crate::chunk::Prepared;
+use crate::plugin::head;
 use crate::row::{Batch, Failure, Stage};
 use crate::store::{Blame, blame};
 
@@ -254,7 +255,7 @@ pub(super) fn failure(row: u32, error: &sqlx::Error) -> Failure {
         row,
         stage: Stage::Write,
         code: format!("SQL_{code}"),
-        message: message.chars().take(2_000).collect(),
+        message: head(&message, 2_000).to_owned(),
         field: details
             .and_then(|error| error.column().or_else(|| error.constraint()))
             .map(str::to_owned),

@@ -19,7 +19,7 @@ fn schema(columns: usize) -> Schema {
     }
 }
 
-/// One of each kind, and some that are empty.
+/// One value of each kind, and some empty ones.
 fn values() -> Vec<Value> {
     vec![
         Value::Null,
@@ -67,7 +67,7 @@ fn one(kind: u8, word: u64, text: &str) -> types::CellsResult {
 }
 
 #[test]
-fn values_come_back_as_they_went() {
+fn values_survive_the_round_trip() {
     let values = values();
     let schema = schema(values.len());
     let batch = Batch {
@@ -88,7 +88,7 @@ fn values_come_back_as_they_went() {
         columns: &columns,
     };
     let mut packer = Packer::default();
-    // The second time in the same memory.
+    // The second pass uses the same memory.
     for _ in 0..2 {
         packer.with_batch(question, |lent| {
             assert_eq!((lent.rows, lent.columns.len()), (2, values.len()));
@@ -152,14 +152,14 @@ fn a_field_that_cannot_be_set_costs_its_row() {
         unreachable!("each row once: {:?}", changes.gone)
     };
     assert_eq!((first.row, second.row), (1, 2));
-    let is_json = |why: &Why| matches!(why, Why::Wrong { field, message } if field == "c0" && message.contains("not JSON"));
+    let is_json = |why: &Why| matches!(why, Why::Wrong { field, message } if field == "c0" && message.contains("invalid JSON"));
     assert!(is_json(&first.why), "{first:?}");
-    // It was let go before it turned out that it cannot be set.
+    // The row was dropped before its field turned out to be invalid.
     assert!(matches!(second.why, Why::Drop(_)), "{second:?}");
 }
 
 #[test]
-fn a_row_is_wrong_once() {
+fn an_invalid_row_has_one_reason() {
     let mut given = answer(&[(1, 0); 1000], one(0, 0, ""));
     given.columns = vec!["z".repeat(100_000)];
     given.cells.kinds = vec![kind::NONE; 1000];
@@ -172,7 +172,7 @@ fn a_row_is_wrong_once() {
 }
 
 #[test]
-fn what_is_invalid_is_told() {
+fn invalid_answers_are_explained() {
     let check = |given: types::Changes, message: &str| {
         let told = changes(given, 2, &schema(4), LIMIT).unwrap_err();
         assert!(told.contains(message), "{told}");
@@ -181,7 +181,7 @@ fn what_is_invalid_is_told() {
     check(answer(&[(2, 0)], one(0, 0).cells), "named row 2 of 2 rows");
     check(
         answer(&[(0, 4)], one(0, 0).cells),
-        "set column 4; it named 4",
+        "set column 4 of 4 named columns",
     );
     check(answer(&[], one(0, 0).cells), "0 places with 1 kinds");
     check(one(9, 0), "kind 9");
@@ -190,7 +190,7 @@ fn what_is_invalid_is_told() {
     check(one(kind::JSON, 1 << 32 | 2), "2 bytes at 1");
     check(
         one(kind::TEXT, u64::from(u32::MAX) << 32 | 1),
-        "no part of 4 bytes",
+        "there are 4 bytes",
     );
     check(one(kind::BINARY, 1), "1 bytes at 0");
     check(one(kind::TEXTS, 1), "1 items at 0");
@@ -202,7 +202,7 @@ fn what_is_invalid_is_told() {
             why: types::Reason::Drop(String::new()),
         };
         given.gone = rows.map(drop).into();
-        check(given, "twice, or in no order");
+        check(given, "twice or out of order");
     }
 }
 

@@ -1,11 +1,11 @@
-//! Which keys a chunk has, compactly enough to be compared for each chunk.
+//! The keys of a chunk in a compact form, cheap enough to compare for each chunk.
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Batch;
 
-/// The keys of a chunk by their hashes (XXH3-64). Two keys with one hash are taken for the same,
-/// which costs nothing but some waiting.
+/// Hashes (XXH3-64) of the keys of a chunk. Two keys with the same hash count as the same key,
+/// which only costs some waiting.
 #[derive(Debug, Default)]
 pub struct KeySet {
     /// Ascending.
@@ -14,7 +14,7 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// Of all rows that have a key, whatever becomes of them.
+    /// Collects the keys of all rows that have one, live or not.
     #[must_use]
     pub fn of(batch: &Batch) -> Self {
         let keys = batch.keys.iter().filter(|key| !key.is_empty());
@@ -24,13 +24,13 @@ impl KeySet {
         Self { hashes, repeats }
     }
 
-    /// Whether a key is twice in the chunk.
+    /// True if the chunk has a key twice.
     #[must_use]
     pub fn repeats(&self) -> bool {
         self.repeats
     }
 
-    /// Whether both chunks have some key.
+    /// True if the chunks have a key in common.
     #[must_use]
     pub fn meets(&self, other: &Self) -> bool {
         let (mut ours, mut theirs) = (self.hashes.iter(), other.hashes.iter());
@@ -61,7 +61,7 @@ mod tests {
     fn chunks_meet_in_a_key() {
         assert!(keys(&["a", "b", "c"]).meets(&keys(&["x", "c", "y"])));
         assert!(!keys(&["a", "b", "c"]).meets(&keys(&["d", "e"])));
-        // Rows without a key are no rows of a table.
+        // Rows without a key are not written to a table.
         assert!(!keys(&["", "a"]).meets(&keys(&["", "b"])));
         assert!(!keys(&[]).meets(&keys(&["a"])));
     }

@@ -11,7 +11,7 @@ use crate::cases::record::NewCase;
 use crate::cases::{Suite, record};
 use crate::cli::output::thousands;
 use crate::cli::{Exit, Global, UsageError, print_json};
-use crate::plugin::{Plugin, Settings};
+use crate::plugin::{Plugin, Settings, head, shortened};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Search {
@@ -89,7 +89,7 @@ fn case(finding: &Finding, seed: u64) -> NewCase {
     let first = message.lines().next().unwrap_or_default();
     // What the guest said, without what the sandbox adds.
     let said = first.split(" (").next().unwrap_or_default();
-    let said: String = said.chars().take(100).collect();
+    let said = head(said, 100);
     NewCase {
         name: format!("{kind}: {said}"),
         comment: format!("Found by --fuzz --seed {seed}."),
@@ -107,11 +107,11 @@ fn print(plugin: &Plugin, searched: &Searched, cases: &[NewCase], seed: u64) {
     for (finding, case) in searched.findings.iter().zip(cases) {
         let message = finding.message.replace('\n', "\n      ");
         println!("FOUND {}: {message}", finding.kind);
-        for line in shortened(&record::written(case))
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-        {
-            println!("{}", format!("      {line}").trim_end());
+        let written = record::written(case);
+        for line in written.lines().filter(|line| !line.starts_with('#')) {
+            // Vectors are long.
+            let line = format!("      {}", shortened(line, 300));
+            println!("{}", line.trim_end());
         }
         println!();
     }
@@ -128,15 +128,6 @@ fn print(plugin: &Plugin, searched: &Searched, cases: &[NewCase], seed: u64) {
         thousands(searched.rows),
         thousands(searched.batches)
     );
-}
-
-/// Lines of at most 300 characters: vectors are long.
-fn shortened(text: &str) -> String {
-    let line = |line: &str| match line.char_indices().nth(300) {
-        Some((end, _)) => format!("{}…\n", line.get(..end).unwrap_or_default()),
-        None => format!("{line}\n"),
-    };
-    text.lines().map(line).collect()
 }
 
 fn as_json(plugin: &Plugin, searched: &Searched, cases: &[NewCase], seed: u64) -> Value {
