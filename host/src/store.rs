@@ -1,9 +1,9 @@
-//! The database: all of the host's SQL is in here.
+//! The database: all SQL of the host.
 //!
-//! [`Store::begin`] claims a pipeline's partitions and says from where to go on;
-//! [`Writer::commit`] writes a chunk, and all that belongs to it, in one transaction. The
-//! [`Committed`] it returns can be made nowhere else, so nothing can be acknowledged or
-//! notified before its rows are durable.
+//! [`Store::begin`] claims a pipeline's partitions and returns the positions to continue from;
+//! [`Writer::commit`] writes a chunk, and everything that belongs to it, in one transaction. The
+//! [`Committed`] that it returns can be made nowhere else, so nothing can be acknowledged or
+//! announced before its rows are durable.
 
 mod by_key;
 mod capacity;
@@ -15,6 +15,7 @@ pub mod dead_letter;
 mod digest;
 mod encode;
 mod error;
+mod halving;
 pub mod index;
 pub mod ledger;
 mod migrate;
@@ -22,6 +23,7 @@ pub mod outbox;
 pub mod preflight;
 pub mod reconcile;
 pub mod run;
+mod sql;
 mod statements;
 mod writer;
 

@@ -233,7 +233,7 @@ async fn more_than_the_limit_is_held_back_until_somebody_allows_it() {
     rows: done, but rows that the source no longer has stay
       received 90 = inserted 1 + updated 0 + unchanged 89 + dropped 0 + dead-lettered 0
       no longer in the source: 11 of 101 rows, all kept
-      11 of 101 rows are missing, more than missing_limit = "10%": they stay. If the source is right, run the pipeline once with --allow-missing
+      11 of 101 rows are missing, more than missing_limit = "10%": they are kept. If the source is right, run the pipeline once with --allow-missing
     "#);
     ended.said("missing_limit");
     let report = ended.exit(3);
@@ -342,7 +342,7 @@ async fn a_row_that_the_database_does_not_let_go_stays_and_is_tried_again() {
         home.database.execute("insert into orders values (8)").await;
         source.change(|_| script(1..=6));
         let ended = home.run();
-        ended.said("the database refuses to let `8` go");
+        ended.said("the database refused to remove `8`");
         assert_eq!(missing(&ended.done()), [10, 4, 3, 0, 1]);
         assert_eq!(missing(&home.run().done()), [7, 1, 0, 0, 1]);
         home.database.execute("delete from orders").await;

@@ -21,7 +21,7 @@ use crate::prepare::Preparer;
 use crate::report::{ChunkSeconds, Code, IndexReport, Report, Usage};
 use crate::store::StoreError;
 use crate::store::preflight::Finding;
-use crate::store::run::{Run, Status};
+use crate::store::run::{NewRun, Run, Status};
 use crate::workers::Workers;
 use crate::{failpoints, notify, rollout, workers};
 
@@ -38,15 +38,13 @@ impl Pipeline {
     ) -> Result<(Report, Option<PipelineError>), PipelineError> {
         let (started, usage) = (Instant::now(), Usage::now());
         let store = &self.host.store;
+        let new_run = match self.dataset.continues {
+            true => NewRun::FromLastPosition,
+            false => NewRun::FromTheStart,
+        };
         let run = self
             .host
-            .retrying(|| {
-                store.begin(
-                    &self.config.name,
-                    &self.dataset.partitions,
-                    self.dataset.continues,
-                )
-            })
+            .retrying(|| store.begin(&self.config.name, &self.dataset.partitions, new_run))
             .await?;
         failpoints::point!("run.begun");
         let (plugins, rollout) = (Arc::clone(&self.host.plugins), Arc::clone(&self.rollout));

@@ -1,34 +1,31 @@
-//! Statements that find rows of the target tables by their keys: to delete them, to flag them, to
-//! take the flag back.
+//! Statements that delete, flag or unflag rows of the target tables by their keys.
 //!
 //! Keys are given as texts, as `forebay.row_digest` has them, and are cast to the type of the
-//! tables' key, so that each costs a look into an index. One that the database refuses is found by
-//! halving in savepoints; the others are done nevertheless.
+//! tables' key, so that each costs one index look-up. A key that the database refuses is found by
+//! halving in savepoints and does not affect the others.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::statements::quote;
+use super::halving::{Halving, REFERENCE_ROUNDS};
+use super::sql::quote;
 use super::{Blame, blame};
 use crate::route::absent::{Flag, FlagKind};
 use crate::route::{ColumnKind, Target, Targets};
 
-/// How often rows are tried again that only others refer to: those may go as well.
-const REFERENCE_ROUNDS: usize = 8;
-
 /// One statement for each table, carried out in this order: `$1` keys → positions, from 1 on, of
-/// the keys for which it has done something.
+/// the keys for which it changed something.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ByKey(Vec<Arc<str>>);
 
-/// What became of keys, by their index.
+/// Outcome for each key, by its index.
 #[derive(Debug, Default)]
 pub(super) struct Applied {
-    /// Those for which something was done in some table.
+    /// Keys for which some table was changed.
     pub found: BTreeSet<usize>,
-    /// Those that the database refuses, in their order.
+    /// Keys that the database refuses, in their order.
     pub refused: Vec<(usize, sqlx::Error)>,
 }
 
@@ -64,7 +61,7 @@ impl ByKey {
         })
     }
 
-    /// Takes flags back from rows that have them.
+    /// Unflags rows that are flagged.
     pub(super) fn unflag(targets: &Targets, flags: &[Flag]) -> Self {
         Self::update(targets, flags, |flag, column| match flag.kind {
             FlagKind::Boolean => (format!("{column} = false"), format!("t.{column}")),
@@ -75,7 +72,7 @@ impl ByKey {
         })
     }
 
-    /// `change` says what to set and where.
+    /// `change` returns the assignment and the condition for a flag and its quoted column.
     fn update(
         targets: &Targets,
         flags: &[Flag],
@@ -108,7 +105,7 @@ impl ByKey {
         )
     }
 
-    /// Carries the statements out for all keys, or fails.
+    /// Carries the statements out for all keys; fails if one is refused.
     pub(super) async fn apply(
         &self,
         connection: &mut PgConnection,
@@ -126,8 +123,8 @@ impl ByKey {
         Ok(found)
     }
 
-    /// Carries the statements out for all keys but those that the database refuses. Within a
-    /// transaction.
+    /// Carries the statements out for all keys except those that the database refuses. Must run
+    /// within a transaction.
     pub(super) async fn apply_to_most(
         &self,
         connection: &mut PgConnection,
@@ -158,8 +155,7 @@ impl ByKey {
         Ok(applied)
     }
 
-    /// Halves keys until those that are refused are alone. One savepoint stands behind what is
-    /// done, and moves on with it.
+    /// Carries the statements out for the keys of `indices`, except for those that are refused.
     async fn halve(
         &self,
         connection: &mut PgConnection,
@@ -167,39 +163,25 @@ impl ByKey {
         indices: &[usize],
     ) -> Result<Applied, sqlx::Error> {
         let mut applied = Applied::default();
-        let mut waiting = vec![indices];
-        sqlx::query("savepoint keyed")
-            .execute(&mut *connection)
-            .await?;
-        while let Some(part) = waiting.pop() {
+        let mut halving = Halving::of_all(connection, indices).await?;
+        while let Some(part) = halving.next() {
             let some: Vec<&str> = part
                 .iter()
                 .filter_map(|index| keys.get(*index).copied())
                 .collect();
-            let moved = match self.apply(connection, &some).await {
+            match self.apply(connection, &some).await {
                 Ok(found) => {
                     let found = found.into_iter();
                     let found = found.filter_map(|index| part.get(index).copied());
                     applied.found.extend(found);
-                    if waiting.is_empty() {
-                        "release savepoint keyed"
-                    } else {
-                        "release savepoint keyed; savepoint keyed"
-                    }
+                    halving.keep(connection).await?;
                 }
                 Err(error) if blame(&error) == Blame::Row => {
-                    match part {
-                        [index] => applied.refused.push((*index, error)),
-                        part => {
-                            let (left, right) = part.split_at(part.len() / 2);
-                            waiting.extend([right, left]);
-                        }
-                    }
-                    "rollback to savepoint keyed"
+                    let alone = halving.undo(connection, part).await?;
+                    applied.refused.extend(alone.map(|index| (*index, error)));
                 }
                 Err(error) => return Err(error),
-            };
-            sqlx::raw_sql(moved).execute(&mut *connection).await?;
+            }
         }
         Ok(applied)
     }
@@ -207,11 +189,11 @@ impl ByKey {
 
 const KEYS: &str = "unnest($1::text[]) with ordinality k(key, position)";
 
-/// The condition that a row has the key. None where its key alone does not find it: nothing is
-/// ever asked then.
+/// The condition that a row has the key. `None` for a table whose rows are not found by the key
+/// alone, for which no statement is made.
 fn is_key(target: &Target) -> Option<String> {
     let key = target.whole_key()?;
-    // A text is not cast: to `character` without a length it would be cut off.
+    // A text is not cast: `character` without a length would cut it off.
     let cast = match key.kind {
         ColumnKind::Text => String::new(),
         _ => format!("::{}", key.column.type_sql),

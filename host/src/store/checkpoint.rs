@@ -1,4 +1,4 @@
-//! Runs and checkpoints: from where to go on, and who may.
+//! Runs and checkpoints: the positions to continue from, and the claim that allows it.
 
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
@@ -6,19 +6,19 @@ use uuid::Uuid;
 use super::connect::Store;
 use super::error::StoreError;
 use super::reconcile;
-use super::run::{Checkpoint, Counts, Run, RunTotals, Status};
+use super::run::{Checkpoint, Counts, NewRun, Run, RunTotals, Status};
 
 impl Store {
-    /// Claims the partitions of a pipeline: goes on with its unfinished run, or begins one.
-    /// `continues` says whether a new run starts where the last one ended.
+    /// Claims the partitions of a pipeline: continues its unfinished run, or begins a new one as
+    /// `new_run` says.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn begin(
         &self,
         pipeline: &str,
         partitions: &[String],
-        continues: bool,
+        new_run: NewRun,
     ) -> Result<Run, StoreError> {
         let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         let connection = &mut *transaction;
@@ -42,7 +42,7 @@ impl Store {
                 )
                 .bind(id)
                 .bind(number)
-                .bind(continues)
+                .bind(new_run == NewRun::FromLastPosition)
                 .execute(&mut *connection)
                 .await?;
                 (id, 1)
@@ -50,7 +50,7 @@ impl Store {
         };
         let mut claimed = Vec::new();
         for partition in partitions {
-            claimed.push(claim(connection, number, partition, id, continues).await?);
+            claimed.push(claim(connection, number, partition, id, new_run).await?);
         }
         transaction.commit().await?;
         Ok(Run {
@@ -86,7 +86,7 @@ impl Store {
         }
     }
 
-    /// Notes that a run has come to the end of a partition.
+    /// Marks a partition as read to its end.
     ///
     /// # Errors
     /// If another host has claimed the partition since.
@@ -106,10 +106,10 @@ impl Store {
         Ok(())
     }
 
-    /// Notes how a run ended. Does nothing if another host has claimed it since.
+    /// Records how a run ended. Does nothing if another host has claimed it since.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn finish(
         &self,
         run: &Run,
@@ -143,10 +143,10 @@ impl Store {
         Ok(())
     }
 
-    /// What a run has come to.
+    /// Totals of a run over all its starts.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn totals(&self, run: Uuid) -> Result<RunTotals, StoreError> {
         let row = sqlx::query(
             "select received, inserted, updated, unchanged, dropped, dead_lettered, chunks, bytes_received, deleted
@@ -183,10 +183,10 @@ impl Store {
         })
     }
 
-    /// The checkpoints of a pipeline, for people; empty if it never ran.
+    /// The checkpoints of a pipeline, to be shown; empty if it never ran.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn checkpoints(&self, pipeline: &str) -> Result<Vec<Checkpoint>, StoreError> {
         let rows = sqlx::query(
             "select c.partition, c.epoch, c.position, c.sequence, c.rows, c.complete
@@ -199,10 +199,11 @@ impl Store {
         Ok(rows.iter().map(checkpoint_from).collect::<Result<_, _>>()?)
     }
 
-    /// When a run of a pipeline last succeeded, in seconds since 1970; `None` if none ever has.
+    /// Time at which a run of a pipeline last succeeded, in seconds since 1970; `None` if none
+    /// ever has.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn last_success(&self, pipeline: &str) -> Result<Option<i64>, StoreError> {
         let seconds = sqlx::query_scalar(
             "select extract(epoch from max(r.finished_at))::bigint
@@ -212,11 +213,11 @@ impl Store {
         Ok(seconds.bind(pipeline).fetch_one(&self.pool).await?)
     }
 
-    /// Makes the next run of a pipeline begin from the start, and fences a host that runs it
-    /// now. Returns how many partitions there were.
+    /// Makes the next run of a pipeline begin at the start, and fences a host that runs it now.
+    /// Returns the number of partitions.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn reset(&self, pipeline: &str) -> Result<u64, StoreError> {
         let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         let number = pipeline_number(&mut transaction, pipeline).await?;
@@ -241,10 +242,10 @@ impl Store {
 }
 
 impl Store {
-    /// Removes all that the schema `forebay` knows of a pipeline. Its tables stay.
+    /// Removes everything about a pipeline from the schema `forebay`. Its tables stay.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn forget(&self, pipeline: &str) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         let number = pipeline_number(&mut transaction, pipeline).await?;
@@ -266,9 +267,9 @@ impl Store {
     }
 }
 
-/// The number of a pipeline, whose row is locked until the transaction ends: claims and resets
-/// of a pipeline happen one after the other. Its checkpoints are locked as well, before its run
-/// is, as a commit does it: otherwise the two could wait for each other.
+/// The number of a pipeline. Locks its row until the transaction ends, so claims and resets of a
+/// pipeline happen one after the other. Locks its checkpoints as well, and before its run, in the
+/// order of a commit: otherwise the two could wait for each other.
 async fn pipeline_number(connection: &mut PgConnection, name: &str) -> Result<i32, sqlx::Error> {
     sqlx::query("insert into forebay.pipeline (name) values ($1) on conflict do nothing")
         .bind(name)
@@ -286,12 +287,13 @@ async fn pipeline_number(connection: &mut PgConnection, name: &str) -> Result<i3
     Ok(number)
 }
 
+/// Claims a partition: raises its epoch.
 async fn claim(
     connection: &mut PgConnection,
     pipeline: i32,
     partition: &str,
     run: Uuid,
-    continues: bool,
+    new_run: NewRun,
 ) -> Result<Checkpoint, sqlx::Error> {
     // A checkpoint of this very run is kept; one of an earlier run gives at most its position.
     let row = sqlx::query(
@@ -309,7 +311,7 @@ async fn claim(
     .bind(pipeline)
     .bind(partition)
     .bind(run)
-    .bind(continues)
+    .bind(new_run == NewRun::FromLastPosition)
     .fetch_one(connection)
     .await?;
     checkpoint_from(&row)

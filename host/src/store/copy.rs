@@ -1,7 +1,8 @@
-//! New rows by binary `COPY`: half the server's work of an `INSERT`, and no second look at keys.
+//! Writes new rows by binary `COPY`: half the server's work of an `INSERT`, and no second look at
+//! keys.
 //!
-//! Rows are encoded and sent in portions that fit into a processor's cache; the server takes in
-//! one while the next is made. A list makes a tuple for each of its items. Format: PostgreSQL
+//! Rows are encoded and sent in portions that fit into a processor's cache; the server reads one
+//! while the next is encoded. A list makes a tuple for each of its items. Format: PostgreSQL
 //! documentation, "COPY", "Binary Format".
 
 use std::collections::HashSet;
@@ -14,10 +15,10 @@ use super::encode::Column;
 use crate::route::ColumnKind;
 use crate::row::{Batch, Value};
 
-/// What is encoded before it is sent.
+/// Number of encoded bytes after which a portion is sent.
 const PORTION: usize = 128 << 10;
 
-/// Signature, flags, length of the extension.
+/// Signature, flags and length of the extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
 /// A tuple of -1 fields.
@@ -28,23 +29,23 @@ const TRAILER: [u8; 2] = (-1i16).to_be_bytes();
 pub(super) struct Copy {
     /// `copy … from stdin (format binary)`
     pub statement: String,
-    /// As the statement names them.
+    /// In the order in which the statement names them.
     pub columns: Vec<Column>,
-    /// The list that has an item for each tuple; else there is a tuple for each row.
+    /// The list with an item for each tuple; if `None`, there is a tuple for each row.
     pub list: Option<List>,
 }
 
-/// The list of which a table has the items.
+/// A list whose items are in a table.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct List {
     /// Index in the schema's columns.
     pub column: usize,
-    /// How items travel, where one that is twice in a list counts once.
+    /// How items are encoded, if one that is twice in a list counts once.
     pub distinct: Option<ColumnKind>,
 }
 
-/// An item as the database tells it from others, as far as that is known here: `7` is `+7` as an
-/// integer.
+/// An item, equal to another if the database finds them equal, as far as that is known here: as
+/// integers, `7` and `+7` are equal.
 #[derive(PartialEq, Eq, Hash)]
 enum Distinct<'b> {
     Text(&'b str),
@@ -66,31 +67,31 @@ impl<'b> Distinct<'b> {
 /// Copies rows into a target table. `buffer` is scratch space.
 pub(super) async fn copy(
     connection: &mut PgConnection,
-    way: &Copy,
+    plan: &Copy,
     batch: &Batch,
     rows: &[u32],
     buffer: &mut Vec<u8>,
 ) -> Result<(), sqlx::Error> {
-    let fields = i16::try_from(way.columns.len())
+    let fields = i16::try_from(plan.columns.len())
         .map_err(|error| sqlx::Error::Encode(error.into()))?
         .to_be_bytes();
     let put = |buffer: &mut Vec<u8>, row: u32| {
-        let mut columns = way.columns.iter();
-        let Some(list) = way.list else {
+        let mut columns = plan.columns.iter();
+        let Some(list) = plan.list else {
             buffer.extend_from_slice(&fields);
             return columns.try_for_each(|column| column.put(buffer, batch, row));
         };
         for (position, item) in items(batch, row, list) {
             buffer.extend_from_slice(&fields);
-            let mut columns = way.columns.iter();
+            let mut columns = plan.columns.iter();
             columns.try_for_each(|column| column.put_item(buffer, batch, row, position, item))?;
         }
         Ok(())
     };
-    copy_with(connection, &way.statement, rows, buffer, put).await
+    copy_with(connection, &plan.statement, rows, buffer, put).await
 }
 
-/// Copies rows, of each of which `put` appends the tuples.
+/// Copies rows; `put` appends the tuples of one row.
 pub(super) async fn copy_with(
     connection: &mut PgConnection,
     statement: &str,
@@ -121,7 +122,7 @@ pub(super) async fn copy_with(
 fn items(batch: &Batch, row: u32, list: List) -> impl Iterator<Item = (usize, &ByteString)> {
     let items = match batch.row(row).get(list.column) {
         Some(Value::Texts(items)) => items.as_slice(),
-        // Null is no items. `route` lets nothing else come here.
+        // Null has no items. `route` lets no other value come here.
         _ => &[],
     };
     let mut seen = HashSet::new();
@@ -134,7 +135,7 @@ fn items(batch: &Batch, row: u32, list: List) -> impl Iterator<Item = (usize, &B
 }
 
 impl Copy {
-    /// The row that made a line, counted from 1 on.
+    /// The row that a line was made from; lines are counted from 1 on.
     pub(super) fn row_of_line(&self, line: usize, batch: &Batch, rows: &[u32]) -> Option<u32> {
         let Some(list) = self.list else {
             return rows.get(line.checked_sub(1)?).copied();

@@ -1,4 +1,4 @@
-//! The dead-letter table: written with the chunk, read by people.
+//! The dead-letter table: written in the transaction of the chunk, listed by commands.
 
 use std::collections::HashMap;
 
@@ -10,19 +10,20 @@ use xxhash_rust::xxh3::Xxh3;
 use super::connect::Store;
 use super::error::StoreError;
 use super::run::Place;
+use super::sql::without_nul;
 use crate::chunk::DeadLetter;
 use crate::route::digest;
 use crate::row::{Batch, Failure};
 
-/// Writes dead letters. The same row failing the same way updates its entry.
+/// Writes dead letters. A row that fails the same way again updates its entry.
 pub(super) async fn write(
     connection: &mut PgConnection,
     place: Place<'_>,
     batch: &Batch,
     letters: &[DeadLetter],
 ) -> Result<(), sqlx::Error> {
-    // Rows of one identity within a chunk make one entry, as they would in two chunks: the
-    // last counts.
+    // Rows of one identity within a chunk make one entry, as they would in two chunks: the last
+    // one counts.
     let mut latest: HashMap<Uuid, (&DeadLetter, i64)> = HashMap::new();
     for letter in letters {
         latest
@@ -31,17 +32,10 @@ pub(super) async fn write(
             .or_insert((letter, 1));
     }
     let mut entries: Vec<_> = latest.into_iter().collect();
-    // In the order of the chunk, which is that of the entries' numbers too.
+    // In the order of the chunk, so that the entries' numbers are in that order too.
     entries.sort_unstable_by_key(|(_, (letter, _))| letter.failure.row);
     let failures = || entries.iter().map(|(_, (letter, _))| &letter.failure);
-    let wire: Vec<&[u8]> = failures()
-        .map(|failure| {
-            batch
-                .wire
-                .get(failure.row as usize)
-                .map_or(&[][..], |wire| wire)
-        })
-        .collect();
+    let wire: Vec<&[u8]> = failures().map(|failure| wire(batch, failure)).collect();
     sqlx::query(
         "insert into forebay.dead_letter as d (pipeline, partition, run, identity, seen, queue, key, stage, code,
              message, field, plugin, plugin_digest, wire, attempts)
@@ -59,11 +53,11 @@ pub(super) async fn write(
     .bind(entries.iter().map(|(identity, _)| *identity).collect::<Vec<_>>())
     .bind(entries.iter().map(|(_, (_, seen))| *seen).collect::<Vec<_>>())
     .bind(entries.iter().map(|(_, (letter, _))| letter.queue.as_str()).collect::<Vec<_>>())
-    .bind(failures().map(|failure| printable(key(batch, failure))).collect::<Vec<_>>())
+    .bind(failures().map(|failure| key(batch, failure).map(without_nul)).collect::<Vec<_>>())
     .bind(failures().map(|failure| failure.stage.as_str()).collect::<Vec<_>>())
     .bind(failures().map(|failure| failure.code.as_str()).collect::<Vec<_>>())
-    .bind(failures().map(|failure| printable(Some(&failure.message))).collect::<Vec<_>>())
-    .bind(failures().map(|failure| printable(failure.field.as_deref())).collect::<Vec<_>>())
+    .bind(failures().map(|failure| without_nul(&failure.message)).collect::<Vec<_>>())
+    .bind(failures().map(|failure| failure.field.as_deref().map(without_nul)).collect::<Vec<_>>())
     .bind(failures().map(|failure| failure.plugin.as_ref().map(|plugin| plugin.name.as_str())).collect::<Vec<_>>())
     .bind(failures().map(|failure| failure.plugin.as_ref().map(|plugin| plugin.digest.as_str())).collect::<Vec<_>>())
     .bind(wire)
@@ -81,13 +75,16 @@ fn key<'b>(batch: &'b Batch, failure: &Failure) -> Option<&'b str> {
         .filter(|key: &&str| !key.is_empty())
 }
 
-/// The server's texts cannot hold NUL. The row as it came can: it is kept as bytes.
-fn printable(text: Option<&str>) -> Option<String> {
-    text.map(|text| text.replace('\0', "\u{fffd}"))
+/// The encoded row as it came. It is kept as bytes, which may hold NUL.
+fn wire<'b>(batch: &'b Batch, failure: &Failure) -> &'b [u8] {
+    batch
+        .wire
+        .get(failure.row as usize)
+        .map_or(&[][..], |wire| wire)
 }
 
-/// What makes two failures the same. A row is known by its key; rows without a good one are
-/// told apart by what they hold, in whatever order their encoder put it.
+/// Equal for two failures that are the same. A row is identified by its key; rows without a valid
+/// key are identified by their content, in whatever order their encoder put it.
 fn identity(batch: &Batch, failure: &Failure) -> Uuid {
     let mut hasher = Xxh3::new();
     let plugin = failure
@@ -104,12 +101,7 @@ fn identity(batch: &Batch, failure: &Failure) -> Uuid {
             digest::row(&mut hasher, batch, failure.row);
         }
         ("ROW_MALFORMED", _) | (_, None) => {
-            hasher.update(
-                batch
-                    .wire
-                    .get(failure.row as usize)
-                    .map_or(&[][..], |wire| wire),
-            );
+            hasher.update(wire(batch, failure));
         }
         (_, Some(key)) => digest::text(&mut hasher, key),
     }
@@ -119,60 +111,60 @@ fn identity(batch: &Batch, failure: &Failure) -> Uuid {
 /// A dead letter without its row.
 #[derive(Debug, Clone, Serialize, sqlx::FromRow)]
 pub struct Entry {
-    /// For `forebay dlq show`.
+    /// Number of the entry, for `forebay dlq show`.
     pub id: i64,
     /// Name of the pipeline.
     pub pipeline: String,
     /// Name of the partition.
     pub partition: String,
-    /// `None` where it is missing or unreadable.
+    /// The row's key; `None` if it is missing or unreadable.
     pub key: Option<String>,
-    /// As the policy chose.
+    /// The queue that the policy chose.
     pub queue: String,
-    /// Where the row failed.
+    /// Stage at which the row failed.
     pub stage: String,
-    /// Why, for machines.
+    /// Reason, for machines.
     pub code: String,
-    /// Why, for people.
+    /// Reason, for people.
     pub message: String,
     /// The column or embedding at fault.
     pub field: Option<String>,
-    /// The plugin that said so, or that failed.
+    /// The plugin that rejected the row, or that failed.
     pub plugin: Option<String>,
-    /// SHA-256 of its file.
+    /// SHA-256 of the plugin's file.
     pub plugin_digest: Option<String>,
-    /// How often the row was tried the last time.
+    /// Number of attempts the last time that the row came.
     pub attempts: i32,
-    /// How often it came.
+    /// Number of times that the row came.
     pub seen: i64,
     /// The last run that met it.
     pub run: Option<Uuid>,
     /// `open`, `replayed` or `discarded`.
     pub status: String,
-    /// RFC 3339.
+    /// Time of the first failure, as RFC 3339.
     pub first_seen: String,
-    /// RFC 3339.
+    /// Time of the latest failure, as RFC 3339.
     pub last_seen: String,
     /// Size of the encoded row, in bytes.
     pub wire_bytes: i32,
 }
 
-/// Which dead letters to list.
+/// Selects the dead letters to list. `None` selects any.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Of this pipeline only.
+    /// Name of the pipeline.
     pub pipeline: Option<String>,
-    /// With this code only.
+    /// Code.
     pub code: Option<String>,
-    /// In this queue only.
+    /// Queue.
     pub queue: Option<String>,
-    /// At this stage only.
+    /// Stage.
     pub stage: Option<String>,
-    /// With this status only.
+    /// Status.
     pub status: Option<String>,
-    /// By this plugin only.
+    /// Name of the plugin.
     pub plugin: Option<String>,
-    /// At most so many.
+    /// Maximum number of entries.
     pub limit: i64,
 }
 
@@ -184,10 +176,10 @@ const COLUMNS: &str = "select d.id, p.name as pipeline, d.partition, d.key, d.qu
     from forebay.dead_letter d join forebay.pipeline p on p.id = d.pipeline";
 
 impl Store {
-    /// The latest dead letters, and how many there are in all.
+    /// The latest dead letters, and their total number.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn dead_letters(&self, filter: &Filter) -> Result<(Vec<Entry>, i64), StoreError> {
         const CONDITION: &str =
             "($1::text is null or p.name = $1) and ($2::text is null or d.code = $2)
@@ -223,7 +215,7 @@ impl Store {
     /// One dead letter with its row as it came on the wire.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn dead_letter(&self, id: i64) -> Result<Option<(Entry, Vec<u8>)>, StoreError> {
         let statement = format!("{COLUMNS} where d.id = $1");
         let entry = sqlx::query_as::<_, Entry>(sqlx::AssertSqlSafe(statement))

@@ -1,9 +1,9 @@
-//! The digests of rows as they were last written, in `forebay.row_digest`.
+//! The digests in `forebay.row_digest`: each is of a row as it was last written.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// Forgets the digests of rows that are removed.
+/// Deletes the digests of rows that were removed.
 pub(super) async fn forget(
     connection: &mut PgConnection,
     pipeline: i32,
@@ -20,7 +20,7 @@ pub(super) async fn forget(
     Ok(())
 }
 
-/// Gives rows that are known the same digest.
+/// Sets the digests of known rows to the same value.
 pub(super) async fn set_all(
     connection: &mut PgConnection,
     pipeline: i32,

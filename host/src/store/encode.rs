@@ -1,7 +1,8 @@
-//! Columns of a batch in PostgreSQL's binary formats: as arrays for statements, as tuples for
-//! `COPY`.
+//! Encodes columns of a batch in PostgreSQL's binary formats: as arrays for statements, as tuples
+//! for `COPY`.
 //!
-//! Vectors go from little endian to big endian in one pass over the received bytes. Formats:
+//! Vectors are converted from little endian to big endian in one pass over the received bytes.
+//! Formats:
 //! `array_recv`, `timestamptz_recv` and their like in the PostgreSQL sources, `vector_recv` and
 //! `halfvec_recv` in pgvector's.
 
@@ -25,23 +26,25 @@ mod oid {
     pub(super) const TEXT_ARRAY: u32 = 1009;
 }
 
-/// A column of a table, and where a batch has its values.
+/// A column of a table, and the source of its values in a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Column {
     pub source: ColumnSource,
     pub kind: ColumnKind,
-    /// Of the element and of the array, where `kind` does not travel as text.
+    /// Type of an element, if `kind` is not sent as text.
     pub type_oid: u32,
+    /// Type of the array, if `kind` is not sent as text.
     pub array_oid: u32,
 }
 
-/// Where the values come from.
+/// Source of a column's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ColumnSource {
+    /// A key, a field or an embedding of the row.
     Feed(Feed),
-    /// The item of a list that a tuple is made for.
+    /// The item of a list for which a tuple is made.
     Item,
-    /// The position of that, from 1 on.
+    /// The position of that item, from 1 on.
     Position,
 }
 
@@ -64,7 +67,7 @@ impl Column {
         put_sized(buffer, |buffer| self.put_value(buffer, batch, row))
     }
 
-    /// The same in a tuple for an item of a list.
+    /// Writes the value of a row in the tuple for an item of a list, after its length.
     pub(super) fn put_item(
         &self,
         buffer: &mut Vec<u8>,
@@ -83,11 +86,13 @@ impl Column {
                     true
                 })
             }
-            (ColumnSource::Position, kind) => Err(format!("a position is no {kind:?}").into()),
+            (ColumnSource::Position, kind) => {
+                Err(format!("a position cannot be sent as {kind:?}").into())
+            }
         }
     }
 
-    /// False for null.
+    /// Writes the value of a row. False for null.
     fn put_value(&self, buffer: &mut Vec<u8>, batch: &Batch, row: u32) -> bool {
         match self.source {
             ColumnSource::Feed(Feed::Key) => {
@@ -114,12 +119,12 @@ impl Column {
                     None => false,
                 }
             }
-            // Tuples of items have these.
+            // Only tuples of items have these: see `put_item`.
             ColumnSource::Item | ColumnSource::Position => false,
         }
     }
 
-    /// Room for a value with its length: exact for vectors, which are nearly all of it.
+    /// Space for a value with its length, in bytes: exact for vectors, which are nearly all of it.
     fn room(&self, batch: &Batch, rows: &[u32]) -> usize {
         let ColumnSource::Feed(Feed::Embedding(index)) = self.source else {
             return 32;
@@ -135,7 +140,8 @@ impl Column {
         8 + first.map_or(0, |vector| vector.dimensions() * width)
     }
 
-    fn travels_as_text(&self) -> bool {
+    /// True if the parameter is an array of texts, which the server casts if necessary.
+    fn is_sent_as_text(&self) -> bool {
         self.kind == ColumnKind::Text || self.kind.is_cast()
     }
 }
@@ -159,7 +165,7 @@ impl Type<Postgres> for ArrayParam<'_> {
 
 impl<'q> Encode<'q, Postgres> for ArrayParam<'_> {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        let element = if self.column.travels_as_text() {
+        let element = if self.column.is_sent_as_text() {
             oid::TEXT
         } else {
             self.column.type_oid
@@ -178,7 +184,7 @@ impl<'q> Encode<'q, Postgres> for ArrayParam<'_> {
     }
 
     fn produces(&self) -> Option<PgTypeInfo> {
-        let array = if self.column.travels_as_text() {
+        let array = if self.column.is_sent_as_text() {
             oid::TEXT_ARRAY
         } else {
             self.column.array_oid
@@ -187,7 +193,7 @@ impl<'q> Encode<'q, Postgres> for ArrayParam<'_> {
     }
 }
 
-/// Writes a value after its length, or a length of -1 where `put` finds it null.
+/// Writes a value after its length, or a length of -1 if `put` returns false: null.
 fn put_sized(
     buffer: &mut Vec<u8>,
     put: impl FnOnce(&mut Vec<u8>) -> bool,
@@ -208,12 +214,12 @@ fn put_i32(buffer: &mut Vec<u8>, value: i32) {
 }
 
 fn put_integer(buffer: &mut Vec<u8>, bytes: u8, value: i64) {
-    // Two's complement: the low bytes are the narrower integer, whose range was checked.
+    // Two's complement: the low bytes are the narrower integer; its range was checked.
     let wide = value.to_be_bytes();
     buffer.extend_from_slice(wide.get(8 - usize::from(bytes)..).unwrap_or_default());
 }
 
-/// A key, which `decode` has found to be of the type.
+/// Writes a key, which `decode` has checked. False for null.
 fn put_key(buffer: &mut Vec<u8>, kind: ColumnKind, key: &str) -> bool {
     match kind {
         ColumnKind::Uuid => match uuid::Uuid::try_parse(key) {
@@ -229,7 +235,7 @@ fn put_key(buffer: &mut Vec<u8>, kind: ColumnKind, key: &str) -> bool {
     true
 }
 
-/// A value, which `route` has found to fit. False for null.
+/// Writes a value, which `route` has checked. False for null.
 fn put_value(buffer: &mut Vec<u8>, kind: ColumnKind, value: &Value) -> bool {
     match (kind, value) {
         (_, Value::Null) => return false,
@@ -273,23 +279,23 @@ fn put_value(buffer: &mut Vec<u8>, kind: ColumnKind, value: &Value) -> bool {
     true
 }
 
-/// JSON text. A list of texts is an array of strings.
+/// Writes JSON text. A list of texts becomes an array of strings.
 fn put_json(buffer: &mut Vec<u8>, value: &Value) {
     let Value::Texts(texts) = value else {
         return put_text(buffer, value);
     };
     let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-    // Writing to memory does not fail.
+    // Writing to memory cannot fail.
     drop(serde_json::to_writer(buffer, &texts));
 }
 
-/// An array of texts. One without elements has no dimension either.
+/// Writes an array of texts. An empty one has no dimensions.
 fn put_texts(buffer: &mut Vec<u8>, element: u32, texts: &[ByteString]) {
     put_i32(buffer, i32::from(!texts.is_empty()));
     put_i32(buffer, 0); // it holds no nulls
     buffer.extend_from_slice(&element.to_be_bytes());
     if !texts.is_empty() {
-        // A row's size is limited, far below what these could not hold.
+        // The limit on a row's size keeps these lengths far below `i32::MAX`.
         put_i32(buffer, texts.len() as i32);
         put_i32(buffer, 1); // lower bound
     }
@@ -299,10 +305,10 @@ fn put_texts(buffer: &mut Vec<u8>, element: u32, texts: &[ByteString]) {
     }
 }
 
-/// What the server will cast: PostgreSQL's own text of the value.
+/// Writes PostgreSQL's own text of the value, which the server will cast.
 fn put_text(buffer: &mut Vec<u8>, value: &Value) {
     match value {
-        // `route` lets none of these come here.
+        // `route` lets none of these through.
         Value::Null | Value::Binary(_) | Value::Timestamp(_) => {}
         Value::Boolean(boolean) => {
             buffer.extend_from_slice(if *boolean { b"true" } else { b"false" })
@@ -310,7 +316,7 @@ fn put_text(buffer: &mut Vec<u8>, value: &Value) {
         Value::Integer(integer) => buffer.extend_from_slice(integer.to_string().as_bytes()),
         Value::Real(real) => buffer.extend_from_slice(real.to_string().as_bytes()),
         Value::Text(text) | Value::Json(text) => buffer.extend_from_slice(text.as_bytes()),
-        // An array literal: every element quoted, `"` and `\` escaped.
+        // An array literal with every element quoted, and `"` and `\` escaped.
         Value::Texts(texts) => {
             buffer.push(b'{');
             for (index, text) in texts.iter().enumerate() {
@@ -331,7 +337,7 @@ fn put_text(buffer: &mut Vec<u8>, value: &Value) {
     }
 }
 
-/// `vector`: dimensions, an unused field, then the elements. `halfvec` alike.
+/// Writes a `vector` or `halfvec`: dimensions, an unused field, then the elements.
 fn put_vector(buffer: &mut Vec<u8>, kind: ColumnKind, vector: &Vector) -> bool {
     let Ok(dimensions) = i16::try_from(vector.dimensions()) else {
         return false;
@@ -364,7 +370,7 @@ fn put_vector(buffer: &mut Vec<u8>, kind: ColumnKind, vector: &Vector) -> bool {
 }
 
 /// Appends each element of `from`, changed by `swap`. The space is made first, so that the loop
-/// over the elements has no bounds or capacity to check and is vectorised.
+/// over the elements checks no bounds or capacity and is vectorised.
 fn put_swapped<const FROM: usize, const TO: usize>(
     buffer: &mut Vec<u8>,
     from: &[u8],
@@ -380,7 +386,7 @@ fn put_swapped<const FROM: usize, const TO: usize>(
     swap_each(slots, elements, swap);
 }
 
-/// For x86-64 once more with the instruction that swaps many elements at once, where there is one.
+/// Compiled a second time for x86-64 processors with AVX2, which swap many elements at once.
 #[multiversion(targets("x86_64+avx2"))]
 fn swap_each<const FROM: usize, const TO: usize>(
     slots: &mut [[u8; TO]],

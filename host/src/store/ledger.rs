@@ -1,4 +1,4 @@
-//! Which versions of its plugins a pipeline has met, and what became of them.
+//! The ledger: the versions of its plugins that a pipeline has met, with their states.
 
 use std::sync::Arc;
 
@@ -6,25 +6,26 @@ use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
+use super::sql::without_nul;
 use super::{Store, StoreError};
 use crate::plugin::{Chain, Comparison};
 use crate::row::PluginId;
 
-/// What a version is to a pipeline.
+/// State of a version in a pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// In use, in its first chunks.
+    /// In use for its first chunks.
     Canary,
     /// In use, and proven.
     Active,
-    /// Runs beside the one in use, without effect.
+    /// Runs beside the version in use, without effect.
     Shadow,
-    /// Was replaced.
+    /// Replaced by another version.
     Retired,
-    /// Misbehaved, and is not to be used.
+    /// Misbehaved and must not be used.
     Barred,
-    /// Was not taken up.
+    /// Rejected before it was used.
     Refused,
 }
 
@@ -38,7 +39,7 @@ impl State {
         Self::Refused,
     ];
 
-    /// As in `forebay.plugin_version`.
+    /// The name in `forebay.plugin_version`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -51,21 +52,21 @@ impl State {
         }
     }
 
-    /// Whether chunks are processed by it.
+    /// True if it processes chunks with effect.
     #[must_use]
     pub fn is_in_use(self) -> bool {
         matches!(self, Self::Canary | Self::Active)
     }
 }
 
-/// Something that has happened to a version.
+/// A change of a version's state.
 #[derive(Clone, Debug)]
 pub struct Note {
-    /// Which.
+    /// The version.
     pub id: PluginId,
-    /// What it is from now on. A version in use retires the one before.
+    /// The new state. A version in use retires the one before.
     pub state: State,
-    /// Why; empty where there is nothing to say.
+    /// Reason; may be empty.
     pub message: String,
 }
 
@@ -79,33 +80,33 @@ impl Note {
     }
 }
 
-/// A version as the ledger has it.
+/// A version in the ledger.
 #[derive(Clone, Debug, Serialize)]
 pub struct Known {
-    /// Of the plugin.
+    /// Name of the plugin.
     pub name: String,
-    /// As it describes itself; empty where it could not.
+    /// Version that the plugin gives itself; empty if it could not be read.
     pub version: String,
     /// SHA-256 of its file.
     pub digest: String,
-    /// What it is to the pipeline.
+    /// Its state.
     pub state: State,
-    /// Why; may be empty.
+    /// Reason for the state; may be empty.
     pub message: String,
-    /// Since when, as RFC 3339.
+    /// Time of the last change of state, as RFC 3339.
     pub since: String,
-    /// Whether it is asked for by hand that it be used.
+    /// True if its promotion was requested.
     pub promoted: bool,
-    /// Whether it is what there is to go back to.
+    /// True if it is the version to fall back to.
     pub last_good: bool,
-    /// Rows that it has seen as a shadow.
+    /// Number of rows that it has processed as a shadow.
     pub rows_compared: u64,
-    /// Of them, those of which something else would have become.
+    /// Number of those rows with a different outcome.
     pub rows_different: u64,
 }
 
 impl Known {
-    /// Its name, version and digest.
+    /// Name, version and digest.
     #[must_use]
     pub fn id(&self) -> PluginId {
         PluginId {
@@ -116,14 +117,14 @@ impl Known {
     }
 }
 
-/// What a shadow would have done otherwise.
+/// Rows for which a shadow has a different outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Differs {
-    /// What became of the rows.
+    /// Actual outcome.
     pub is: String,
-    /// What would have.
+    /// Outcome with the shadow.
     pub would_be: String,
-    /// How many.
+    /// Number of rows.
     pub rows: u64,
     /// The key of one of them.
     pub sample: String,
@@ -133,20 +134,20 @@ impl Store {
     /// The versions that a pipeline has met, by name, newest first.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn plugin_versions(&self, pipeline: &str) -> Result<Vec<Known>, StoreError> {
         Ok(versions(&mut *self.pool.acquire().await?, pipeline).await?)
     }
 
-    /// Writes down what has happened to versions, in this order. One that is barred, or at work, does
-    /// not become refused.
+    /// Records changes of versions, in this order. A version that is barred or in use does not become
+    /// refused.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn note_plugins(&self, pipeline: &str, notes: &[Note]) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         for Note { id, state, message } in notes {
-            // There is one version in use, and one beside it; what was refused before is history.
+            // One version is in use and one beside it; an earlier refusal no longer matters.
             let replaces: &[&str] = match state {
                 State::Canary | State::Active => &["canary", "active", "refused"],
                 State::Shadow => &["shadow"],
@@ -180,8 +181,8 @@ impl Store {
             .bind(&id.digest)
             .bind(&id.version)
             .bind(state.as_str())
-            // A file or a guest may have put it there, and the server's texts have none.
-            .bind(message.replace('\0', "\u{fffd}"))
+            // The text may come from a file or a guest.
+            .bind(without_nul(message))
             .bind(state.is_in_use())
             .execute(&mut *transaction)
             .await?;
@@ -189,11 +190,11 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// The version of a plugin that runs beside the one in use, and what it would have done
-    /// otherwise, the most rows first. As of one moment.
+    /// The shadow of a plugin and its differences, the most rows first, from one snapshot; `None` if
+    /// there is no shadow.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn plugin_differences(
         &self,
         pipeline: &str,
@@ -232,10 +233,10 @@ impl Store {
         Ok(Some((shadow, differences?)))
     }
 
-    /// Asks for a version to be used: a shadow, or one that is barred. Whether it is one.
+    /// Requests that a shadow or a barred version be used. False if there is no such version.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn ask_promotion(
         &self,
         pipeline: &str,
@@ -255,10 +256,10 @@ impl Store {
         Ok(asked.rows_affected() > 0)
     }
 
-    /// Names and digests of the versions that are asked for.
+    /// Names and digests of the versions whose promotion was requested.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn promotions(&self, pipeline: &str) -> Result<Vec<(String, String)>, StoreError> {
         Ok(sqlx::query_as(
             "select v.name, v.digest from forebay.plugin_version v
@@ -270,10 +271,10 @@ impl Store {
         .await?)
     }
 
-    /// Notes that a version is not asked for any more.
+    /// Withdraws the request to promote a version, since it was handled.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn promoted(
         &self,
         pipeline: &str,
@@ -317,7 +318,11 @@ fn known(row: &PgRow) -> Result<Known, sqlx::Error> {
     let state = State::ALL
         .into_iter()
         .find(|known| known.as_str() == state)
-        .ok_or_else(|| sqlx::Error::Decode(format!("no state of a plugin: {state}").into()))?;
+        .ok_or_else(|| {
+            sqlx::Error::Decode(
+                format!("`{state}` is not a valid state of a plugin version").into(),
+            )
+        })?;
     Ok(Known {
         name: row.try_get(0)?,
         version: row.try_get(1)?,
@@ -332,8 +337,8 @@ fn known(row: &PgRow) -> Result<Known, sqlx::Error> {
     })
 }
 
-/// Makes sure that every version that a chunk has met is known, together with the chunk.
-pub(super) async fn meet(
+/// Adds the versions that a chunk has met, in its transaction, if they are not in the ledger yet.
+pub(super) async fn note_met(
     connection: &mut PgConnection,
     pipeline: i32,
     chain: &Arc<Chain>,
@@ -353,8 +358,8 @@ pub(super) async fn meet(
     Ok(())
 }
 
-/// Adds up what shadows would have done otherwise with a chunk.
-pub(super) async fn compare(
+/// Adds the differences that shadows had in a chunk to those of earlier chunks.
+pub(super) async fn add_differences(
     connection: &mut PgConnection,
     pipeline: i32,
     comparisons: &[Comparison],

@@ -1,5 +1,5 @@
-//! Notifications that are owed: made in the transaction of the rows by the writer, one for each
-//! run and target, and kept until delivered.
+//! Notifications that are owed, one for each run and target: recorded by the writer in the
+//! transaction of the rows, and kept until they are delivered.
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -9,21 +9,21 @@ use super::{Store, StoreError};
 /// A notification that is owed.
 #[derive(Debug, Clone, Serialize, sqlx::FromRow)]
 pub struct Owed {
-    /// The same at every attempt.
+    /// The same for every attempt.
     pub id: Uuid,
-    /// As configured when the rows were written.
+    /// The target that was configured when the rows were written.
     pub target: String,
-    /// Rows inserted or updated.
+    /// Number of rows inserted or updated.
     pub changed_rows: i64,
-    /// Before this one.
+    /// Number of earlier attempts.
     pub attempts: i32,
 }
 
 impl Store {
-    /// What a pipeline still owes, oldest first.
+    /// Notifications that a pipeline still owes, oldest first.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn owed(&self, pipeline: i32) -> Result<Vec<Owed>, StoreError> {
         Ok(sqlx::query_as(
             "select id, target, changed_rows, attempts from forebay.outbox
@@ -34,11 +34,11 @@ impl Store {
         .await?)
     }
 
-    /// Notes the outcome of an attempt; `None` for success. What was owed more by then stays
-    /// owed.
+    /// Records the outcome of an attempt; `None` for success. If more rows have changed since, the
+    /// notification stays owed.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn attempted(&self, owed: &Owed, error: Option<&str>) -> Result<(), StoreError> {
         sqlx::query(
             "update forebay.outbox set attempts = attempts + 1, last_error = $2,

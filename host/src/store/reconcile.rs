@@ -1,13 +1,13 @@
-//! After a run that has read its whole dataset: the rows that it has not met.
+//! Finds the rows that a run has not met, after it has read its whole dataset.
 //!
-//! 1. Each chunk notes the keys it has met, in its transaction ([`saw`]).
+//! 1. Each chunk notes the keys it has met, in its transaction ([`note_met`]).
 //! 2. When all partitions are complete, the rows that the pipeline has written are compared with
-//!    those keys, once ([`Store::find_missing`]). What is missing is listed, or held back.
-//! 3. What is listed is dealt with in small transactions ([`Store::treat_missing`]).
+//!    those keys, once ([`Store::find_missing`]). Missing rows are listed, or held back.
+//! 3. Listed rows are removed or flagged in small transactions ([`Store::treat_missing`]).
 //!
-//! Each of these transactions is fenced as a commit is, and leaves the database so that the next
-//! start goes on from there. Nothing is found missing unless the run is known to have begun at the
-//! start of the dataset, and every row that it received to have been noted with its key.
+//! Each of these transactions is fenced as a commit is, and leaves the database in a state from
+//! which the next start continues. No row counts as missing unless the run is known to have begun
+//! at the start of the dataset, and the key of every row that it received was noted.
 
 mod treat;
 
@@ -19,28 +19,28 @@ use super::{Store, StoreError};
 use crate::route::absent::{FLAGGED, Missing, Treatment};
 use crate::row::Batch;
 
-/// What a run has found missing, and what became of it.
+/// The rows that a run has found missing, by outcome.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Rows that the pipeline had written, and those of them that the run has not met; `None`
+    /// Number of rows that the pipeline had written, and of those that the run has not met; `None`
     /// until they are counted.
     pub counted: Option<(u64, u64)>,
-    /// Removed from the tables.
+    /// Number of rows removed from the tables.
     pub removed: u64,
-    /// Marked.
+    /// Number of rows flagged.
     pub flagged: u64,
-    /// Refused by the database.
+    /// Number of rows that stay because the database refused the change.
     pub kept: u64,
-    /// All of them stay.
+    /// True if all of them stay.
     pub held_back: bool,
-    /// Why some or all of them stay.
+    /// The reason why some or all of them stay.
     pub note: Option<String>,
-    /// Still to be dealt with.
+    /// True if some are still to be removed or flagged.
     pub waiting: bool,
 }
 
-/// Notes which keys a chunk has met. Failed and dropped rows count: the source has them.
-pub(super) async fn saw(
+/// Notes the keys that a chunk has met. Failed and dropped rows count: the source has them.
+pub(super) async fn note_met(
     connection: &mut PgConnection,
     run: Uuid,
     batch: &Batch,
@@ -70,8 +70,8 @@ pub(super) async fn saw(
     Ok(())
 }
 
-/// Removes what earlier runs of a pipeline have left: those that were given up, and those that
-/// went on under a configuration which does not look for missing rows.
+/// Removes the keys that earlier runs of a pipeline have left: runs that were abandoned, and runs
+/// that were continued under a configuration which does not look for missing rows.
 pub(super) async fn forget(
     connection: &mut PgConnection,
     pipeline: i32,
@@ -89,10 +89,10 @@ pub(super) async fn forget(
 }
 
 impl Store {
-    /// Finds out which rows a run has not met. Does nothing if that is known already.
+    /// Finds the rows that a run has not met. Does nothing if they are known already.
     ///
     /// # Errors
-    /// If another host has claimed the run since, or the database cannot be asked.
+    /// If another host has claimed the run since, or a query fails.
     pub async fn find_missing(&self, run: &Run, missing: &Missing) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         let connection = &mut *transaction;
@@ -139,10 +139,10 @@ impl Store {
         Ok(())
     }
 
-    /// What a run has found missing, and what became of it.
+    /// The rows that a run has found missing, by outcome.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If a query fails.
     pub async fn missing(&self, run: Uuid) -> Result<Found, StoreError> {
         let row = sqlx::query(
             "select known, missing, removed, flagged, kept, held_back, missing_note,
@@ -169,8 +169,8 @@ impl Store {
     }
 }
 
-/// The entries of `forebay.row_digest` that the run has not met: `$1` pipeline, `$2` run, `$3` the
-/// digest of entries that are not looked at.
+/// The entries of `forebay.row_digest` that the run has not met: `$1` pipeline, `$2` run, `$3`
+/// digest of the entries to leave out.
 macro_rules! unmet {
     () => {
         "from forebay.row_digest d
@@ -180,21 +180,21 @@ macro_rules! unmet {
     };
 }
 
-/// A row that is flagged is not flagged again; it may well be removed.
-fn passed_over(treatment: &Treatment) -> Option<Uuid> {
+/// Digest of the rows to leave out: a flagged row is not flagged again, but may be removed.
+fn left_out(treatment: &Treatment) -> Option<Uuid> {
     match treatment {
         Treatment::Keep | Treatment::Remove => None,
         Treatment::Flag(_) => Some(FLAGGED),
     }
 }
 
-/// How many rows the pipeline has written, and how many of them the run has not met.
+/// Number of rows that the pipeline has written, and of those that the run has not met.
 async fn count(
     connection: &mut PgConnection,
     run: &Run,
     treatment: &Treatment,
 ) -> Result<(i64, i64), sqlx::Error> {
-    // These statements read whole tables, and once; a connection is set up for looking up keys.
+    // These statements read whole tables once; connections are set up for look-ups of keys.
     sqlx::raw_sql(
         "set local statement_timeout = 0; set local enable_nestloop = off;
          set local enable_seqscan = on; set local enable_hashjoin = on",
@@ -210,7 +210,7 @@ async fn count(
     ))
     .bind(run.pipeline)
     .bind(run.id)
-    .bind(passed_over(treatment))
+    .bind(left_out(treatment))
     .fetch_one(connection)
     .await
 }
@@ -227,7 +227,7 @@ async fn list(
     ))
     .bind(run.pipeline)
     .bind(run.id)
-    .bind(passed_over(treatment))
+    .bind(left_out(treatment))
     .execute(connection)
     .await?;
     Ok(())
@@ -239,12 +239,12 @@ fn reason_to_hold_back(missing: &Missing, known: i64, absent: i64, keyless: i64)
         None
     } else if keyless > 0 {
         Some(format!(
-            "{keyless} rows came without a readable key, and may be among the {absent} that are missing: \
-             those stay until every row has its key (forebay dlq list)"
+            "{keyless} rows came without a readable key and may be among the {absent} missing ones: \
+             missing rows are kept until every row has a key (see `forebay dlq list`)"
         ))
     } else if absent as f64 * 100.0 > limit * known as f64 {
         Some(format!(
-            "{absent} of {known} rows are missing, more than missing_limit = \"{limit}%\": they stay. \
+            "{absent} of {known} rows are missing, more than missing_limit = \"{limit}%\": they are kept. \
              If the source is right, run the pipeline once with --allow-missing"
         ))
     } else {
@@ -252,8 +252,8 @@ fn reason_to_hold_back(missing: &Missing, known: i64, absent: i64, keyless: i64)
     }
 }
 
-/// Fails if another host has claimed a partition since. Until the transaction ends, none can.
-/// Before the run is changed: a claim locks the two in that order.
+/// Fails if another host has claimed a partition since; until the transaction ends, none can. Must
+/// be called before the run is changed: a claim locks the two in that order.
 async fn fence(connection: &mut PgConnection, run: &Run) -> Result<(), StoreError> {
     let partitions = run.partitions.iter();
     let names: Vec<&str> = partitions

@@ -1,9 +1,9 @@
-//! Runs, checkpoints and counts: the types of what the database knows about a run.
+//! The types of what the database knows about a run: runs, checkpoints and counts.
 
 use serde::Serialize;
 use uuid::Uuid;
 
-/// Rows by what became of them. `received` is always the sum of the others.
+/// Number of rows by fate. `received` is the sum of the others except `deleted`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// From the source.
@@ -14,21 +14,30 @@ pub struct Counts {
     pub updated: u64,
     /// Not written, since nothing would have changed.
     pub unchanged: u64,
-    /// Left out by a plugin's or the policy's decision.
+    /// Left out by a decision of a plugin or the policy.
     pub dropped: u64,
     /// In the dead-letter table.
     pub dead_lettered: u64,
-    /// Of `updated`: removed, since the source has marked them deleted.
+    /// Part of `updated`: removed, since the source marked them as deleted.
     pub deleted: u64,
 }
 
 impl Counts {
-    /// Whether every row is accounted for.
+    /// True if every row is accounted for.
     #[must_use]
     pub fn balanced(&self) -> bool {
         self.received
             == self.inserted + self.updated + self.unchanged + self.dropped + self.dead_lettered
     }
+}
+
+/// Position at which a run begins if there is no unfinished run to continue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewRun {
+    /// At the start of the dataset.
+    FromTheStart,
+    /// Where the last run ended.
+    FromLastPosition,
 }
 
 /// A claim on all partitions of a pipeline.
@@ -38,18 +47,18 @@ pub struct Run {
     pub id: Uuid,
     /// Number of the pipeline in this database.
     pub pipeline: i32,
-    /// How often this run has been started, this time included.
+    /// Number of times that this run was started, including this one.
     pub starts: i32,
-    /// In the order in which they were asked for.
+    /// The partitions, in the order in which they were requested.
     pub partitions: Vec<Checkpoint>,
 }
 
-/// How far a partition has come.
+/// Progress of a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Checkpoint {
     /// Name of the partition.
     pub partition: String,
-    /// Raised by every start; fences earlier hosts.
+    /// Raised by every start, which fences earlier hosts.
     pub epoch: i64,
     /// The source's resume token; empty for the beginning.
     pub position: String,
@@ -57,7 +66,7 @@ pub struct Checkpoint {
     pub sequence: i64,
     /// Rows committed in this run.
     pub rows: i64,
-    /// Whether the run has come to the end of the partition.
+    /// True if the run has reached the end of the partition.
     pub complete: bool,
 }
 
@@ -65,21 +74,22 @@ pub struct Checkpoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Every partition came to its end.
+    /// Every partition was read to its end.
     Succeeded,
-    /// Every partition came to its end, and nothing was done about rows that the source no longer
-    /// has: too many, or not known for certain. The next start begins anew.
+    /// Every partition was read to its end, but missing rows were kept: too many, or not known for
+    /// certain. The next start begins a new run.
     HeldBack,
-    /// Stopped by an error; the next start goes on.
+    /// Stopped by an error; the next start continues the run.
     Failed,
-    /// Stopped by the policy or by a broken plugin; the next start goes on.
+    /// Stopped by the policy or by a broken plugin; the next start continues the run.
     Halted,
-    /// Stopped from outside, after what was in flight was committed; the next start goes on.
+    /// Stopped from outside, after the chunks in flight were committed; the next start continues
+    /// the run.
     Interrupted,
 }
 
 impl Status {
-    /// As in reports and in `forebay.run`.
+    /// The name in reports and in `forebay.run`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -92,20 +102,20 @@ impl Status {
     }
 }
 
-/// What a run has come to, over all its starts.
+/// Totals of a run over all its starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunTotals {
     /// Rows by fate.
     pub rows: Counts,
-    /// Committed.
+    /// Committed chunks.
     pub chunks: u64,
-    /// Encoded rows.
+    /// Size of the encoded rows.
     pub bytes_received: u64,
-    /// Fate, stage, code or reason, rows; in this order.
+    /// Fate, stage, code or reason, and number of rows; sorted in this order.
     pub codes: Vec<(String, String, String, u64)>,
 }
 
-/// Where dead letters belong.
+/// The partition and the run that a chunk belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
     pub pipeline: i32,

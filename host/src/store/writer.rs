@@ -1,54 +1,55 @@
-//! A chunk and everything that belongs to it, in one transaction.
+//! Writes a chunk and everything that belongs to it in one transaction.
 //!
 //! 1. Look the keys up: digest, and whether the tables have the row. Unchanged rows end here.
 //! 2. Write the others, table by table, and their digests (`rows`).
-//! 3. Wait for the chunk's turn (`turn`): other writers have the chunks before it.
-//! 4. If a value is to blame for an error, go back and halve the rows in savepoints until only
-//!    the guilty ones are left out (`isolate`).
-//! 5. Dead letters.
-//! 6. Move the checkpoint, with the fence: no row of that epoch, no commit (`progress`). Counts and
-//!    what the API server is owed go with it.
+//! 3. Wait for the chunk's turn (`commit_order`): other writers have the chunks before it.
+//! 4. If a value is to blame for an error, roll back and halve the rows in savepoints until only
+//!    the rows to blame are left out (`isolate`).
+//! 5. Write dead letters.
+//! 6. Move the checkpoint, with the fence: if no row has that epoch, nothing is committed
+//!    (`progress`). Counts and the notification that is owed are part of that statement.
 //!
-//! Before its turn a chunk sees the tables without the chunks before it. So what goes wrong then
-//! is not believed, but tried again in turn; a chunk that has a key of theirs is not even begun
-//! before its turn; and one that holds something that anybody waits for gives way.
+//! Before its turn a chunk sees the tables without the chunks before it. So an error seen before
+//! its turn is discarded, and the chunk is written again in turn; a chunk that shares a key with an
+//! earlier one is not even begun before its turn; and one that blocks another transaction gives
+//! way.
 
 mod commit_order;
 mod delete;
 mod digests;
 mod isolate;
 mod progress;
+mod recorder;
 mod rollback;
 mod rows;
 
-pub use self::rollback::CommitError;
-use self::rollback::{Rollback, WriteMode};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Postgres, SqlStr};
 
-use self::progress::{Fates, move_checkpoint};
+pub use self::commit_order::{LaterChunk, Turn};
+use self::progress::Fates;
+use self::recorder::Recorder;
+pub use self::rollback::CommitError;
+use self::rollback::{Rollback, WriteMode};
 use self::rows::ChunkWriter;
 use super::connect::Store;
 use super::error::{Blame, StoreError, blame};
-use super::run::{Checkpoint, Counts, Place, Run};
+use super::run::{Checkpoint, Counts, Run};
 use super::statements::Statements;
-use super::{dead_letter, ledger, reconcile};
 use crate::chunk::Prepared;
 use crate::failpoints;
-use crate::plugin::{Chain, Comparison};
+use crate::plugin::Comparison;
 use crate::policy::Policy;
 use crate::route::Targets;
 
-pub use self::commit_order::{LaterChunk, Turn};
+/// Interval at which a chunk that waits for its turn checks if it blocks another transaction. The
+/// server takes a second to look for a deadlock, which would be far too long for each chunk.
+const BLOCK_CHECK: Duration = Duration::from_millis(100);
 
-/// How often a chunk that waits for its turn looks whether it is in somebody's way. As long as
-/// the server itself takes to look for a deadlock would be far too long for each.
-const LOOK_ROUND: Duration = Duration::from_millis(100);
-
-/// How often a chunk is written anew at once after a conflict with somebody else's transaction.
+/// Maximum number of times that a chunk is written again at once after a conflict with another
+/// transaction.
 const CONFLICTS: u32 = 3;
 
 /// Proof that a chunk is durable. Only a [`Writer`] makes one.
@@ -59,29 +60,29 @@ pub struct Committed {
     comparisons: Vec<Comparison>,
 }
 
-/// What a chunk came to.
+/// Result of writing a chunk.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Totals {
     /// Rows by fate.
     pub rows: Counts,
-    /// Time in statements before the commit, without waiting for the turn.
+    /// Time in statements before the commit, without the wait for the turn.
     pub writing: Duration,
-    /// Of that, in the one that only begins the transaction: a round trip.
+    /// Part of `writing` in the statement that only begins the transaction: one round trip.
     pub beginning: Duration,
     /// Time in the commit itself.
     pub committing: Duration,
-    /// It was in the way of another transaction before its turn, and was written again.
+    /// True if it blocked another transaction before its turn and was written again.
     pub gave_way: bool,
 }
 
 impl Committed {
-    /// What the chunk came to.
+    /// Counts and times of the chunk.
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.totals
     }
 
-    /// What new versions of plugins would have done otherwise.
+    /// What plugins on trial would have done differently.
     #[must_use]
     pub fn comparisons(&self) -> &[Comparison] {
         &self.comparisons
@@ -96,20 +97,14 @@ pub struct Writer {
     copies: bool,
     buffer: Vec<u8>,
     statements: Statements,
-    run: Run,
-    partition: String,
-    epoch: i64,
-    notify: Option<String>,
-    /// Whether to note which keys were met.
-    notes_keys: bool,
-    /// The plugins of the last chunk that was committed: their versions are known.
-    met: Option<Arc<Chain>>,
+    recorder: Recorder,
 }
+
 impl Writer {
     /// Takes a connection for the partition.
     ///
     /// # Errors
-    /// If there is none to be had.
+    /// If no connection is available.
     pub async fn open(
         store: &Store,
         targets: &Targets,
@@ -123,20 +118,15 @@ impl Writer {
             copies: store.copies,
             buffer: Vec::new(),
             statements: Statements::new(targets),
-            run: run.clone(),
-            partition: checkpoint.partition.clone(),
-            epoch: checkpoint.epoch,
-            notify,
-            notes_keys: targets.missing.is_sought(),
-            met: None,
+            recorder: Recorder::new(targets, run, checkpoint, notify),
         })
     }
 
-    /// Writes a chunk and commits it in its turn. `policy` asks the policy about rows that the
-    /// database refuses.
+    /// Writes a chunk and commits it in its turn. `policy` decides about rows that the database
+    /// refuses.
     ///
     /// # Errors
-    /// If nothing of the chunk was written.
+    /// If the chunk was not committed: nothing of it is written.
     pub async fn commit(
         &mut self,
         prepared: &Prepared,
@@ -144,30 +134,30 @@ impl Writer {
         mut turn: Turn,
     ) -> Result<Committed, CommitError> {
         if turn.waits() {
-            turn.come().await?;
+            turn.wait().await?;
         }
-        let (mut care, mut conflicts, mut gave_way) = (WriteMode::Trusting, 0, false);
+        let (mut mode, mut conflicts, mut gave_way) = (WriteMode::Trusting, 0, false);
         loop {
             let in_turn = turn.has_come();
-            let undone = match self.attempt(prepared, policy, &mut turn, care).await {
+            let rollback = match self.attempt(prepared, policy, &mut turn, mode).await {
                 Ok(mut committed) => {
                     turn.pass();
                     committed.totals.gave_way = gave_way;
                     return Ok(committed);
                 }
-                Err(undone) => undone,
+                Err(rollback) => rollback,
             };
-            care = match (undone, care) {
-                (undone, _) if !in_turn => {
-                    tracing::debug!(position = prepared.position, %undone, "written again in turn");
-                    gave_way = matches!(undone, Rollback::InTheWay);
-                    // Has the server undo it now, and not with the next statement. If it is
-                    // away, that will say so.
+            mode = match (rollback, mode) {
+                (rollback, _) if !in_turn => {
+                    tracing::debug!(position = prepared.position, undone = %rollback, "written again in turn");
+                    gave_way = matches!(rollback, Rollback::InTheWay);
+                    // Makes the server roll back now, and not with the next statement. If the
+                    // server is away, that statement will fail.
                     drop(self.connection.ping().await);
-                    turn.come().await?;
-                    // A row that is refused is most often to blame in turn as well; to look for
-                    // it begins with all rows at once.
-                    match undone {
+                    turn.wait().await?;
+                    // A refused row is mostly to blame in turn as well; the search for it begins
+                    // with all rows at once.
+                    match rollback {
                         Rollback::Row => WriteMode::Isolating,
                         Rollback::RowAtCommit | Rollback::InTheWay | Rollback::Error(_) => {
                             WriteMode::Trusting
@@ -175,21 +165,21 @@ impl Writer {
                     }
                 }
                 (Rollback::Row, WriteMode::Trusting) => WriteMode::Isolating,
-                // A deferred constraint speaks up only now.
+                // A deferred constraint is checked only by the commit.
                 (Rollback::RowAtCommit, WriteMode::Trusting | WriteMode::Isolating) => {
                     WriteMode::Immediate
                 }
-                (Rollback::Error(CommitError::Store(StoreError::Conflict(_))), care)
+                (Rollback::Error(CommitError::Store(StoreError::Conflict(_))), mode)
                     if conflicts < CONFLICTS =>
                 {
                     conflicts += 1;
-                    care
+                    mode
                 }
                 (Rollback::Row | Rollback::RowAtCommit, _) => {
-                    let message = "a row is refused at commit, and by no statement before it";
+                    let message = "a row was refused at commit, but by no statement before it";
                     return Err(StoreError::Failed(message.into()).into());
                 }
-                (Rollback::InTheWay, care) => care,
+                (Rollback::InTheWay, mode) => mode,
                 (Rollback::Error(error), _) => return Err(error),
             };
         }
@@ -200,7 +190,7 @@ impl Writer {
         prepared: &Prepared,
         policy: &impl Policy,
         turn: &mut Turn,
-        care: WriteMode,
+        mode: WriteMode,
     ) -> Result<Committed, Rollback> {
         let started = Instant::now();
         let transaction = self.connection.begin_with(self.begin.clone()).await?;
@@ -210,41 +200,18 @@ impl Writer {
             copies: self.copies,
             buffer: &mut self.buffer,
             statements: &self.statements,
-            pipeline: self.run.pipeline,
+            pipeline: self.recorder.pipeline(),
         };
         failpoints::point!("write.begin");
-        let mut written = chunk.write_rows(prepared, care).await?;
+        let mut written = chunk.write_rows(prepared, mode).await?;
         let mut writing = started.elapsed();
         chunk.wait_for(turn).await?;
         let resumed = Instant::now();
         let settled = chunk.resolve(prepared, &mut written, policy).await?;
         failpoints::point!("write.rows");
-
         let fates = Fates::of(prepared, written.rows, settled)?;
-        let place = Place {
-            pipeline: self.run.pipeline,
-            partition: &self.partition,
-            run: self.run.id,
-        };
         let connection = &mut *chunk.transaction;
-        if !fates.letters.is_empty() {
-            dead_letter::write(connection, place, &prepared.batch, &fates.letters).await?;
-            failpoints::point!("write.dead_letters");
-        }
-        if self.notes_keys {
-            reconcile::saw(connection, self.run.id, &prepared.batch).await?;
-        }
-        let is_known = self
-            .met
-            .as_ref()
-            .is_some_and(|met| Arc::ptr_eq(met, &prepared.chain));
-        if !is_known {
-            ledger::meet(connection, place.pipeline, &prepared.chain).await?;
-        }
-        ledger::compare(connection, place.pipeline, &fates.comparisons).await?;
-        let notify = self.notify.as_deref();
-        move_checkpoint(connection, place, self.epoch, prepared, &fates, notify).await?;
-        failpoints::point!("write.checkpoint");
+        self.recorder.record(connection, prepared, &fates).await?;
         failpoints::point!("commit.before");
         writing += resumed.elapsed();
         let committing = Instant::now();
@@ -254,7 +221,7 @@ impl Writer {
             Blame::Server | Blame::Statement => error.into(),
         })?;
         failpoints::point!("commit.after");
-        self.met = Some(Arc::clone(&prepared.chain));
+        self.recorder.committed(prepared);
         Ok(Committed {
             totals: Totals {
                 rows: fates.rows,
@@ -269,21 +236,21 @@ impl Writer {
 }
 
 impl ChunkWriter<'_> {
-    /// Waits until every chunk before this one is committed; gives up when somebody waits for
-    /// this one meanwhile. That may be a chunk before it: then each would wait for the other, and
-    /// the server sees only half of that.
+    /// Waits until every chunk before this one is committed; gives up if another transaction is
+    /// blocked by this one meanwhile. That may be an earlier chunk: then each would wait for the
+    /// other, and the server sees only one of the two waits.
     async fn wait_for(&mut self, turn: &mut Turn) -> Result<(), Rollback> {
         loop {
-            if let Ok(come) = tokio::time::timeout(LOOK_ROUND, turn.come()).await {
-                return Ok(come?);
+            if let Ok(result) = tokio::time::timeout(BLOCK_CHECK, turn.wait()).await {
+                return Ok(result?);
             }
-            let in_the_way: bool = sqlx::query_scalar(
+            let blocks: bool = sqlx::query_scalar(
                 "select exists (select from pg_locks where not granted
                      and pg_backend_pid() = any(pg_blocking_pids(pid)))",
             )
             .fetch_one(&mut *self.transaction)
             .await?;
-            if in_the_way {
+            if blocks {
                 return Err(Rollback::InTheWay);
             }
         }

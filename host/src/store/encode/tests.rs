@@ -1,4 +1,4 @@
-//! Expectations are written by hand from PostgreSQL's `…_send` functions and pgvector's.
+//! The expected bytes are written by hand from the `…_send` functions of PostgreSQL and pgvector.
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ fn check(kind: ColumnKind, value: Value, expected: &[u8]) {
 }
 
 #[test]
-fn values_are_what_the_server_sends_itself() {
+fn values_are_encoded_as_the_server_sends_them() {
     use ColumnKind::{Boolean, Bytea, Date, Float4, Float8, Integer, Text, Timestamp, Uuid};
     const DAY: i64 = 86_400_000_000;
     check(Boolean, Value::Boolean(true), &[1]);
@@ -76,7 +76,7 @@ fn values_are_what_the_server_sends_itself() {
 }
 
 #[test]
-fn what_the_server_casts_travels_as_its_own_text() {
+fn values_to_cast_are_sent_as_the_servers_own_text() {
     for (value, expected) in [
         (Value::Boolean(true), "true"),
         (Value::Integer(-5), "-5"),
@@ -119,7 +119,7 @@ fn texts_are_an_array_of_one_dimension_or_none() {
 
 #[test]
 fn numbers_are_digits_to_the_base_of_10_000() {
-    // As `numeric_send` has them: digits, weight, sign, scale, and the digits.
+    // In the order of `numeric_send`: number of digits, weight, sign, scale, and the digits.
     let check = |value: Value, expected: &[u16]| {
         let bytes: Vec<u8> = expected
             .iter()
@@ -223,7 +223,7 @@ fn vectors_are_turned_to_big_endian() {
     );
 }
 
-/// Two rows of one field, of which the rows named are encoded.
+/// Encodes the named rows of three that have one field.
 fn array(kind: ColumnKind, source: ColumnSource, rows: &[u32]) -> (Vec<u8>, Option<PgTypeInfo>) {
     let column = crate::row::Column {
         name: "f".into(),
@@ -287,7 +287,7 @@ fn an_array_has_its_header_and_its_nulls() {
         [&header(23, 2)[..], &int4([0, 0, 0, 7]), &int4([0xff; 4])].concat()
     );
 
-    // What is cast travels as an array of text, whatever its column's type.
+    // A value to cast is sent as an array of text, whatever its column's type.
     let (bytes, oid) = array(ColumnKind::Cast, field, &[2]);
     assert_eq!(bytes, [&header(25, 1)[..], &[0, 0, 0, 1, b'x']].concat());
     assert_eq!(oid, Some(PgTypeInfo::with_oid(Oid(1009))));

@@ -1,4 +1,4 @@
-//! Rows that were found missing: removed or flagged, some in each transaction.
+//! Removes or flags the rows that were found missing, in small transactions.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -12,25 +12,31 @@ use crate::store::by_key::ByKey;
 use crate::store::run::Run;
 use crate::store::{Blame, Store, StoreError, blame, digest};
 
-/// Rows dealt with in one transaction.
+/// Maximum number of rows in one transaction.
 const BATCH_ROWS: i64 = 1_000;
 
 impl Store {
-    /// Deals with some of the rows that were found missing; false when there are none left.
+    /// Removes or flags some of the rows that were found missing; false if there are none left.
     ///
     /// # Errors
-    /// If another host has claimed the run since, or the database cannot be asked.
+    /// If another host has claimed the run since, or a query fails.
     pub async fn treat_missing(
         &self,
         run: &Run,
         targets: &Targets,
         notify: Option<&str>,
     ) -> Result<bool, StoreError> {
-        match self.treat_some(run, targets, notify, "deferred").await {
-            // A deferred constraint speaks up at the commit, and names no row then.
-            Err(Untreated::Row) => match self.treat_some(run, targets, notify, "immediate").await {
+        match self
+            .treat_some(run, targets, notify, Constraints::Deferred)
+            .await
+        {
+            // A deferred constraint is checked by the commit, which names no row.
+            Err(Untreated::Row) => match self
+                .treat_some(run, targets, notify, Constraints::Immediate)
+                .await
+            {
                 Err(Untreated::Row) => Err(StoreError::Failed(
-                    "a row is refused at commit, and by no statement before it".into(),
+                    "a row was refused at commit, but by no statement before it".into(),
                 )),
                 Err(Untreated::Error(error)) => Err(error),
                 Ok(more) => Ok(more),
@@ -45,7 +51,7 @@ impl Store {
         run: &Run,
         targets: &Targets,
         notify: Option<&str>,
-        constraints: &'static str,
+        constraints: Constraints,
     ) -> Result<bool, Untreated> {
         let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         let connection = &mut *transaction;
@@ -59,7 +65,7 @@ impl Store {
         if keys.is_empty() {
             return Ok(false);
         }
-        if constraints == "immediate" {
+        if constraints == Constraints::Immediate {
             sqlx::query("set constraints all immediate")
                 .execute(&mut *connection)
                 .await?;
@@ -80,10 +86,20 @@ impl Store {
     }
 }
 
-/// Why some rows were not dealt with.
+/// When constraints that can be deferred are checked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Constraints {
+    /// By the commit, if they are declared so.
+    Deferred,
+    /// By each statement.
+    Immediate,
+}
+
+/// Why a transaction was rolled back.
 enum Untreated {
-    /// One is refused, as the commit found.
+    /// The commit failed because of a row.
     Row,
+    /// Anything else.
     Error(StoreError),
 }
 
@@ -93,15 +109,16 @@ impl<E: Into<StoreError>> From<E> for Untreated {
     }
 }
 
-/// What was done to some rows.
+/// Outcome for the rows of one transaction.
 struct Treated<'k> {
     keys: &'k [String],
     removed: i64,
     flagged: i64,
-    /// The first that the database refused, and how many there are.
+    /// A message about the first row that the database refused, and the number of these rows.
     refused: Option<(String, i64)>,
 }
 
+/// Removes or flags rows, except for those that the database refuses.
 async fn treat<'k>(
     connection: &mut PgConnection,
     run: &Run,
@@ -125,15 +142,15 @@ async fn treat<'k>(
     match targets.missing.treatment {
         Treatment::Keep => {}
         Treatment::Remove => digest::forget(connection, run.pipeline, &done).await?,
-        // With another digest a row that comes back is written, and its flag taken back.
+        // The changed digest makes a row that comes back be written and unflagged.
         Treatment::Flag(_) => digest::set_all(connection, run.pipeline, &done, FLAGGED).await?,
     }
     let found = applied.found.len() as i64;
     let first = applied.refused.first();
-    let (removed, flagged) = match targets.missing.treatment {
-        Treatment::Keep => (0, 0),
-        Treatment::Remove => (found, 0),
-        Treatment::Flag(_) => (0, found),
+    let (removed, flagged, verb) = match targets.missing.treatment {
+        Treatment::Keep => (0, 0, "keep"),
+        Treatment::Remove => (found, 0, "remove"),
+        Treatment::Flag(_) => (0, found, "flag"),
     };
     Ok(Treated {
         keys,
@@ -143,13 +160,13 @@ async fn treat<'k>(
             let key = names.get(*index).copied().unwrap_or_default();
             let message = error.to_string();
             let message = head(&message, 500);
-            let first = format!("the database refuses to let `{key}` go: {message}");
+            let first = format!("the database refused to {verb} `{key}`: {message}");
             (first, applied.refused.len() as i64)
         }),
     })
 }
 
-/// Takes rows off the list, counts what was done to them, and owes a notification for it.
+/// Takes the rows off the list, counts them by outcome, and records that a notification is owed.
 async fn note(
     connection: &mut PgConnection,
     run: &Run,

@@ -1,21 +1,17 @@
-//! The statements of a table with a row for each item of a list. They get one list for each row,
-//! and take it apart on the server: whatever the items' type, the server knows how to read and to
-//! compare it.
+//! The statements of a table with a row for each item of a list. They take one list for each row
+//! and unnest it on the server, which can read and compare items of any type.
 
-use super::{TableStatements, array_type, copy_statement, on_conflict, parameter, quote, value};
+use super::table::{TableStatements, array_type, copy_statement, on_conflict, parameter, value};
 use crate::route::{ColumnKind, Feed, ItemColumn, ItemFeed, Items, Target};
 use crate::store::copy::{Copy, List};
 use crate::store::encode::{Column, ColumnSource};
-
-/// Object identifiers of `text` and of its array (`pg_type.dat`).
-const TEXT: (u32, u32) = (25, 1009);
+use crate::store::sql::{literal, quote};
 
 pub(super) fn statements(target: &Target, items: &Items) -> TableStatements {
     let list = Column {
         source: ColumnSource::Feed(Feed::Field(items.list)),
         kind: ColumnKind::Cast,
-        type_oid: TEXT.0,
-        array_oid: TEXT.1,
+        ..Column::NAME
     };
     TableStatements {
         parameters: target.key.iter().map(parameter).chain([list]).collect(),
@@ -25,7 +21,7 @@ pub(super) fn statements(target: &Target, items: &Items) -> TableStatements {
     }
 }
 
-/// `p`: one row for each row, with its key as `k0` and on and its list as `list`.
+/// The relation `p`: for each row its key, as `k0` and on, and its list, as `list`.
 fn rows(target: &Target, items: &Items) -> String {
     let (mut arrays, mut aliases, mut values) = (Vec::new(), Vec::new(), Vec::new());
     for (index, fed) in target.key.iter().enumerate() {
@@ -50,7 +46,7 @@ fn rows(target: &Target, items: &Items) -> String {
         format!("coalesce(r.list::{array}[], '{{}}')")
     };
     values.push(format!("{list} as list"));
-    // The offset keeps the list from being read anew for every use of it.
+    // The offset keeps the planner from reading the list again for every use of it.
     format!(
         "(select {}\n    from unnest({}) r({}) offset 0) p",
         values.join(", "),
@@ -68,7 +64,7 @@ fn elements(items: &Items) -> &'static str {
     }
 }
 
-/// What an item feeds a column with.
+/// The value that an item gives a column.
 fn item_value(items: &Items, fed: &ItemColumn) -> String {
     let type_sql = &fed.column.type_sql;
     let several = items
@@ -138,7 +134,7 @@ fn upsert(target: &Target, items: &Items) -> String {
         names.push(quote(&fed.column.name));
         values.push(item_value(items, fed));
     }
-    // Of an item that is twice in a list, the first counts.
+    // If an item is twice in a list, the first counts.
     let keys = target.key.len() + 1;
     let (distinct, order) = if items.by_item() {
         let on = values.get(..keys).unwrap_or_default().join(", ");
@@ -171,14 +167,14 @@ fn upsert(target: &Target, items: &Items) -> String {
     )
 }
 
-/// `COPY` of the items of new rows, where their type needs no cast.
+/// `COPY` for the items of new rows; `None` if their type needs a cast.
 fn copy(target: &Target, items: &Items) -> Option<Copy> {
     let direct = |column: &ItemColumn| match column.feed {
         ItemFeed::Item => matches!(
             column.kind,
             ColumnKind::Text | ColumnKind::Label | ColumnKind::Uuid | ColumnKind::Integer(_)
         ),
-        // No row has as many items as these could not count.
+        // No row has more items than these types can count.
         ItemFeed::Position => matches!(column.kind, ColumnKind::Integer(4 | 8)),
     };
     let fits = !items.json
@@ -216,9 +212,4 @@ fn copy(target: &Target, items: &Items) -> Option<Copy> {
                 .flatten(),
         }),
     })
-}
-
-fn literal(text: &str) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('\'', "''");
-    format!("E'{escaped}'")
 }

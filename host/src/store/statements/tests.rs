@@ -46,7 +46,7 @@ fn table(name: &str, columns: &[(&str, &str)], key: &[&str], parent: &[(&str, &s
     }
 }
 
-/// The statements for these tables, of a dataset that has a list for each.
+/// The statements for these tables, for a dataset with lists for each.
 fn statements(tables: &[Table]) -> Statements {
     let fields = [
         ("tenant", FieldType::Text),
@@ -119,7 +119,7 @@ fn rows_are_found_and_written_by_all_columns_of_their_key() {
 
     copy public.embedding ("posting", "tenant", "vector") from stdin (format binary)
     "#);
-    // The time of a change is the server's to set.
+    // The server has to set the time of a change.
     assert!(statements.tables[0].copy.is_none());
 }
 
@@ -214,7 +214,7 @@ fn a_table_is_made_equal_to_its_lists() {
     on conflict ("tenant", "id", "language") do update set "level" = excluded."level"
     where (t."level") is distinct from (excluded."level")
     "#);
-    // Only the server reads JSON.
+    // JSON is read only by the server.
     assert!(languages.copy.is_none());
 }
 
@@ -227,7 +227,7 @@ fn only_a_column_that_the_server_has_to_cast_keeps_a_table_from_copy() {
         ("jsonb", "languages", true),
         ("json", "skill", true),
         ("_text", "skill", true),
-        // A text that might be an array's literal.
+        // A text that may be an array literal.
         ("_text", "mood", false),
         ("_int4", "skill", false),
         ("interval", "mood", false),

@@ -1,5 +1,5 @@
-//! Whose turn it is to commit: chunks are written side by side, and become visible in the order
-//! of their source.
+//! The order of commits: chunks are written side by side and become visible in the order of their
+//! source.
 
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
@@ -14,26 +14,26 @@ pub struct Turn {
     waits: bool,
 }
 
-/// The chunks before one.
+/// The chunks before this one.
 #[derive(Debug)]
 enum Before {
-    /// Not yet committed, or not all of them.
+    /// Not all of them are committed yet.
     Waiting(oneshot::Receiver<()>),
     Committed,
-    /// One of them never will be.
+    /// One of them failed and will never be committed.
     Lost,
 }
 
-/// The place behind a chunk.
+/// The place after a chunk: what the next chunk's turn is made from.
 #[derive(Debug)]
 pub struct LaterChunk(oneshot::Receiver<()>);
 
 impl Turn {
-    /// The place behind `before`, or the first one; and the place behind this. A chunk that
-    /// `waits` is not even written before its turn.
+    /// The turn after `before`, or the first one, and the place after it. A chunk that `waits` is
+    /// not even written before its turn.
     #[must_use]
     pub fn new(before: Option<LaterChunk>, waits: bool) -> (Self, LaterChunk) {
-        let (after, behind) = oneshot::channel();
+        let (after, later) = oneshot::channel();
         let before = before.map_or(Before::Committed, |LaterChunk(before)| {
             Before::Waiting(before)
         });
@@ -43,16 +43,16 @@ impl Turn {
                 after,
                 waits,
             },
-            LaterChunk(behind),
+            LaterChunk(later),
         )
     }
 
-    /// Whether the chunk must not be written earlier.
+    /// True if the chunk must not be written before its turn.
     pub(super) fn waits(&self) -> bool {
         self.waits
     }
 
-    /// Whether every chunk before this one is committed.
+    /// True if every chunk before this one is committed.
     pub(super) fn has_come(&mut self) -> bool {
         if let Before::Waiting(before) = &mut self.before {
             self.before = match before.try_recv() {
@@ -64,8 +64,8 @@ impl Turn {
         matches!(self.before, Before::Committed)
     }
 
-    /// Waits until every chunk before this one is committed. Can be dropped and called again.
-    pub(super) async fn come(&mut self) -> Result<(), StoreError> {
+    /// Waits until every chunk before this one is committed. Cancel safe.
+    pub(super) async fn wait(&mut self) -> Result<(), StoreError> {
         if let Before::Waiting(before) = &mut self.before {
             self.before = match before.await {
                 Ok(()) => Before::Committed,
@@ -75,15 +75,15 @@ impl Turn {
         match self.before {
             Before::Committed => Ok(()),
             Before::Waiting(_) | Before::Lost => {
-                let message = "the chunk before this one was not committed";
+                let message = "an earlier chunk was not committed";
                 Err(StoreError::Away(message.into()))
             }
         }
     }
 
-    /// The chunk is committed.
+    /// Tells the next chunk that this one is committed.
     pub(super) fn pass(self) {
-        // Nobody has to be behind it.
+        // There may be no next chunk.
         self.after.send(()).ok();
     }
 }
@@ -94,16 +94,16 @@ mod tests {
 
     #[tokio::test]
     async fn turns_come_in_order() {
-        let (mut first, behind) = Turn::new(None, false);
-        let (mut second, behind) = Turn::new(Some(behind), false);
-        let (mut third, _) = Turn::new(Some(behind), true);
+        let (mut first, later) = Turn::new(None, false);
+        let (mut second, later) = Turn::new(Some(later), false);
+        let (mut third, _) = Turn::new(Some(later), true);
         assert!(first.has_come() && !second.has_come() && !third.has_come());
         assert!(third.waits() && !second.waits());
         first.pass();
         assert!(second.has_come() && !third.has_come());
-        second.come().await.unwrap();
+        second.wait().await.unwrap();
         drop(second);
         assert!(!third.has_come());
-        assert!(third.come().await.is_err());
+        assert!(third.wait().await.is_err());
     }
 }

@@ -1,9 +1,10 @@
 //! Tombstones: rows of a chunk that are to be removed from the tables.
 //!
-//! Those of a wave are carried out before its other rows are looked up: what they take along (rows
-//! that refer to them, a unique value) is known then. A key that comes twice is in two waves, so a
-//! row that is written and deleted in one chunk is gone, and one that is deleted and written is
-//! there. A tombstone that the database refuses is a row that failed, as any other.
+//! The tombstones of a wave are carried out before its other rows are looked up, so that the
+//! look-up sees what they remove with them (rows that refer to them, a unique value). A key that
+//! comes twice is in two waves: a row that is written and then deleted in one chunk is gone, and
+//! one that is deleted and then written is there. A tombstone that the database refuses is a
+//! failed row like any other.
 
 use super::isolate::failure;
 use super::rollback::{Rollback, WriteMode};
@@ -14,12 +15,12 @@ use crate::store::by_key::Applied;
 use crate::store::{Blame, blame, digest};
 
 impl ChunkWriter<'_> {
-    /// Carries out the tombstones among rows, and returns the other rows.
+    /// Carries out the tombstones among `rows` and returns the other rows.
     pub(super) async fn delete_of(
         &mut self,
         prepared: &Prepared,
         rows: Vec<u32>,
-        care: WriteMode,
+        mode: WriteMode,
         written: &mut Written,
     ) -> Result<Vec<u32>, Rollback> {
         if prepared.batch.deleted.is_empty() {
@@ -28,12 +29,12 @@ impl ChunkWriter<'_> {
         let (deleted, rest): (Vec<u32>, Vec<u32>) = rows
             .into_iter()
             .partition(|row| prepared.batch.is_deleted(*row));
-        self.delete(&prepared.batch, &deleted, care, written)
+        self.delete(&prepared.batch, &deleted, mode, written)
             .await?;
         Ok(rest)
     }
 
-    /// Tries a tombstone again that was refused.
+    /// Retries a tombstone that was refused.
     pub(super) async fn delete_again(
         &mut self,
         prepared: &Prepared,
@@ -59,7 +60,7 @@ impl ChunkWriter<'_> {
         &mut self,
         batch: &Batch,
         rows: &[u32],
-        care: WriteMode,
+        mode: WriteMode,
         written: &mut Written,
     ) -> Result<(), Rollback> {
         if rows.is_empty() {
@@ -67,7 +68,7 @@ impl ChunkWriter<'_> {
         }
         let keys = keys(batch, rows);
         let delete = &self.statements.delete;
-        let Applied { found, refused } = match care {
+        let Applied { found, refused } = match mode {
             WriteMode::Trusting => match delete.apply(&mut self.transaction, &keys).await {
                 Ok(found) => Applied {
                     found,
@@ -95,7 +96,7 @@ impl ChunkWriter<'_> {
         Ok(())
     }
 
-    /// Takes the flag back from rows that have come back, and are written by now.
+    /// Unflags rows that have come back and are already written.
     pub(super) async fn unflag(&mut self, batch: &Batch, rows: &[u32]) -> Result<(), Rollback> {
         if !rows.is_empty() {
             let unflag = &self.statements.unflag;

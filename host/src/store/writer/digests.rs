@@ -1,4 +1,4 @@
-//! The digests of rows that were written: what the next look-up compares with.
+//! The digests of rows that were written, which the next look-up compares with.
 
 use uuid::Uuid;
 
@@ -9,7 +9,7 @@ use crate::store::copy::copy_with;
 const COPY: &str = "copy forebay.row_digest (pipeline, key, digest) from stdin (format binary)";
 
 impl ChunkWriter<'_> {
-    /// Stores the digests of rows that never had one.
+    /// Stores the digests of rows that have none yet, by `COPY`.
     pub(super) async fn remember_new(
         &mut self,
         prepared: &Prepared,
@@ -32,7 +32,7 @@ impl ChunkWriter<'_> {
         copy_with(&mut self.transaction, COPY, rows, self.buffer, put).await
     }
 
-    /// Stores the digests of rows.
+    /// Stores the digests of rows, new or known.
     pub(super) async fn remember(
         &mut self,
         prepared: &Prepared,

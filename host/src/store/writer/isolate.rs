@@ -1,23 +1,21 @@
-//! Which rows the database refuses: found by halving in savepoints, so that the others stay.
+//! Finds the rows that the database refuses, in savepoints, and keeps the others.
 
 use super::rollback::Rollback;
 use super::rows::{Changed, ChunkWriter, Known};
 use crate::chunk::Prepared;
 use crate::plugin::head;
 use crate::row::{Batch, Failure, Stage};
+use crate::store::halving::{Halving, REFERENCE_ROUNDS};
 use crate::store::{Blame, blame};
 
-/// How often rows are tried again that only lack a row they refer to: it may come later in the
-/// chunk, and lack one as well.
-const REFERENCE_ROUNDS: usize = 8;
-/// How many guilty rows of a chunk are looked for by the lines that `COPY` names. Each costs a
-/// `COPY` of all rows before it, a search by halves twice the logarithm of all.
+/// Maximum number of refused rows of a chunk that are found by the lines that `COPY` names. Each
+/// costs a `COPY` of all rows before it; halving costs twice the logarithm of all rows.
 const NAMED_ROUNDS: usize = 8;
 
 impl ChunkWriter<'_> {
-    /// Writes all rows but those that the database refuses, which it returns. A row is refused
-    /// by one table and then belongs into none: where an earlier table has it already, all is
-    /// written again without it.
+    /// Writes all rows except those that the database refuses, and returns these. A row that one
+    /// table refuses belongs in none: if an earlier table has it already, everything is written
+    /// again without it.
     pub(super) async fn write_isolated(
         &mut self,
         prepared: &Prepared,
@@ -53,41 +51,30 @@ impl ChunkWriter<'_> {
         Ok(refused)
     }
 
-    /// Looks rows up, halving them until those whose keys the database refuses are alone. Nothing
-    /// is known of these; the tables will refuse them as well.
+    /// Looks rows up; those whose keys the database refuses are found by halving. Nothing is known
+    /// of these; the tables will refuse them as well.
     pub(super) async fn look_up_isolated(
         &mut self,
         prepared: &Prepared,
         rows: &[u32],
     ) -> Result<Vec<Known>, Rollback> {
         let mut known = Vec::with_capacity(rows.len());
-        let mut waiting = vec![rows];
-        sqlx::query("savepoint looked_up")
-            .execute(&mut *self.transaction)
-            .await?;
-        while let Some(rows) = waiting.pop() {
-            match self.look_up(prepared, rows).await {
-                Ok(found) => {
-                    known.extend(found);
-                    continue;
+        let mut halving = Halving::of_all(&mut self.transaction, rows).await?;
+        while let Some(part) = halving.next() {
+            match self.look_up(prepared, part).await {
+                Ok(found) => known.extend(found),
+                Err(error) if blame(&error) == Blame::Row => {
+                    let alone = halving.undo(&mut self.transaction, part).await?;
+                    known.extend(alone.map(|_| Known::default()));
                 }
-                Err(error) if blame(&error) == Blame::Row => match rows {
-                    [_] => known.push(Known::default()),
-                    rows => waiting.extend(halves(rows)),
-                },
                 Err(error) => return Err(error.into()),
             }
-            sqlx::query("rollback to savepoint looked_up")
-                .execute(&mut *self.transaction)
-                .await?;
         }
-        sqlx::query("release savepoint looked_up")
-            .execute(&mut *self.transaction)
-            .await?;
+        halving.end(&mut self.transaction).await?;
         Ok(known)
     }
 
-    /// Writes rows into one table, but for those that it refuses.
+    /// Writes rows into one table, except for those that it refuses.
     async fn isolate(
         &mut self,
         table: usize,
@@ -96,8 +83,8 @@ impl ChunkWriter<'_> {
     ) -> Result<Vec<Failure>, Rollback> {
         let mut refused = Vec::new();
         let mut rest = rows.clone();
-        // Most tables refuse nothing: all at once is tried first. An error of `COPY` names its
-        // line, which saves the search where only a few rows are guilty.
+        // Most tables refuse nothing, so all rows are tried at once first. An error of `COPY`
+        // names its line, which saves the search if only a few rows are to blame.
         for _ in 0..NAMED_ROUNDS {
             let error = match self.try_table(table, batch, &rest).await? {
                 Ok(()) => return Ok(refused),
@@ -119,8 +106,8 @@ impl ChunkWriter<'_> {
                 .await?;
             let guilty = self.halve(table, batch, &[row]).await?;
             if guilty.is_empty() {
-                // It only was there already. Rows have to be written in their order, so it is
-                // taken back, and all are upserted.
+                // It was only there already. Rows have to be written in their order, so it is
+                // undone, and all rows are upserted.
                 sqlx::query("rollback to savepoint alone")
                     .execute(&mut *self.transaction)
                     .await?;
@@ -137,9 +124,9 @@ impl ChunkWriter<'_> {
         Ok(refused)
     }
 
-    /// Writes rows into one table, but for those that it refuses, which it has to search. Where
-    /// rows of a table refer to each other, a row may have been refused for one that was written
-    /// only after it.
+    /// Writes rows into one table by halving, except for those that it refuses. If rows of a table
+    /// refer to each other, a row may have been refused because of one that was written only after
+    /// it: it is tried again.
     async fn search(
         &mut self,
         table: usize,
@@ -167,8 +154,8 @@ impl ChunkWriter<'_> {
         Ok(refused)
     }
 
-    /// Writes rows into one table in the fastest way. The inner error is one that a row is to
-    /// blame for; nothing is written then.
+    /// Writes rows into one table in the fastest way. If a row is to blame for an error, that is
+    /// the inner result, and nothing is written.
     async fn try_table(
         &mut self,
         table: usize,
@@ -188,9 +175,7 @@ impl ChunkWriter<'_> {
         Ok(written)
     }
 
-    /// Writes rows into one table, halving them until those that it refuses are alone. Left
-    /// halves first, so that rows are written in their order. One savepoint stands behind the
-    /// rows that are written, and moves on with them.
+    /// Writes rows into one table, halving them until those that it refuses are alone.
     async fn halve(
         &mut self,
         table: usize,
@@ -198,34 +183,23 @@ impl ChunkWriter<'_> {
         rows: &[u32],
     ) -> Result<Vec<Failure>, Rollback> {
         let mut refused = Vec::new();
-        let mut waiting = if rows.len() == 1 {
-            vec![rows]
-        } else {
-            halves(rows).to_vec()
-        };
-        sqlx::query("savepoint written")
-            .execute(&mut *self.transaction)
-            .await?;
-        while let Some(rows) = waiting.pop() {
-            let moved = match self.upsert(table, batch, rows).await {
-                Ok(()) if waiting.is_empty() => "release savepoint written",
-                Ok(()) => "release savepoint written; savepoint written",
+        let mut halving = Halving::of_halves(&mut self.transaction, rows).await?;
+        while let Some(part) = halving.next() {
+            match self.upsert(table, batch, part).await {
+                Ok(()) => halving.keep(&mut self.transaction).await?,
                 Err(error) if blame(&error) == Blame::Row => {
-                    match rows {
-                        [row] => refused.push(failure(*row, &error)),
-                        rows => waiting.extend(halves(rows)),
-                    }
-                    "rollback to savepoint written"
+                    let alone = halving.undo(&mut self.transaction, part).await?;
+                    refused.extend(alone.map(|row| failure(*row, &error)));
                 }
                 Err(error) => return Err(error.into()),
-            };
-            sqlx::raw_sql(moved).execute(&mut *self.transaction).await?;
+            }
         }
         Ok(refused)
     }
 }
 
-/// The line of a `COPY` that an error is about, from 1 on, where the server speaks English.
+/// The line of a `COPY` that an error is about, from 1 on; `None` if the server's messages are not
+/// in English.
 fn named_line(error: &sqlx::Error) -> Option<usize> {
     let error = error
         .as_database_error()?
@@ -235,12 +209,7 @@ fn named_line(error: &sqlx::Error) -> Option<usize> {
     digits.parse().ok().filter(|line| *line > 0)
 }
 
-/// The left half last, as the next to be taken.
-fn halves(rows: &[u32]) -> [&[u32]; 2] {
-    let (left, right) = rows.split_at(rows.len() / 2);
-    [right, left]
-}
-
+/// The failure of a row that the database refuses.
 pub(super) fn failure(row: u32, error: &sqlx::Error) -> Failure {
     let details = error
         .as_database_error()

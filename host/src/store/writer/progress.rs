@@ -10,95 +10,120 @@ use crate::chunk::{DeadLetter, Prepared, Settled};
 use crate::plugin::Comparison;
 use crate::row::Drop;
 use crate::store::StoreError;
-use crate::store::run::Counts;
-use crate::store::run::Place;
+use crate::store::run::{Counts, Place};
+use crate::store::sql::without_nul;
 
-/// When a run has so many codes, what has a new one is counted as `OTHER`: a plugin that gives
-/// every row its own shall not make the report as long as the dataset.
+/// Maximum number of codes of a run; rows with any further code are counted as `OTHER`. Without
+/// a limit, a plugin that gives every row its own code would make the report as long as the
+/// dataset.
 const CODES: i64 = 1_000;
 
-/// The fence: the checkpoint moves only for the host that claimed it last. What goes with it is
-/// counted in the same statement: rows by fate, failed and dropped rows by code, and what the
-/// API server is owed.
-pub(super) async fn move_checkpoint(
-    connection: &mut PgConnection,
-    place: Place<'_>,
-    epoch: i64,
-    prepared: &Prepared,
-    fates: &Fates,
-    notify: Option<&str>,
-) -> Result<(), Rollback> {
-    let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let (rows, codes) = (&fates.rows, fates.codes());
-    let moved: i64 = sqlx::query_scalar(
-        "with moved as (
-             update forebay.checkpoint
-             set position = $4, sequence = sequence + 1, rows = rows + $6, updated_at = now()
-             where pipeline = $1 and partition = $2 and epoch = $3 and run = $5
-             returning 1),
-         counted as (
-             update forebay.run set received = received + $6, inserted = inserted + $7, updated = updated + $8,
-                 unchanged = unchanged + $9, dropped = dropped + $10, dead_lettered = dead_lettered + $11,
-                 chunks = chunks + 1, bytes_received = bytes_received + $12, deleted = deleted + $19
-             where id = $5 and exists (select from moved)),
-         coded as (
-             insert into forebay.run_code as c (run, fate, stage, code, rows)
-             select $5, n.fate, n.stage, case when k.code is not null or known.codes < $20 then n.code else 'OTHER' end, sum(n.rows)
-             from unnest($13::text[], $14::text[], $15::text[], $16::bigint[]) n (fate, stage, code, rows)
-             left join forebay.run_code k on (k.run, k.fate, k.stage, k.code) = ($5, n.fate, n.stage, n.code),
-             (select count(*) as codes from forebay.run_code where run = $5) known
-             where exists (select from moved)
-             group by 1, 2, 3, 4
-             on conflict (run, fate, stage, code) do update set rows = c.rows + excluded.rows),
-         owed as (
-             insert into forebay.outbox as o (id, pipeline, run, target, changed_rows)
-             select $17, $1, $5, $18, $7 + $8 where $18::text is not null and $7 + $8 > 0
-             on conflict (run, target) do update
-             set changed_rows = o.changed_rows + excluded.changed_rows, delivered_at = null)
-         select count(*) from moved",
-    )
-    .bind(place.pipeline)
-    .bind(place.partition)
-    .bind(epoch)
-    .bind(&prepared.position)
-    .bind(place.run)
-    .bind(signed(rows.received))
-    .bind(signed(rows.inserted))
-    .bind(signed(rows.updated))
-    .bind(signed(rows.unchanged))
-    .bind(signed(rows.dropped))
-    .bind(signed(rows.dead_lettered))
-    .bind(signed(prepared.bytes as u64))
-    .bind(codes.keys().map(|key| key.0).collect::<Vec<_>>())
-    .bind(codes.keys().map(|key| key.1).collect::<Vec<_>>())
-    .bind(codes.keys().map(|key| key.2.replace('\0', "\u{fffd}")).collect::<Vec<_>>())
-    .bind(codes.values().copied().collect::<Vec<_>>())
-    .bind(Uuid::now_v7())
-    .bind(notify)
-    .bind(signed(rows.deleted))
-    .bind(CODES)
-    .fetch_one(connection)
-    .await?;
-    if moved == 0 {
-        return Err(StoreError::Fenced(place.partition.to_owned()).into());
-    }
-    Ok(())
+/// Moves the checkpoint and counts a chunk. Nothing is counted unless the checkpoint moves.
+const MOVE: &str = "with moved as (
+    update forebay.checkpoint
+    set position = $4, sequence = sequence + 1, rows = rows + $6, updated_at = now()
+    where pipeline = $1 and partition = $2 and epoch = $3 and run = $5
+    returning 1),
+counted as (
+    update forebay.run set received = received + $6, inserted = inserted + $7, updated = updated + $8,
+        unchanged = unchanged + $9, dropped = dropped + $10, dead_lettered = dead_lettered + $11,
+        chunks = chunks + 1, bytes_received = bytes_received + $12, deleted = deleted + $19
+    where id = $5 and exists (select from moved)),
+coded as (
+    insert into forebay.run_code as c (run, fate, stage, code, rows)
+    select $5, n.fate, n.stage, case when k.code is not null or known.codes < $20 then n.code else 'OTHER' end, sum(n.rows)
+    from unnest($13::text[], $14::text[], $15::text[], $16::bigint[]) n (fate, stage, code, rows)
+    left join forebay.run_code k on (k.run, k.fate, k.stage, k.code) = ($5, n.fate, n.stage, n.code),
+    (select count(*) as codes from forebay.run_code where run = $5) known
+    where exists (select from moved)
+    group by 1, 2, 3, 4
+    on conflict (run, fate, stage, code) do update set rows = c.rows + excluded.rows),
+owed as (
+    insert into forebay.outbox as o (id, pipeline, run, target, changed_rows)
+    select $17, $1, $5, $18, $7 + $8 where $18::text is not null and $7 + $8 > 0
+    on conflict (run, target) do update
+    set changed_rows = o.changed_rows + excluded.changed_rows, delivered_at = null)
+select count(*) from moved";
+
+/// A move of the checkpoint past one chunk, and what is counted with it.
+pub(super) struct CheckpointMove<'a> {
+    pub place: Place<'a>,
+    /// The fence: the checkpoint moves only for the host that claimed it last.
+    pub epoch: i64,
+    /// The position after the chunk.
+    pub position: &'a str,
+    /// Size of the encoded rows, in bytes.
+    pub bytes: u64,
+    /// Rows by fate.
+    pub rows: Counts,
+    /// Failed and dropped rows by code.
+    pub codes: Codes,
+    /// Target of the notification that is owed if rows have changed.
+    pub notify: Option<&'a str>,
 }
 
-/// What became of a chunk's rows.
+/// Failed and dropped rows by code, as parallel columns.
+#[derive(Default)]
+pub(super) struct Codes {
+    fates: Vec<&'static str>,
+    stages: Vec<&'static str>,
+    codes: Vec<String>,
+    rows: Vec<i64>,
+}
+
+impl CheckpointMove<'_> {
+    /// Moves the checkpoint, in the transaction of the chunk.
+    ///
+    /// # Errors
+    /// If another host has claimed the partition since.
+    pub(super) async fn apply(self, connection: &mut PgConnection) -> Result<(), Rollback> {
+        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let (place, rows, codes) = (self.place, self.rows, self.codes);
+        let moved: i64 = sqlx::query_scalar(MOVE)
+            .bind(place.pipeline)
+            .bind(place.partition)
+            .bind(self.epoch)
+            .bind(self.position)
+            .bind(place.run)
+            .bind(signed(rows.received))
+            .bind(signed(rows.inserted))
+            .bind(signed(rows.updated))
+            .bind(signed(rows.unchanged))
+            .bind(signed(rows.dropped))
+            .bind(signed(rows.dead_lettered))
+            .bind(signed(self.bytes))
+            .bind(codes.fates)
+            .bind(codes.stages)
+            .bind(codes.codes)
+            .bind(codes.rows)
+            .bind(Uuid::now_v7())
+            .bind(self.notify)
+            .bind(signed(rows.deleted))
+            .bind(CODES)
+            .fetch_one(connection)
+            .await?;
+        if moved == 0 {
+            return Err(StoreError::Fenced(place.partition.to_owned()).into());
+        }
+        Ok(())
+    }
+}
+
+/// The fates of a chunk's rows.
 pub(super) struct Fates {
     pub rows: Counts,
     pub letters: Vec<DeadLetter>,
     drops: Vec<Drop>,
-    /// What would have become of them otherwise.
+    /// What plugins on trial would have done differently.
     pub comparisons: Vec<Comparison>,
 }
 
 impl Fates {
-    /// Of rows that were `written`, of which some were refused and `settled`.
+    /// Adds up the rows that failed earlier, those that were `written`, and those that the database
+    /// refused and the policy has `settled`.
     ///
     /// # Errors
-    /// If a row is missing: a bug in the host.
+    /// If a row is not accounted for: a bug in the host.
     pub(super) fn of(
         prepared: &Prepared,
         written: Counts,
@@ -129,16 +154,23 @@ impl Fates {
         })
     }
 
-    /// Fate, stage and code, with the number of rows.
-    fn codes(&self) -> BTreeMap<(&'static str, &'static str, &str), i64> {
-        let mut codes = BTreeMap::new();
+    /// Failed and dropped rows by fate, stage and code, in this order.
+    pub(super) fn codes(&self) -> Codes {
+        let mut counts: BTreeMap<(&'static str, &'static str, &str), i64> = BTreeMap::new();
         for DeadLetter { failure, .. } in &self.letters {
             let code = ("dead_lettered", failure.stage.as_str(), &*failure.code);
-            *codes.entry(code).or_default() += 1;
+            *counts.entry(code).or_default() += 1;
         }
         for drop in &self.drops {
             let code = ("dropped", drop.stage.as_str(), &*drop.reason);
-            *codes.entry(code).or_default() += 1;
+            *counts.entry(code).or_default() += 1;
+        }
+        let mut codes = Codes::default();
+        for ((fate, stage, code), rows) in counts {
+            codes.fates.push(fate);
+            codes.stages.push(stage);
+            codes.codes.push(without_nul(code));
+            codes.rows.push(rows);
         }
         codes
     }

@@ -1,4 +1,4 @@
-//! Why an attempt to write a chunk was rolled back, and how the next one is made.
+//! Why an attempt to write a chunk was rolled back, and the mode of the next attempt.
 
 use crate::policy::Halted;
 use crate::store::StoreError;
@@ -6,10 +6,10 @@ use crate::store::StoreError;
 /// Why a chunk was not committed. Nothing of it was written.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// The database's fault, or another host's.
+    /// The database failed, or another host has taken over.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The policy's decision.
+    /// The policy halted the pipeline.
     #[error(transparent)]
     Halted(#[from] Halted),
 }
@@ -20,29 +20,30 @@ impl From<sqlx::Error> for CommitError {
     }
 }
 
-/// How a chunk's rows are written.
+/// How the rows of a chunk are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WriteMode {
-    /// All at once: nearly always right.
+    /// All at once: nearly always succeeds.
     Trusting,
-    /// In savepoints, looking for the rows to blame. Deferred constraints stay deferred, so that
-    /// rows of the chunk may refer to each other.
+    /// In savepoints, to find the rows to blame. Deferred constraints stay deferred, so that rows
+    /// of the chunk may refer to each other.
     Isolating,
-    /// The same with no constraint deferred.
+    /// Like `Isolating`, with no constraint deferred.
     Immediate,
 }
 /// Why an attempt was rolled back.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Rollback {
-    /// Some row's value is to blame, as a statement found.
-    #[error("a row is refused")]
+    /// A statement failed because of a row's value.
+    #[error("a row was refused")]
     Row,
-    /// The same, found by the commit.
-    #[error("a row is refused at commit")]
+    /// The commit failed because of a row's value.
+    #[error("a row was refused at commit")]
     RowAtCommit,
-    /// Before its turn, and somebody waited for it.
-    #[error("it was in the way of another transaction")]
+    /// Another transaction was waiting for this one before its turn.
+    #[error("another transaction was waiting for this one")]
     InTheWay,
+    /// Anything else.
     #[error("{0}")]
     Error(CommitError),
 }

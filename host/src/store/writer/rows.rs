@@ -1,4 +1,4 @@
-//! The rows of a chunk, within its transaction: looked up, and written where they have changed.
+//! The rows of a chunk, within its transaction: looks them up and writes those that have changed.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,11 +18,13 @@ use crate::store::run::Counts;
 use crate::store::statements::Statements;
 use crate::store::{Blame, blame};
 
-/// A chunk whose rows are written and which may still be undone.
+/// Outcome of writing the rows of a chunk, which may still be rolled back.
 pub(super) struct Written {
     pub rows: Counts,
+    /// Rows that the database refuses.
     pub failures: Vec<Failure>,
 }
+
 /// A transaction in which the rows of one chunk are written.
 pub(super) struct ChunkWriter<'w> {
     pub transaction: Transaction<'w, Postgres>,
@@ -32,13 +34,13 @@ pub(super) struct ChunkWriter<'w> {
     pub pipeline: i32,
 }
 
-/// Rows to be written, in their order; none twice.
+/// Rows to write, in their order, without duplicates.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Changed {
     pub all: Vec<u32>,
-    /// Those of `all` that can be copied.
+    /// Rows of `all` that can be copied.
     pub new: Vec<u32>,
-    /// The others of `all`.
+    /// The other rows of `all`.
     pub known: Vec<u32>,
 }
 
@@ -58,50 +60,52 @@ impl Changed {
     }
 }
 
-/// What a look-up says of a row.
+/// Result of looking up a row.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Known {
     in_first: bool,
-    /// In no table whose key is the first one's, and never written: `COPY` will do.
+    /// In no table that has the first table's key, and never written: it can be copied.
     new: bool,
     unchanged: bool,
-    /// Was marked as one that the source no longer has.
+    /// Flagged as a row that the source no longer has.
     flagged: bool,
 }
+
 impl ChunkWriter<'_> {
+    /// Carries out the tombstones, and writes the rows that are new or have changed.
     pub(super) async fn write_rows(
         &mut self,
         prepared: &Prepared,
-        care: WriteMode,
+        mode: WriteMode,
     ) -> Result<Written, Rollback> {
         let mut written = Written {
             rows: Counts::default(),
             failures: Vec::new(),
         };
-        if care == WriteMode::Immediate {
+        if mode == WriteMode::Immediate {
             sqlx::query("set constraints all immediate")
                 .execute(&mut *self.transaction)
                 .await?;
         }
         for wave in waves(prepared) {
-            let wave = self.delete_of(prepared, wave, care, &mut written).await?;
-            let known = self.look_up_with(care, prepared, &wave).await?;
+            let wave = self.delete_of(prepared, wave, mode, &mut written).await?;
+            let known = self.look_up_with(mode, prepared, &wave).await?;
             let (mut changed, mut known_changed) = (Changed::default(), Vec::new());
             for (row, known) in wave.into_iter().zip(known) {
                 if known.unchanged {
                     written.rows.unchanged += 1;
                 } else {
-                    let way = if self.copies && known.new {
+                    let part = if self.copies && known.new {
                         &mut changed.new
                     } else {
                         &mut changed.known
                     };
-                    way.push(row);
+                    part.push(row);
                     changed.all.push(row);
                     known_changed.push(known);
                 }
             }
-            let refused = match care {
+            let refused = match mode {
                 WriteMode::Trusting => self.write_at_once(prepared, &changed).await?,
                 WriteMode::Isolating | WriteMode::Immediate => {
                     self.write_isolated(prepared, changed.clone()).await?
@@ -115,28 +119,30 @@ impl ChunkWriter<'_> {
                     (false, false) => written.rows.inserted += 1,
                 }
             }
-            let back = changed.all.iter().zip(&known_changed);
-            let back = back.filter(|(row, known)| known.flagged && !refused_rows.contains(row));
-            let back: Vec<u32> = back.map(|(row, _)| *row).collect();
-            self.unflag(&prepared.batch, &back).await?;
+            let flagged = changed.all.iter().zip(&known_changed);
+            let flagged =
+                flagged.filter(|(row, known)| known.flagged && !refused_rows.contains(row));
+            let flagged: Vec<u32> = flagged.map(|(row, _)| *row).collect();
+            self.unflag(&prepared.batch, &flagged).await?;
             written.failures.extend(refused);
         }
         Ok(written)
     }
 
-    /// Looks rows up. Where fields feed the key, it may have values that the database refuses.
+    /// Looks rows up. A key that is fed by fields may have values that the database refuses.
     async fn look_up_with(
         &mut self,
-        care: WriteMode,
+        mode: WriteMode,
         prepared: &Prepared,
         rows: &[u32],
     ) -> Result<Vec<Known>, Rollback> {
-        if care != WriteMode::Trusting {
+        if mode != WriteMode::Trusting {
             return self.look_up_isolated(prepared, rows).await;
         }
         self.look_up(prepared, rows).await.map_err(trusted)
     }
 
+    /// Looks rows up, one result for each.
     pub(super) async fn look_up(
         &mut self,
         prepared: &Prepared,
@@ -170,13 +176,17 @@ impl ChunkWriter<'_> {
         });
         let known: Vec<Known> = known.collect();
         if known.len() != rows.len() {
-            let message = format!("{} of {} rows were looked up", known.len(), rows.len());
+            let message = format!(
+                "the look-up returned {} of {} rows",
+                known.len(),
+                rows.len()
+            );
             return Err(sqlx::Error::Protocol(message));
         }
         Ok(known)
     }
 
-    /// Writes rows without looking for those to blame.
+    /// Writes rows without a search for those to blame.
     async fn write_at_once(
         &mut self,
         prepared: &Prepared,
@@ -192,8 +202,8 @@ impl ChunkWriter<'_> {
         Ok(Vec::new())
     }
 
-    /// Writes rows into one table in the fastest way. A new row that is there after all is an
-    /// error of that row, and is found not to be one when it is looked for.
+    /// Writes rows into one table in the fastest way. A new row that is there after all counts as
+    /// refused; the search that follows upserts it.
     pub(super) async fn write_table(
         &mut self,
         table: usize,
@@ -206,18 +216,18 @@ impl ChunkWriter<'_> {
         Ok(())
     }
 
-    /// Copies rows into one table, or writes them as the others where its types do not allow it.
+    /// Copies rows into one table, or upserts them if its types do not allow `COPY`.
     async fn copy(&mut self, table: usize, batch: &Batch, rows: &[u32]) -> Result<(), sqlx::Error> {
         let Some(statements) = self.statements.tables.get(table) else {
             return Ok(());
         };
         match &statements.copy {
-            Some(way) => copy(&mut self.transaction, way, batch, rows, self.buffer).await,
+            Some(plan) => copy(&mut self.transaction, plan, batch, rows, self.buffer).await,
             None => self.upsert(table, batch, rows).await,
         }
     }
 
-    /// Writes rows into one table.
+    /// Writes rows into one table, known or new.
     pub(super) async fn upsert(
         &mut self,
         table: usize,
@@ -246,7 +256,7 @@ impl ChunkWriter<'_> {
         Ok(())
     }
 
-    /// Asks the policy about refused rows, and tries those again that it wants to.
+    /// Asks the policy about refused rows and retries those that it decides to retry.
     pub(super) async fn resolve(
         &mut self,
         prepared: &Prepared,
@@ -288,8 +298,8 @@ impl ChunkWriter<'_> {
                     }
                     (None, Some(known)) if known.in_first => {
                         written.rows.updated += 1;
-                        let back: &[u32] = if known.flagged { &[row] } else { &[] };
-                        self.unflag(&prepared.batch, back).await?;
+                        let flagged: &[u32] = if known.flagged { &[row] } else { &[] };
+                        self.unflag(&prepared.batch, flagged).await?;
                     }
                     (None, _) => written.rows.inserted += 1,
                 }
@@ -298,7 +308,8 @@ impl ChunkWriter<'_> {
         Ok(settled)
     }
 }
-/// What an error means while rows are written that nobody suspects.
+
+/// Classifies an error of a statement in [`WriteMode::Trusting`].
 fn trusted(error: sqlx::Error) -> Rollback {
     match blame(&error) {
         Blame::Row => Rollback::Row,
@@ -306,9 +317,8 @@ fn trusted(error: sqlx::Error) -> Rollback {
     }
 }
 
-/// The live rows and the tombstones, so that no key is twice in one part: a statement cannot
-/// change a row twice.
-/// Nearly always one part.
+/// Splits the live rows and the tombstones so that no key is twice in a part, since a statement
+/// cannot change a row twice. There is nearly always one part.
 fn waves(prepared: &Prepared) -> Vec<Vec<u32>> {
     let batch = &prepared.batch;
     let mut rest = batch.live.clone();

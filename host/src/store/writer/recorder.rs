@@ -1,0 +1,98 @@
+//! Records a chunk beside its rows: dead letters, keys, plugin versions, and the checkpoint.
+
+use std::sync::Arc;
+
+use sqlx::PgConnection;
+
+use super::progress::{CheckpointMove, Fates};
+use super::rollback::Rollback;
+use crate::chunk::Prepared;
+use crate::failpoints;
+use crate::plugin::Chain;
+use crate::route::Targets;
+use crate::store::run::{Checkpoint, Place, Run};
+use crate::store::{dead_letter, ledger, reconcile};
+
+/// A claimed partition, and what is recorded with each of its chunks.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    run: Run,
+    partition: String,
+    epoch: i64,
+    /// Target of notifications.
+    notify: Option<String>,
+    /// True if the keys that a chunk has met are noted.
+    notes_keys: bool,
+    /// The plugins of the last chunk that was committed: their versions are in the ledger.
+    met: Option<Arc<Chain>>,
+}
+
+impl Recorder {
+    pub(super) fn new(
+        targets: &Targets,
+        run: &Run,
+        checkpoint: &Checkpoint,
+        notify: Option<String>,
+    ) -> Self {
+        Self {
+            run: run.clone(),
+            partition: checkpoint.partition.clone(),
+            epoch: checkpoint.epoch,
+            notify,
+            notes_keys: targets.missing.is_sought(),
+            met: None,
+        }
+    }
+
+    /// Number of the pipeline.
+    pub(super) fn pipeline(&self) -> i32 {
+        self.run.pipeline
+    }
+
+    /// Records a chunk within its transaction. The checkpoint moves last.
+    pub(super) async fn record(
+        &self,
+        connection: &mut PgConnection,
+        prepared: &Prepared,
+        fates: &Fates,
+    ) -> Result<(), Rollback> {
+        let place = Place {
+            pipeline: self.run.pipeline,
+            partition: &self.partition,
+            run: self.run.id,
+        };
+        if !fates.letters.is_empty() {
+            dead_letter::write(connection, place, &prepared.batch, &fates.letters).await?;
+            failpoints::point!("write.dead_letters");
+        }
+        if self.notes_keys {
+            reconcile::note_met(connection, self.run.id, &prepared.batch).await?;
+        }
+        let is_known = self
+            .met
+            .as_ref()
+            .is_some_and(|met| Arc::ptr_eq(met, &prepared.chain));
+        if !is_known {
+            ledger::note_met(connection, place.pipeline, &prepared.chain).await?;
+        }
+        ledger::add_differences(connection, place.pipeline, &fates.comparisons).await?;
+        CheckpointMove {
+            place,
+            epoch: self.epoch,
+            position: &prepared.position,
+            bytes: prepared.bytes as u64,
+            rows: fates.rows,
+            codes: fates.codes(),
+            notify: self.notify.as_deref(),
+        }
+        .apply(connection)
+        .await?;
+        failpoints::point!("write.checkpoint");
+        Ok(())
+    }
+
+    /// Remembers the plugins of a chunk that is committed.
+    pub(super) fn committed(&mut self, prepared: &Prepared) {
+        self.met = Some(Arc::clone(&prepared.chain));
+    }
+}
