@@ -105,13 +105,19 @@ fn only_the_edges_name_grpc() {
     // The configuration only asks whether an address is one.
     check(
         &["tonic::"],
-        &["source", "notify.rs", "demo", "proto.rs", "config/check.rs"],
+        &[
+            "source",
+            "notify.rs",
+            "demo",
+            "proto.rs",
+            "config/format.rs",
+        ],
     );
 }
 
 #[test]
 fn only_the_configuration_reads_the_environment() {
-    check(&["env::var", "env!("], &["config.rs"]);
+    check(&["env::var", "env!("], &["config/environment.rs"]);
 }
 
 #[test]

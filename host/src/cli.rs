@@ -156,7 +156,7 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(exit) => exit,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", output::error_text(&error));
             exit_of(&error).into()
         }
     }

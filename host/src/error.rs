@@ -88,12 +88,9 @@ mod tests {
         };
         for (error, transient) in [
             (away(), true),
-            (PipelineError::Store(StoreError::Away(String::new())), true),
+            (PipelineError::Store(StoreError::Away("".into())), true),
             (PipelineError::Source(refused), false),
-            (
-                PipelineError::Store(StoreError::Failed(String::new())),
-                false,
-            ),
+            (PipelineError::Store(StoreError::Failed("".into())), false),
             (
                 PipelineError::Store(StoreError::Fenced(String::new())),
                 false,

@@ -1,9 +1,9 @@
-//! Which value goes into which column, and whether it can.
+//! Maps the values of rows to columns of tables, and checks that they fit.
 //!
 //! [`bind`] matches a dataset's schema with the tables' catalog once, before the first row, and
-//! reports everything that cannot fit together. [`Targets::route`] then judges the rows of a
-//! batch: a value that does not fit its column fails its row, and what would be written of the
-//! others is digested. Encoding needs no checks after that.
+//! reports all misfits together. [`Targets::route`] then judges the rows of a batch: a value that
+//! does not fit its column fails its row; of the other rows, it digests what would be written.
+//! Encoding needs no checks after that.
 
 pub mod absent;
 mod bind;

@@ -28,6 +28,6 @@ mod statements;
 mod writer;
 
 pub use self::connect::Store;
-pub use self::error::StoreError;
 pub(crate) use self::error::{Blame, blame};
+pub use self::error::{DatabaseFailure, StoreError};
 pub use self::writer::{CommitError, Committed, LaterChunk, Totals, Turn, Writer};

@@ -141,10 +141,10 @@ async fn check_says_what_fits_and_what_does_not() {
     ok   plugin recruit-rules: 0.1.0 (sha256 [sha256]…) as validate
     FAIL pipeline a-no-table: nowhere: no such table
            hint: create it, or name it with its schema
-    FAIL pipeline b-table: narrow.vector: has 15 dimensions, the dataset's embedding 16
+    FAIL pipeline b-table: narrow.vector: has 15 dimensions, but the dataset's embedding has 16
            hint: make the column as wide as the embedding
-         narrow.grade: is NOT NULL, and nothing feeds it
-           hint: name its field with `rename`, or give it a default
+         narrow.grade: is NOT NULL, but nothing feeds it
+           hint: map a field to it with `rename`, or give it a default
     FAIL pipeline c-no-plugin: pipelines.c-no-plugin.plugins: no plugin `recruit-rule` in [plugins]
            hint: there are: recruit-dlq, recruit-normalize, recruit-rules
     FAIL pipeline d-setting: pipelines.d-setting.settings: plugin recruit-rules refuses its settings: unknown setting `max_year`; there are min_years, max_years, english_levels, require_keyword

@@ -330,6 +330,6 @@ async fn a_key_that_is_not_the_rows_alone_finds_no_row() {
 
     home.configure(&source.pipeline(&["items"], "missing = \"remove\""));
     let refused = home.run();
-    refused.said("items: its key is not the row's key alone, by which missing rows are known");
+    refused.said("items: its key is not the row's key alone, which identifies missing rows");
     refused.exit(2);
 }

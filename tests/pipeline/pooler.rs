@@ -251,11 +251,11 @@ async fn a_pooler_that_cannot_be_worked_with_is_refused_at_once() {
     let statement = if keeps {
         "statement pooling mode"
     } else {
-        // It forgets them, which shows first.
-        "does not keep prepared statements"
+        // It loses them, which shows first.
+        "loses prepared statements"
     };
     for (mode, statements, says) in [
-        ("transaction", 0, "does not keep prepared statements"),
+        ("transaction", 0, "loses prepared statements"),
         ("statement", 100, statement),
     ] {
         let pooler = Pooler::start(&program, &direct, mode, statements);

@@ -63,21 +63,21 @@ async fn what_could_be_better_is_said_and_does_not_stop_a_run() {
          index public.around (ivfflat): kept
          index public.near (hnsw): kept
          index public.near_again (hnsw): kept
-    warn items: is unlogged: a crash of the server empties it
-           hint: alter table public.items set logged; after a crash, the next run of a snapshot fills it again
-    warn items: the indexes near and near_again are the same: each row is put into both
+    warn items: is unlogged: a server crash empties it
+           hint: alter table public.items set logged; after a crash, the next snapshot run fills it again
+    warn items: the indexes near and near_again are identical: each row is inserted into both
            hint: drop index near_again
-    note items: has triggers that run for what is written: audit
-           hint: what they change is not seen as a change of the row the next time
-    note parts (item): refers to items without an index: each row deleted there reads all of parts
+    note items: has triggers that run on writes: audit
+           hint: the next run does not see their changes as changes of the row
+    note parts (item): references items without an index: each row deleted there scans all of parts
            hint: create index on parts (item)
     note items: the ivfflat index around serves <=> on vector (vector_cosine_ops)
-           hint: queries that order by another operator read the whole table
+           hint: queries that order by another operator scan the whole table
     note items: the hnsw index near serves <-> on vector (vector_l2_ops)
-           hint: queries that order by another operator read the whole table
-    note items.vector: fits into the page of its row, and is stored elsewhere: it is written about a quarter slower
-           hint: alter table public.items alter column "vector" set storage plain, which counts for rows written from then on
-    note items.wide: has no dimensions: no index can be made on it
+           hint: queries that order by another operator scan the whole table
+    note items.vector: fits into the page of its row, but is stored out of line: writing it is about a quarter slower
+           hint: alter table public.items alter column "vector" set storage plain, which applies to rows written from then on
+    note items.wide: declares no dimensions: it cannot be indexed
            hint: alter table public.items alter column "wide" type vector(N)
     "#);
     ended.exit(0);
@@ -102,11 +102,11 @@ async fn long_vectors_and_partitions_are_told_apart() {
     let ended = check(&home);
     insta::assert_snapshot!(shown(&ended), @r#"
     ok   pipeline rows: dataset rows (0 fields, 1 embeddings, "unknown" rows) into public.items
-    note items: is partitioned without a default: rows that belong to no partition are dead-lettered
-           hint: create partitions for all keys, or a default one
-    note items.large: has 3072 dimensions, an index on vector takes 2000
+    note items: is partitioned without a default partition: rows outside all partitions are dead-lettered
+           hint: create partitions for all keys, or a default partition
+    note items.large: has 3072 dimensions, but an index on vector takes at most 2000
            hint: index it in half precision: create index on public.items using hnsw (("large"::halfvec(3072)) halfvec_cosine_ops)
-    note items.huge: has 4096 dimensions, an index on halfvec takes 4000
+    note items.huge: has 4096 dimensions, but an index on halfvec takes at most 4000
            hint: index its signs: create index on public.items using hnsw ((binary_quantize("huge")::bit(4096)) bit_hamming_ops)
     "#);
     ended.exit(0);
@@ -162,9 +162,9 @@ async fn all_that_a_role_lacks_is_said_at_once() {
            hint: grant delete, insert, update on all tables in schema forebay to ROLE
          items: ROLE lacks select, insert, update
            hint: grant select, insert, update on public.items to ROLE
-         items: row-level security applies to ROLE: rows that it hides would look new
+         items: row-level security applies to ROLE: hidden rows would look new
            hint: alter role ROLE bypassrls, or use the role that owns the table
-         closed.items: ROLE may not use the schema closed
+         closed.items: ROLE lacks usage on the schema closed
            hint: grant usage on schema closed to ROLE
     "#);
     ended.exit(2);
@@ -208,7 +208,7 @@ async fn a_database_that_takes_no_writes_is_refused() {
     let ended = home.run();
     ended
         .said("database: transactions are read-only")
-        .said("look for default_transaction_read_only");
+        .said("check default_transaction_read_only");
     assert_eq!(ended.exit(2), Value::Null);
 }
 
@@ -227,7 +227,7 @@ async fn a_lock_that_is_held_for_too_long_is_waited_for_in_turns() {
         .hold("lock table items in exclusive mode")
         .await;
     let mut host = home.start("");
-    host.until("another session holds it for longer than database.lock_timeout");
+    host.until("another session held the lock for longer than database.lock_timeout");
     lock.rollback().await.unwrap();
     assert_eq!(host.wait().done()["rows"]["inserted"], 2);
 }
@@ -247,7 +247,7 @@ async fn a_statement_that_takes_too_long_is_cancelled_and_tried_again() {
     let timeouts = "database.lock_timeout = \"1s\"\ndatabase.statement_timeout = \"2s\"";
     home.configure_with(&plugins, timeouts, &source.pipeline(&["items"], ""));
     let mut host = home.start("");
-    host.until("database.statement_timeout says how long one may take");
+    host.until("database.statement_timeout limits the time of a statement");
     home.database.execute("delete from slow").await;
     assert_eq!(host.wait().done()["rows"]["inserted"], 2);
 }
@@ -270,7 +270,7 @@ async fn more_partitions_than_connections_are_refused() {
         home.run()
     };
     let refused = connections(3);
-    refused.said("database.connections: 3 are allowed, and the pipeline needs 4");
+    refused.said("database.connections: is 3, but the pipeline needs 4");
     refused.exit(2);
     assert_eq!(connections(4).done()["rows"]["inserted"], 3);
 }
@@ -312,21 +312,21 @@ async fn a_flag_that_cannot_be_is_said_before_the_first_row() {
     said += &refused("{ flag = \"gone\" }");
     insta::assert_snapshot!(said, @"
     error: pipeline rows: pipelines.rows.missing: no table has a column `nowhere`
-      hint: add it: `boolean not null default false`, or `timestamptz` that may be null
+      hint: add it as `boolean not null default false` or as a nullable `timestamptz`
     error: pipeline rows: pipelines.rows.missing: `number` is fed by the dataset
       hint: name a column that only Forebay writes
-    error: pipeline rows: items.note: cannot hold the flag of rows that the source no longer has
-      hint: use `boolean not null default false`, or `timestamptz` that may be null
-    error: pipeline rows: items.since: cannot hold the flag of rows that the source no longer has
-      hint: use `boolean not null default false`, or `timestamptz` that may be null
-    error: pipeline rows: items.id: cannot hold the flag of rows that the source no longer has
-      hint: use `boolean not null default false`, or `timestamptz` that may be null
-    error: pipeline rows: pipelines.rows.missing: the dataset `rows` delivers changes: a row that does not come is not gone
-      hint: leave `missing` out; such a source marks what it has deleted (Row.deleted)
-    error: pipeline rows: items.gone: cannot hold the flag of rows that the source no longer has
-      hint: use `boolean not null default false`, or `timestamptz` that may be null
-    pipelines.rows.missing: the dataset `rows` delivers changes: a row that does not come is not gone
-      hint: leave `missing` out; such a source marks what it has deleted (Row.deleted)
+    error: pipeline rows: items.note: cannot hold the flag of missing rows
+      hint: use `boolean not null default false` or a nullable `timestamptz`
+    error: pipeline rows: items.since: cannot hold the flag of missing rows
+      hint: use `boolean not null default false` or a nullable `timestamptz`
+    error: pipeline rows: items.id: cannot hold the flag of missing rows
+      hint: use `boolean not null default false` or a nullable `timestamptz`
+    error: pipeline rows: pipelines.rows.missing: the dataset `rows` delivers changes: a row that does not arrive is not missing
+      hint: remove `missing`; such a source marks deleted rows (Row.deleted)
+    error: pipeline rows: items.gone: cannot hold the flag of missing rows
+      hint: use `boolean not null default false` or a nullable `timestamptz`
+    pipelines.rows.missing: the dataset `rows` delivers changes: a row that does not arrive is not missing
+      hint: remove `missing`; such a source marks deleted rows (Row.deleted)
     ");
     for table in ["items", "forebay.run"] {
         let count = format!("select count(*) from {table}");

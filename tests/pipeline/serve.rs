@@ -381,7 +381,7 @@ async fn what_cannot_be_served_is_said_at_once() {
     home.configure(&format!("{pipeline}\nschedule = \"0 2 * * *\""));
     for command in ["serve", "check", "run"] {
         let ended = home.start_command(&[command], "").wait();
-        ended.said("pipelines.p.schedule: `0 2 * * *` is not a schedule");
+        ended.said("pipelines.p.schedule: `0 2 * * *` is not a valid schedule");
         ended.exit(2);
     }
 }

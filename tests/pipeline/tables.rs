@@ -143,7 +143,7 @@ async fn several_embeddings_arrive_in_one_table_and_in_several() {
     let rename = "rename = { summary = \"summaries.vector\" }";
     home.configure(&source.pipeline(&tables, rename));
     let refused = home.run();
-    refused.said("titles.vector: has 3 dimensions, the dataset's embedding 2");
+    refused.said("titles.vector: has 3 dimensions, but the dataset's embedding has 2");
     drop(refused.exit(2));
 
     // The other embeddings have a column of their own name each.

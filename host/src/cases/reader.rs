@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
-use crate::config::Problem;
+use crate::config::{Problem, closest};
 
 /// A value of the file with its place.
 pub(super) type Node<'a> = Spanned<DeValue<'a>>;
@@ -108,10 +108,7 @@ impl<'t> Reader<'t> {
     ) -> Option<Entries<'a>> {
         let entries = self.table(node, key)?;
         for (name, member) in entries.iter().filter(|(name, _)| !known.contains(name)) {
-            let near = known.iter().max_by(|a, b| {
-                strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name))
-            });
-            let near = near.filter(|near| strsim::jaro_winkler(near, name) > 0.8);
+            let near = closest(name, known.iter().copied());
             let meant = near.map_or_else(
                 || format!("there are {}", known.join(", ")),
                 |near| format!("is it `{near}`?"),

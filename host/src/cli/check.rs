@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::output::error_text;
 use super::{Exit, Global, print_json, session};
 use crate::config::{Config, schema};
 use crate::error::PipelineError;
@@ -46,7 +47,7 @@ impl Check {
                 check_host(&config, &database, &mut findings).await;
                 database.close().await?;
             }
-            Err(error) => findings.push(finding("database", Err(format!("{error:#}")))),
+            Err(error) => findings.push(finding("database", Err(error_text(&error)))),
         }
         let ok = findings.iter().all(|finding| finding.ok);
         if global.json {
@@ -111,7 +112,7 @@ async fn check_host(
             }
             findings.extend(found);
         }
-        Err(error) => findings.push(finding("plugins", Err(format!("{error:#}")))),
+        Err(error) => findings.push(finding("plugins", Err(error_text(&error)))),
     }
 }
 

@@ -2,17 +2,12 @@
 
 use std::path::Path;
 use std::str::FromStr;
-use std::time::Duration;
 
-use super::check::{CHUNK_ROWS, duration, size};
+use super::checked::{Config, IndexMode, Limits, Notify, Pipeline, Serve, Source};
+use super::database::DatabaseUrl;
 use super::file::File;
-use super::{
-    Canary, Config, DatabaseUrl, IndexMode, Limits, Notify, Pipeline, Plugins, Serve, Shadow,
-    Source, database, file, missing, plugins,
-};
-
-/// The default of `index_memory`. An HNSW graph of 140,000 rows with 1,536 dimensions fits.
-const INDEX_MEMORY: usize = 1 << 30;
+use super::format::{duration, size};
+use super::{database, defaults, file, missing, plugins};
 
 /// The file with its defaults. The schema has accepted every text that is parsed here.
 pub(super) fn build(path: &Path, file: File) -> Config {
@@ -25,26 +20,13 @@ pub(super) fn build(path: &Path, file: File) -> Config {
         directory: directory.into(),
         database: file.database.url.clone().map(DatabaseUrl),
         sessions: database::sessions(file.database),
-        plugins: Plugins {
-            directory: directory.join(file.plugins.directory.as_deref().unwrap_or("plugins")),
-            limits: plugins::limits(file.plugins.limits),
-            permissions: plugins::permissions(file.plugins.wasi, file.plugins.grants),
-            canary: Canary {
-                chunks: file.plugins.canary.chunks.unwrap_or(20),
-                faults: file.plugins.canary.faults.unwrap_or(0.05),
-            },
-            shadow: file.plugins.shadow.map(|raw| Shadow {
-                plugins: raw.plugins,
-                promote_after: raw.promote_after,
-                differences: raw.differences.unwrap_or_default(),
-            }),
-        },
+        plugins: plugins::plugins(directory, file.plugins),
         limits: Limits {
             row: size(file.limits.row, default.row),
             chunk: size(file.limits.chunk, default.chunk),
             in_flight: size(file.limits.in_flight, default.in_flight),
         },
-        give_up_after: duration(file.retry.give_up_after, Duration::from_secs(300)),
+        give_up_after: duration(file.retry.give_up_after, defaults::GIVE_UP_AFTER),
         serve: Serve {
             listen: parsed(file.serve.listen),
         },
@@ -60,12 +42,15 @@ fn parsed<T: FromStr>(text: Option<String>) -> Option<T> {
     text.and_then(|text| text.parse().ok())
 }
 
-fn pipeline(name: String, raw: super::file::Pipeline) -> Pipeline {
-    // One number alone pins.
-    let chunk_rows = raw.source.chunk_rows.unwrap_or(CHUNK_ROWS);
-    let joined = raw.source.chunk_rows.unwrap_or(4 * CHUNK_ROWS);
-    let writers = raw.writers.unwrap_or(1);
-    let max_writers = raw.max_writers.or(raw.writers).unwrap_or(4);
+fn pipeline(name: String, raw: file::Pipeline) -> Pipeline {
+    // A minimum that stands alone is the maximum too.
+    let chunk_rows = raw.source.chunk_rows.unwrap_or(defaults::CHUNK_ROWS);
+    let joined = raw.source.chunk_rows.unwrap_or(defaults::MAX_CHUNK_ROWS);
+    let writers = raw.writers.unwrap_or(defaults::WRITERS);
+    let max_writers = raw
+        .max_writers
+        .or(raw.writers)
+        .unwrap_or(defaults::MAX_WRITERS);
     Pipeline {
         name,
         source: Source {
@@ -89,7 +74,7 @@ fn pipeline(name: String, raw: super::file::Pipeline) -> Pipeline {
             Some(file::Index::DeferAlways) => IndexMode::DeferAlways,
             Some(file::Index::Rebuild) => IndexMode::Rebuild,
         },
-        index_memory: size(raw.index_memory, INDEX_MEMORY),
+        index_memory: size(raw.index_memory, defaults::INDEX_MEMORY),
         schedule: parsed(raw.schedule),
         settings: raw
             .settings

@@ -1,20 +1,81 @@
-//! `[database]`, but for its URL.
+//! `[database]`: the URL, and how the host uses the server.
 
+use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Sessions;
-use super::check::{duration, parse_duration};
-use super::file::Database;
+use super::defaults;
+use super::file;
+use super::format::{duration, parse_duration};
 use super::problems::Problems;
 
-/// What the server can be told: whole milliseconds in 32 bits, of which 0 means no limit.
-const TIMEOUTS: std::ops::RangeInclusive<Duration> =
+/// Timeouts that the server accepts: whole milliseconds in 32 bits, of which 0 means no limit.
+const TIMEOUTS: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(24 * 86_400);
 
-/// Whether the server can keep to both times, and whether waiting for a lock ends first: the
-/// other would never be reached.
+/// A connection URL. Shown without its password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(pub String);
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            return f.write_str("…");
+        };
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        if query.contains('@') {
+            // More likely a password that should have been percent-encoded.
+            return write!(f, "{scheme}://…");
+        }
+        match rest.rsplit_once('@') {
+            Some((user, host)) => {
+                let user = user.split_once(':').map_or(user, |(name, _)| name);
+                write!(f, "{scheme}://{user}@{host}")
+            }
+            None => write!(f, "{scheme}://{rest}"),
+        }
+    }
+}
+
+/// Settings of the host's database sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sessions {
+    /// Maximum number of connections; 2 or more.
+    pub connections: u32,
+    /// Maximum time of one statement; whole milliseconds.
+    pub statement_timeout: Duration,
+    /// Maximum time of waiting for one lock; whole milliseconds, less than `statement_timeout`.
+    pub lock_timeout: Duration,
+    /// `None` for the name in the URL, or else `forebay`.
+    pub application_name: Option<String>,
+}
+
+impl Sessions {
+    /// Name of the sessions where neither the configuration nor the URL has one.
+    pub(crate) const APPLICATION_NAME: &'static str = defaults::APPLICATION_NAME;
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            connections: defaults::CONNECTIONS,
+            statement_timeout: defaults::STATEMENT_TIMEOUT,
+            lock_timeout: defaults::LOCK_TIMEOUT,
+            application_name: None,
+        }
+    }
+}
+
+/// Checks that the server accepts both timeouts, and that `lock_timeout` is the shorter one:
+/// otherwise it would never be reached.
 pub(super) fn check_timeouts(document: &Value, problems: &mut Problems<'_>) {
     let default = Sessions::default();
     let mut times = Vec::new();
@@ -29,7 +90,7 @@ pub(super) fn check_timeouts(document: &Value, problems: &mut Problems<'_>) {
         match time {
             Some(time) if !TIMEOUTS.contains(&time) => {
                 let hint = "from \"1ms\" to \"24days\"";
-                problems.add(&["database", key], "cannot be had", Some(hint.into()));
+                problems.add(&["database", key], "is out of range", Some(hint.into()));
             }
             time => times.extend(time),
         }
@@ -39,13 +100,14 @@ pub(super) fn check_timeouts(document: &Value, problems: &mut Problems<'_>) {
     {
         problems.add(
             &["database", "lock_timeout"],
-            "not shorter than database.statement_timeout",
-            Some("a statement that waits for a lock would end by the other".into()),
+            "is not shorter than database.statement_timeout",
+            Some("otherwise statement_timeout always ends the wait first".into()),
         );
     }
 }
 
-pub(super) fn sessions(raw: Database) -> Sessions {
+/// The settings with their defaults.
+pub(super) fn sessions(raw: file::Database) -> Sessions {
     let default = Sessions::default();
     Sessions {
         connections: raw.connections.unwrap_or(default.connections),

@@ -1,27 +1,31 @@
-//! The shape of `forebay.toml`. The comments are what an editor shows.
+//! The shape of `forebay.toml`. The comments are what an editor shows, followed by the default.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::defaults;
+use super::format::{write_duration, write_size};
+use crate::plugin;
+
 /// Configuration of Forebay.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
-    /// The database. Left out: `DATABASE_URL`, or else an embedded PostgreSQL under `.forebay/`.
+    /// The database. If left out: `DATABASE_URL`, or else an embedded PostgreSQL under `.forebay/`.
     #[serde(default)]
     pub database: Database,
-    /// Where plugins are and what they may use.
+    /// Directory, limits and permissions of plugins.
     #[serde(default)]
     pub plugins: Plugins,
-    /// What bounds memory.
+    /// Bounds of memory.
     #[serde(default)]
     pub limits: Limits,
-    /// What happens when the source, the database or the API server is away.
+    /// Retries when the source, the database or the API server is unavailable.
     #[serde(default)]
     pub retry: Retry,
-    /// What `forebay serve` answers.
+    /// Endpoints of `forebay serve`.
     #[serde(default)]
     pub serve: Serve,
     /// The pipelines, by name.
@@ -35,36 +39,42 @@ pub(super) struct Database {
     /// `postgres://user:password@host:port/database`. Write `"${DATABASE_URL}"` to keep it out of the file.
     #[schemars(extend("format" = "postgres-url"))]
     pub url: Option<String>,
-    /// Connections of this host at most, 2 to 1,000; opened when they are needed. Default: 32.
-    #[schemars(range(min = 2, max = 1_000))]
+    /// Maximum number of connections of this host, 2 to 1,000; opened on demand.
+    #[schemars(extend("default" = defaults::CONNECTIONS), range(min = 2, max = 1_000))]
     pub connections: Option<u32>,
-    /// A statement that takes longer is cancelled, and its chunk tried again. Default: `"5m"`.
-    #[schemars(extend("format" = "time-span"))]
+    /// A statement that takes longer is cancelled, and its chunk is tried again.
+    #[schemars(extend("default" = write_duration(defaults::STATEMENT_TIMEOUT), "format" = "time-span"))]
     pub statement_timeout: Option<String>,
-    /// How long a statement waits for a lock of somebody else before its chunk is tried again. Default: `"30s"`.
-    #[schemars(extend("format" = "time-span"))]
+    /// Maximum time that a statement waits for a lock of another session before its chunk is tried again.
+    #[schemars(extend("default" = write_duration(defaults::LOCK_TIMEOUT), "format" = "time-span"))]
     pub lock_timeout: Option<String>,
-    /// What the server's `pg_stat_activity` shows, 1 to 63 characters. Default: as in `url`, or `"forebay"`.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(
+        description = format!(
+            "Name in the server's `pg_stat_activity`, 1 to 63 characters. Default: as in `url`, or `\"{}\"`.",
+            defaults::APPLICATION_NAME
+        ),
+        length(min = 1, max = 63)
+    )]
     pub application_name: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Plugins {
-    /// Every `*.wasm` in it is a plugin; relative to this file. Default: `plugins`.
+    /// Directory whose `*.wasm` files are the plugins; relative to this file.
+    #[schemars(extend("default" = defaults::PLUGINS_DIRECTORY))]
     pub directory: Option<String>,
-    /// What each instance may use.
+    /// Limits of each instance.
     #[serde(default)]
     pub limits: PluginLimits,
-    /// When a new version goes back to the last good one by itself.
+    /// When a new version is replaced by the last good one automatically.
     #[serde(default)]
     pub canary: Canary,
     /// New versions that first run beside the one in use, without effect.
     pub shadow: Option<Shadow>,
-    /// What an import of `wasi:*` finds that is not granted: an `"empty"` world that stands still (the default), or `"refuse"`: the plugin is not loaded.
+    /// Imports of `wasi:*` that are not granted: `"empty"` serves them an empty world whose clock stands still (the default); `"refuse"` does not load the plugin.
     pub wasi: Option<Wasi>,
-    /// What is real for a plugin, by its name: `"clock"`, `"random"`, `"stdio"`. Default: nothing.
+    /// Capabilities granted to a plugin, by its name: `"clock"`, `"random"`, `"stdio"`. Default: none.
     #[serde(default)]
     pub grants: BTreeMap<String, BTreeSet<Grant>>,
 }
@@ -72,11 +82,11 @@ pub(super) struct Plugins {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Canary {
-    /// Chunks in which a new version has to prove itself. Default: 20.
-    #[schemars(range(min = 1, max = 1_000_000))]
+    /// Number of chunks for which a new version is watched.
+    #[schemars(extend("default" = defaults::CANARY_CHUNKS), range(min = 1, max = 1_000_000))]
     pub chunks: Option<u32>,
-    /// Share of rows, 0 to 1, on which it may trap, miss its deadline or otherwise fail. Default: 0.05.
-    #[schemars(range(min = 0.0, max = 1.0))]
+    /// Share of rows, 0 to 1, on which it may trap, miss its deadline or otherwise fail.
+    #[schemars(extend("default" = defaults::CANARY_FAULTS), range(min = 0.0, max = 1.0))]
     pub faults: Option<f64>,
 }
 
@@ -86,11 +96,11 @@ pub(super) struct Shadow {
     /// Names of the plugins whose new versions wait for `forebay plugin promote`.
     #[schemars(length(min = 1))]
     pub plugins: Vec<String>,
-    /// Rows after which a new version is promoted by itself. Left out: never.
+    /// Number of rows after which a new version is promoted automatically. Default: never.
     #[schemars(range(min = 1))]
     pub promote_after: Option<u64>,
-    /// Share of rows, 0 to 1, that may come out otherwise for that. Default: 0.
-    #[schemars(range(min = 0.0, max = 1.0))]
+    /// Share of rows, 0 to 1, whose outcome may differ for that.
+    #[schemars(extend("default" = defaults::SHADOW_DIFFERENCES), range(min = 0.0, max = 1.0))]
     pub differences: Option<f64>,
 }
 
@@ -112,58 +122,58 @@ pub(super) enum Grant {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PluginLimits {
-    /// Linear memory, such as `"64MiB"` (the default).
-    #[schemars(extend("format" = "byte-size"))]
+    /// Maximum linear memory.
+    #[schemars(extend("default" = write_size(plugin::Limits::default().memory), "format" = "byte-size"))]
     pub memory: Option<String>,
-    /// Time of one call, such as `"500ms"` (the default).
-    #[schemars(extend("format" = "time-span"))]
+    /// Maximum time of one call.
+    #[schemars(extend("default" = write_duration(plugin::Limits::default().deadline), "format" = "time-span"))]
     pub deadline: Option<String>,
-    /// Stack of one call, `"64KiB"` to `"1MiB"`. Default: `"512KiB"`.
-    #[schemars(extend("format" = "byte-size"))]
+    /// Stack of one call, `"64KiB"` to `"1MiB"`.
+    #[schemars(extend("default" = write_size(plugin::Limits::default().stack), "format" = "byte-size"))]
     pub stack: Option<String>,
-    /// Elements of all tables. Default: 1,048,576.
-    #[schemars(range(min = 1, max = 100_000_000))]
+    /// Maximum number of elements in all tables together.
+    #[schemars(extend("default" = plugin::Limits::default().table_elements), range(min = 1, max = 100_000_000))]
     pub table_elements: Option<u32>,
-    /// Core instances in a component, and as many tables and memories. Default: 1,000.
-    #[schemars(range(min = 1, max = 100_000))]
+    /// Maximum number of core instances in a component; the same for tables and for memories.
+    #[schemars(extend("default" = plugin::Limits::default().instances), range(min = 1, max = 100_000))]
     pub instances: Option<u32>,
-    /// Calls of the host in one call. Default: 100,000.
-    #[schemars(range(min = 0, max = 4_000_000_000_u32))]
+    /// Maximum number of host calls in one call.
+    #[schemars(extend("default" = plugin::Limits::default().host_calls), range(min = 0, max = 4_000_000_000_u32))]
     pub host_calls: Option<u32>,
-    /// Lines of one call that are logged; the rest is counted. Default: 100.
-    #[schemars(range(min = 0, max = 1_000_000))]
+    /// Maximum number of lines that one call may log; the rest is only counted.
+    #[schemars(extend("default" = plugin::Limits::default().log_lines), range(min = 0, max = 1_000_000))]
     pub log_lines: Option<u32>,
-    /// Data handed to the host in one call: its answer, and as much in all it imports. Default: `"64MiB"`.
-    #[schemars(extend("format" = "byte-size"))]
+    /// Maximum data passed to the host in one call: the same for its answer and for all imported functions together.
+    #[schemars(extend("default" = write_size(plugin::Limits::default().output), "format" = "byte-size"))]
     pub output: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
-    /// A larger row is dead-lettered. Default: `"1MiB"`.
-    #[schemars(extend("format" = "byte-size"))]
+    /// Maximum size of a row; a larger one is dead-lettered.
+    #[schemars(extend("default" = write_size(defaults::ROW), "format" = "byte-size"))]
     pub row: Option<String>,
-    /// A larger chunk ends the stream. Default: `"64MiB"`.
-    #[schemars(extend("format" = "byte-size"))]
+    /// Maximum size of a chunk; a larger one ends the stream.
+    #[schemars(extend("default" = write_size(defaults::CHUNK), "format" = "byte-size"))]
     pub chunk: Option<String>,
-    /// Received and not yet committed, together. Default: `"32MiB"`.
-    #[schemars(extend("format" = "byte-size"))]
+    /// Maximum size of all chunks that are received and not yet committed.
+    #[schemars(extend("default" = write_size(defaults::IN_FLIGHT), "format" = "byte-size"))]
     pub in_flight: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Retry {
-    /// How long to try again without progress before the pipeline fails. Default: `"5m"`.
-    #[schemars(extend("format" = "time-span"))]
+    /// Time without progress after which the pipeline fails.
+    #[schemars(extend("default" = write_duration(defaults::GIVE_UP_AFTER), "format" = "time-span"))]
     pub give_up_after: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Serve {
-    /// Address and port of `/metrics` and `/health`, such as `"127.0.0.1:9464"`. Left out: neither.
+    /// Address and port of `/metrics` and `/health`, such as `"127.0.0.1:9464"`. Default: neither is served.
     #[schemars(extend("format" = "socket-address"))]
     pub listen: Option<String>,
 }
@@ -171,38 +181,43 @@ pub(super) struct Serve {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pipeline {
-    /// Where the rows come from.
+    /// Source of the rows.
     pub source: Source,
-    /// Plugins by name, in this order. Left out: all in the directory, in name order.
+    /// Plugins by name, in this order. Default: all in the directory, in name order.
     pub plugins: Option<Vec<String>>,
     /// Target tables; the order does not matter.
     #[schemars(length(min = 1))]
     pub tables: Vec<String>,
-    /// From the name of a field or embedding to the name of its column, where they differ; or to `table.column`. Of a list, also to the name of its table.
+    /// Maps the name of a field or embedding to the name of its column, where they differ, or to `table.column`; the name of a list also to the name of its table.
     #[serde(default)]
     pub rename: BTreeMap<String, String>,
-    /// Chunks of a partition that are written at once, at least; each takes a connection. Default: 1.
-    #[schemars(range(min = 1, max = 64))]
+    /// Minimum number of chunks of a partition that are written at once; each takes a connection.
+    #[schemars(extend("default" = defaults::WRITERS), range(min = 1, max = 64))]
     pub writers: Option<u32>,
-    /// Chunks of a partition that are written at once, at most, where that is found to be faster. Default: as `writers` where that is given, or else 4.
-    #[schemars(range(min = 1, max = 64))]
+    #[schemars(
+        description = format!(
+            "Maximum number of chunks of a partition that are written at once; more than `writers` only while that is faster. Default: the same as `writers` if given, or else {}.",
+            defaults::MAX_WRITERS
+        ),
+        range(min = 1, max = 64)
+    )]
     pub max_writers: Option<u32>,
-    /// Whom to tell when a run has changed rows.
+    /// Receiver of a call after a run that has changed rows.
     pub notify: Option<Notify>,
-    /// What becomes of rows that a dataset which is read as a whole no longer has: `"keep"` (the default), `"remove"`, or `{ flag = "COLUMN" }` with a column of `boolean` or `timestamptz`.
+    /// Treatment of rows that a dataset which is read as a whole no longer has: `"keep"` (the default), `"remove"`, or `{ flag = "COLUMN" }` with a column of `boolean` or `timestamptz`.
     pub missing: Option<Missing>,
-    /// The most that may go in one run, as a share of the rows that the pipeline has written, such as `"10%"` (the default); if there are more, all stay. `"100%"`: no limit.
-    #[schemars(extend("format" = "share"))]
+    /// Maximum share of the rows written by the pipeline that one run may remove or flag; if more are missing, all are kept. `"100%"`: no limit.
+    #[schemars(extend("default" = format!("{}%", defaults::MISSING_LIMIT_PERCENT), "format" = "share"))]
     pub missing_limit: Option<String>,
-    /// Vector indexes (hnsw, ivfflat) of the tables while a run loads. `"keep"`: maintained row by row (the default). `"defer"`: dropped while an empty table is filled, built afterwards; kept where there are rows. `"defer-always"`: also where there are rows, and searches are without it meanwhile. `"rebuild"`: searches keep it as it is, new rows enter it when it is built anew at the end; needs a superuser.
+    /// Treatment of the tables' vector indexes (hnsw, ivfflat) while a run loads. `"keep"`: maintained row by row (the default). `"defer"`: dropped while an empty table is filled, and built afterwards; kept where there are rows. `"defer-always"`: dropped also where there are rows; searches are without it meanwhile. `"rebuild"`: searches keep using it unchanged, and new rows enter it when it is rebuilt at the end; needs a superuser.
     pub index: Option<Index>,
-    /// Memory of the database server that building an index may take, where it needs more than `maintenance_work_mem`. Default: `"1GiB"`.
-    #[schemars(extend("format" = "byte-size"))]
+    /// Maximum memory of the database server for building an index, where it needs more than `maintenance_work_mem`.
+    #[schemars(extend("default" = write_size(defaults::INDEX_MEMORY), "format" = "byte-size"))]
     pub index_memory: Option<String>,
-    /// When `forebay serve` runs it, in local time, such as `"0 0 2 * * ?"`: second, minute, hour, day, month, day of the week by name. Left out: once, when it starts.
+    /// When `forebay serve` runs it, in local time, such as `"0 0 2 * * ?"`: second, minute, hour, day, month, weekday by name. Default: once, when it starts.
     #[schemars(extend("format" = "schedule"))]
     pub schedule: Option<String>,
-    /// Settings of each plugin, as texts.
+    /// Settings of each plugin, as strings.
     #[serde(default)]
     pub settings: BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -233,7 +248,7 @@ pub(super) enum MissingWord {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MissingFlag {
-    /// A `boolean` becomes true, a `timestamptz` the time; both are taken back when the row comes again.
+    /// Column of the flag: a `boolean` becomes true, a `timestamptz` the current time; both are reset when the row comes again.
     #[schemars(length(min = 1))]
     pub flag: String,
 }
@@ -246,11 +261,16 @@ pub(super) struct Source {
     pub grpc: String,
     /// Name of the dataset on that server.
     pub dataset: String,
-    /// Rows that the server is asked to send in a chunk, 1 to 10,000. Default: 300.
-    #[schemars(range(min = 1, max = 10_000))]
+    /// Maximum number of rows in a chunk that the server is asked to send, 1 to 10,000.
+    #[schemars(extend("default" = defaults::CHUNK_ROWS), range(min = 1, max = 10_000))]
     pub chunk_rows: Option<u32>,
-    /// Rows up to which chunks are joined where the way to the database is long, or they are light. Default: as `chunk_rows` where that is given, or else 1,200.
-    #[schemars(range(min = 1, max = 100_000))]
+    #[schemars(
+        description = format!(
+            "Number of rows up to which chunks are joined, if the database is far away or the rows are small. Default: the same as `chunk_rows` if given, or else {}.",
+            defaults::MAX_CHUNK_ROWS
+        ),
+        range(min = 1, max = 100_000)
+    )]
     pub max_chunk_rows: Option<u32>,
 }
 
@@ -260,6 +280,6 @@ pub(super) struct Notify {
     /// Address of the API server: `http://host:port`, `https://host:port` or `unix:/path`.
     #[schemars(extend("format" = "grpc-address"))]
     pub grpc: String,
-    /// What to name in the call.
+    /// Target that the call names.
     pub target: String,
 }

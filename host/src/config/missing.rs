@@ -2,51 +2,54 @@
 
 use serde_json::Value;
 
-use super::check::Format;
+use super::defaults;
 use super::file::{Missing as Raw, MissingFlag, MissingWord};
+use super::format::parse_percent;
 use super::problems::Problems;
-use super::{Missing, MissingPolicy};
 
-/// A source that has lost a tenth of its rows overnight is more likely broken than right.
-const LIMIT_PERCENT: f64 = 10.0;
-
-pub(super) const SHARE: Format = Format {
-    name: "share",
-    accepts: |text| percent(text).is_some(),
-    what: "a share",
-    hint: "such as \"10%\"; \"100%\" for no limit",
-    secret: false,
-};
-
-fn percent(text: &str) -> Option<f64> {
-    let number: f64 = text.strip_suffix('%')?.trim_end().parse().ok()?;
-    (0.0..=100.0).contains(&number).then_some(number)
+/// Treatment of rows that the source no longer has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Missing {
+    /// Applies to all of them, or to none.
+    pub policy: MissingPolicy,
+    /// Maximum share of the rows written by the pipeline that one run may remove or flag;
+    /// 0 to 100.
+    pub limit_percent: f64,
 }
 
-/// `missing` is none of the forms that it may have.
-pub(super) fn misspelled(path: &[&str], problems: &mut Problems<'_>) {
+/// Treatment of a row that the source no longer has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MissingPolicy {
+    /// It stays as it is.
+    Keep,
+    /// It is removed from all tables.
+    Remove,
+    /// It is marked in the column of this name.
+    Flag(String),
+}
+
+/// Reports a value of `missing` that has none of its forms.
+pub(super) fn report_invalid(path: &[&str], problems: &mut Problems<'_>) {
     problems.add(
         path,
-        "is none of the ways to treat rows that the source no longer has",
+        "is not a valid `missing` policy",
         Some("write \"keep\", \"remove\" or { flag = \"COLUMN\" }".into()),
     );
 }
 
-/// A limit without anything that it limits is never what was meant.
-pub(super) fn check_limits(document: &Value, problems: &mut Problems<'_>) {
-    let pipelines = document.get("pipelines").and_then(Value::as_object);
-    for (name, pipeline) in pipelines.into_iter().flatten() {
-        let keeps = pipeline.get("missing").is_none_or(|it| it == "keep");
-        if keeps && pipeline.get("missing_limit").is_some() {
-            problems.add(
-                &["pipelines", name, "missing_limit"],
-                "limits nothing: missing rows are kept",
-                Some("add missing = \"remove\" or { flag = \"COLUMN\" }, or remove it".into()),
-            );
-        }
+/// Checks that there is something to limit: anything else is never what was meant.
+pub(super) fn check_limit(name: &str, pipeline: &Value, problems: &mut Problems<'_>) {
+    let keeps = pipeline.get("missing").is_none_or(|it| it == "keep");
+    if keeps && pipeline.get("missing_limit").is_some() {
+        problems.add(
+            &["pipelines", name, "missing_limit"],
+            "has no effect: missing rows are kept",
+            Some("add missing = \"remove\" or { flag = \"COLUMN\" }, or remove it".into()),
+        );
     }
 }
 
+/// The policy with its defaults.
 pub(super) fn missing(raw: Option<Raw>, limit: Option<&str>) -> Missing {
     Missing {
         policy: match raw {
@@ -54,7 +57,9 @@ pub(super) fn missing(raw: Option<Raw>, limit: Option<&str>) -> Missing {
             Some(Raw::Word(MissingWord::Remove)) => MissingPolicy::Remove,
             Some(Raw::Flag(MissingFlag { flag })) => MissingPolicy::Flag(flag),
         },
-        limit_percent: limit.and_then(percent).unwrap_or(LIMIT_PERCENT),
+        limit_percent: limit
+            .and_then(parse_percent)
+            .unwrap_or(defaults::MISSING_LIMIT_PERCENT),
     }
 }
 
@@ -108,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_of_them_is_said() {
+    fn an_invalid_form_is_reported() {
         let mut said = String::new();
         for lines in [
             "missing = \"delete\"",
@@ -123,21 +128,21 @@ mod tests {
             said += &format!("{}\n", parse(lines).unwrap_err());
         }
         assert_snapshot!(said, @r#"
-        forebay.toml:4: pipelines.p.missing: is none of the ways to treat rows that the source no longer has
+        forebay.toml:4: pipelines.p.missing: is not a valid `missing` policy
           hint: write "keep", "remove" or { flag = "COLUMN" }
-        forebay.toml:4: pipelines.p.missing: is none of the ways to treat rows that the source no longer has
+        forebay.toml:4: pipelines.p.missing: is not a valid `missing` policy
           hint: write "keep", "remove" or { flag = "COLUMN" }
-        forebay.toml:4: pipelines.p.missing: is none of the ways to treat rows that the source no longer has
+        forebay.toml:4: pipelines.p.missing: is not a valid `missing` policy
           hint: write "keep", "remove" or { flag = "COLUMN" }
-        forebay.toml:4: pipelines.p.missing: is none of the ways to treat rows that the source no longer has
+        forebay.toml:4: pipelines.p.missing: is not a valid `missing` policy
           hint: write "keep", "remove" or { flag = "COLUMN" }
-        forebay.toml:5: pipelines.p.missing_limit: `10` is not a share
+        forebay.toml:5: pipelines.p.missing_limit: `10` is not a percentage
           hint: such as "10%"; "100%" for no limit
-        forebay.toml:5: pipelines.p.missing_limit: `101%` is not a share
+        forebay.toml:5: pipelines.p.missing_limit: `101%` is not a percentage
           hint: such as "10%"; "100%" for no limit
-        forebay.toml:5: pipelines.p.missing_limit: is not a text
+        forebay.toml:5: pipelines.p.missing_limit: is not a string
           hint: write the value in quotes
-        forebay.toml:4: pipelines.p.missing_limit: limits nothing: missing rows are kept
+        forebay.toml:4: pipelines.p.missing_limit: has no effect: missing rows are kept
           hint: add missing = "remove" or { flag = "COLUMN" }, or remove it
         "#);
     }

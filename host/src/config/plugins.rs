@@ -1,41 +1,127 @@
-//! `[plugins]`: from what the file says to what the sandbox is given.
+//! `[plugins]`: their directory, limits and permissions, and the introduction of new versions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::check::{duration, parse_size, size};
-use super::file as raw;
-use super::file::PluginLimits;
+use super::defaults;
+use super::file;
+use super::format::{duration, parse_size, size, write_size};
 use super::problems::Problems;
 use crate::plugin;
 use crate::plugin::{Grant, MAX_STACK, MIN_STACK, Permissions, Wasi};
 
-/// What `[plugins]` says about the stack beyond being a size.
-/// A thread has only so much, and a guest that ran over it would end the host.
+/// Directory, limits and permissions of plugins, and the introduction of new versions.
+#[derive(Debug, Clone)]
+pub struct Plugins {
+    /// Every `*.wasm` in it is loaded.
+    pub directory: PathBuf,
+    /// Limits of each instance.
+    pub limits: plugin::Limits,
+    /// Imports that each plugin may use.
+    pub permissions: plugin::Permissions,
+    /// When a new version is replaced by the last good one.
+    pub canary: Canary,
+    /// Plugins whose new versions first run without effect.
+    pub shadow: Option<Shadow>,
+}
+
+/// When a new version of a plugin is replaced by the last good one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Canary {
+    /// Number of its first chunks that are watched.
+    pub chunks: u32,
+    /// Share of rows on which it may fail.
+    pub faults: f64,
+}
+
+/// New versions that run beside the one in use, without effect.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shadow {
+    /// Names of the plugins.
+    pub plugins: Vec<String>,
+    /// Number of rows after which a version is promoted automatically; `None` for never.
+    pub promote_after: Option<u64>,
+    /// Share of rows whose outcome may differ for that.
+    pub differences: f64,
+}
+
+impl Plugins {
+    /// True if new versions of this plugin first run without effect.
+    #[must_use]
+    pub fn is_shadowed(&self, name: &str) -> bool {
+        let shadow = self.shadow.as_ref();
+        shadow.is_some_and(|shadow| shadow.plugins.iter().any(|plugin| plugin == name))
+    }
+}
+
+/// Checks the size of the stack. A thread has only so much, and a guest that overran it would
+/// end the host.
 pub(super) fn check_stack(document: &Value, problems: &mut Problems<'_>) {
     let stack = document.pointer("/plugins/limits/stack");
     if let Some(stack) = stack.and_then(Value::as_str).and_then(parse_size)
         && !(MIN_STACK..=MAX_STACK).contains(&stack)
     {
+        let (least, most) = (write_size(MIN_STACK), write_size(MAX_STACK));
         problems.add(
             &["plugins", "limits", "stack"],
-            "cannot be had",
-            Some("from \"64KiB\" to \"1MiB\"".into()),
+            "is out of range",
+            Some(format!("from \"{least}\" to \"{most}\"")),
         );
     }
 }
 
-/// A plugin that a pipeline names twice: it has one place.
+/// Checks that a pipeline names each plugin once: it has one place in the chain.
 pub(super) fn check_names(name: &str, pipeline: &Value, problems: &mut Problems<'_>) {
     let named = pipeline.get("plugins").and_then(Value::as_array);
     let mut seen = BTreeSet::new();
     for plugin in named.into_iter().flatten().filter_map(Value::as_str) {
         if !seen.insert(plugin) {
             let message = format!("`{plugin}` is named twice");
-            let hint = "a row meets each plugin once: remove one".to_owned();
+            let hint = "a row passes each plugin once: remove one".to_owned();
             problems.add(&["pipelines", name, "plugins"], message, Some(hint));
         }
+    }
+}
+
+/// Checks that a pipeline has settings only for plugins that it uses.
+pub(super) fn check_settings(name: &str, pipeline: &Value, problems: &mut Problems<'_>) {
+    let used = pipeline.get("plugins").and_then(Value::as_array);
+    let settings = pipeline.get("settings").and_then(Value::as_object);
+    let (Some(used), Some(settings)) = (used, settings) else {
+        return;
+    };
+    for plugin in settings
+        .keys()
+        .filter(|plugin| !used.iter().any(|used| used == plugin.as_str()))
+    {
+        let hint = format!("name it in pipelines.{name}.plugins, or remove its settings");
+        let message = "settings of a plugin that the pipeline does not use";
+        problems.add(
+            &["pipelines", name, "settings", plugin],
+            message,
+            Some(hint),
+        );
+    }
+}
+
+/// The section with its defaults; `base` is the directory of the file.
+pub(super) fn plugins(base: &Path, raw: file::Plugins) -> Plugins {
+    let directory = raw.directory.as_deref();
+    Plugins {
+        directory: base.join(directory.unwrap_or(defaults::PLUGINS_DIRECTORY)),
+        limits: limits(raw.limits),
+        permissions: permissions(raw.wasi, raw.grants),
+        canary: Canary {
+            chunks: raw.canary.chunks.unwrap_or(defaults::CANARY_CHUNKS),
+            faults: raw.canary.faults.unwrap_or(defaults::CANARY_FAULTS),
+        },
+        shadow: raw.shadow.map(|raw| Shadow {
+            plugins: raw.plugins,
+            promote_after: raw.promote_after,
+            differences: raw.differences.unwrap_or(defaults::SHADOW_DIFFERENCES),
+        }),
     }
 }
 
@@ -43,8 +129,7 @@ fn count(number: Option<u32>, default: usize) -> usize {
     number.and_then(|n| n.try_into().ok()).unwrap_or(default)
 }
 
-/// The limits with their defaults.
-pub(super) fn limits(raw: PluginLimits) -> plugin::Limits {
+fn limits(raw: file::PluginLimits) -> plugin::Limits {
     let default = plugin::Limits::default();
     plugin::Limits {
         memory: size(raw.memory, default.memory),
@@ -58,20 +143,19 @@ pub(super) fn limits(raw: PluginLimits) -> plugin::Limits {
     }
 }
 
-/// What plugins may import.
-pub(super) fn permissions(
-    wasi: Option<raw::Wasi>,
-    grants: BTreeMap<String, BTreeSet<raw::Grant>>,
+fn permissions(
+    wasi: Option<file::Wasi>,
+    grants: BTreeMap<String, BTreeSet<file::Grant>>,
 ) -> Permissions {
     let grant = |grant| match grant {
-        raw::Grant::Clock => Grant::Clock,
-        raw::Grant::Random => Grant::Random,
-        raw::Grant::Stdio => Grant::Stdio,
+        file::Grant::Clock => Grant::Clock,
+        file::Grant::Random => Grant::Random,
+        file::Grant::Stdio => Grant::Stdio,
     };
     Permissions {
         wasi: match wasi {
-            Some(raw::Wasi::Refuse) => Wasi::Refuse,
-            Some(raw::Wasi::Empty) | None => Wasi::Empty,
+            Some(file::Wasi::Refuse) => Wasi::Refuse,
+            Some(file::Wasi::Empty) | None => Wasi::Empty,
         },
         grants: grants
             .into_iter()

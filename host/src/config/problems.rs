@@ -6,20 +6,20 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// One thing to mend.
+/// A problem of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Problem {
-    /// From 1; `None` where the problem is something that is not there.
+    /// From 1; `None` if the problem is something that is absent.
     pub line: Option<usize>,
     /// Such as `pipelines.recruit.source.chunk_rows`; empty for the file as a whole.
     pub key: String,
-    /// What is wrong.
+    /// Description of the problem.
     pub message: String,
-    /// What to do.
+    /// Suggested remedy.
     pub hint: Option<String>,
 }
 
-/// Everything that is wrong with a file.
+/// All problems of a file.
 #[derive(Debug, thiserror::Error)]
 pub struct ConfigError {
     /// The file.
@@ -98,8 +98,8 @@ impl<'t> Problems<'t> {
         }
     }
 
-    /// Whether a problem of the value at `path` is noted already.
-    pub(super) fn concern(&self, path: &[&str]) -> bool {
+    /// True if a problem of the value at `path` is noted already.
+    pub(super) fn has_one_at(&self, path: &[&str]) -> bool {
         let key = path.join(".");
         self.found.iter().any(|problem| problem.key == key)
     }
@@ -118,7 +118,7 @@ impl<'t> Problems<'t> {
         }
     }
 
-    /// Where the last part of `path` that exists begins; `None` if not even its first does.
+    /// Offset of the last part of `path` that exists; `None` if not even its first does.
     fn offset(&self, path: &[&str]) -> Option<usize> {
         let mut table = &self.root;
         let mut offset = None;
@@ -145,6 +145,7 @@ fn find<'a, 't>(table: &'a DeTable<'t>, name: &str) -> Option<Entry<'a, 't>> {
     table.iter().find(|(key, _)| key.get_ref() == name)
 }
 
+/// The line of an offset in bytes, from 1.
 pub(super) fn line_of(text: &str, offset: usize) -> usize {
     1 + text
         .bytes()

@@ -1,8 +1,8 @@
-//! When a pipeline runs: schedules as Quartz and Spring write them, in local time.
+//! Schedules of pipelines, in local time, in the syntax of Quartz and Spring.
 //!
-//! Second, minute, hour, day of the month, month, day of the week, and if need be the year.
-//! Days of the week are written by name: as a number, `1` is Sunday to Quartz and Monday to
-//! Spring, and a guess would be wrong for half of those who bring their schedules along.
+//! The fields are second, minute, hour, day of the month, month, weekday and optionally the year.
+//! Weekdays are written by name: the number `1` is Sunday to Quartz and Monday to Spring, and a
+//! guess would be wrong for half of the schedules that users bring along.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,17 +15,17 @@ use croner::parser::{CronParser, Seconds};
 #[derive(Clone, PartialEq)]
 pub struct Schedule(Cron);
 
-/// Why a text is not a schedule.
+/// The reason why a text is not a schedule.
 #[derive(Debug, thiserror::Error)]
 pub enum ScheduleError {
-    /// Other fields than the six or seven, or something in them that cannot be.
+    /// The number of fields is not six or seven, or one of them is invalid.
     #[error("{0}")]
     Malformed(String),
-    /// Quartz and Spring do not mean the same by it.
-    #[error("a day of the week is a number")]
+    /// Quartz and Spring number weekdays differently.
+    #[error("the weekday is a number: use its name, MON to SUN")]
     AmbiguousWeekday,
     /// Such as the 30th of February.
-    #[error("it never comes")]
+    #[error("it never fires")]
     Never,
 }
 
@@ -42,13 +42,13 @@ impl FromStr for Schedule {
             .seconds(Seconds::Required)
             // Both have to fit, as in Spring. In Quartz one of them is `?` anyway.
             .dom_and_dow(true)
-            // `0/5` is how both of them write "every five from zero".
+            // Both write "every five from zero" as `0/5`.
             .sloppy_ranges(true)
             .build();
         let cron = parser
             .parse(text)
             .map_err(|error| ScheduleError::Malformed(error.to_string()))?;
-        // From a fixed day on, so that what is accepted does not depend on when that is asked.
+        // Searched from a fixed day on, so that the result does not depend on the current time.
         let beginning =
             NaiveDate::from_ymd_opt(2000, 1, 1).and_then(|day| day.and_hms_opt(0, 0, 0));
         let ever = beginning.is_some_and(|time| {
@@ -63,17 +63,17 @@ impl FromStr for Schedule {
     }
 }
 
-/// Whether a part of the day of the week says a day by its number. What follows `#` is which
-/// one of the month, and what follows `/` a step.
+/// True if a part of the weekday field names a day by its number. `#` is followed by its rank in
+/// the month, and `/` by a step.
 fn is_numbered(part: &str) -> bool {
     let day = part.split(['#', '/']).next().unwrap_or_default();
     day.contains(|character: char| character.is_ascii_digit())
 }
 
 impl Schedule {
-    /// The first time after this one; `None` when there are no more. Where daylight saving time
-    /// leaves an hour out, a fixed time in it comes right after it; in an hour that it repeats, a
-    /// fixed time comes once. Times with `*` or `/` follow the clock as it shows.
+    /// The first time after this one; `None` when there are no more. A fixed time in an hour that
+    /// daylight saving time skips comes right after that hour; in an hour that it repeats, it comes
+    /// once. Times with `*` or `/` follow the wall clock.
     #[must_use]
     pub fn after(&self, time: DateTime<Local>) -> Option<DateTime<Local>> {
         self.0.find_next_occurrence(&time, false).ok()
@@ -92,7 +92,7 @@ impl fmt::Debug for Schedule {
     }
 }
 
-/// As in logs and answers: RFC 3339 in local time, to the second.
+/// A time for logs and responses: RFC 3339 in local time, to the second.
 pub(crate) fn shown(time: DateTime<Local>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, false)
 }
@@ -177,13 +177,13 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_no_more_has_no_next_time() {
+    fn a_schedule_in_the_past_has_no_next_time() {
         let schedule: Schedule = "0 0 0 1 1 ? 2024".parse().unwrap();
         assert_eq!(schedule.after(Local::now()), None);
     }
 
     #[test]
-    fn what_is_not_a_schedule_or_two_is_refused() {
+    fn invalid_and_ambiguous_schedules_are_refused() {
         let refused = [
             "",
             "0 2 * * ?",
@@ -207,11 +207,11 @@ mod tests {
         "daily": Invalid pattern: Pattern must have 6 or 7 fields when seconds are required and years are optional.
         "0 0 25 * * ?": Component error: Number out of bounds.
         "61 0 2 * * ?": Component error: Number out of bounds.
-        "0 0 2 ? * 2": a day of the week is a number
-        "0 0 2 ? * 1-5": a day of the week is a number
-        "0 0 2 ? * MON,5": a day of the week is a number
-        "0 0 2 ? * 6L": a day of the week is a number
-        "0 0 2 30 FEB ?": it never comes
+        "0 0 2 ? * 2": the weekday is a number: use its name, MON to SUN
+        "0 0 2 ? * 1-5": the weekday is a number: use its name, MON to SUN
+        "0 0 2 ? * MON,5": the weekday is a number: use its name, MON to SUN
+        "0 0 2 ? * 6L": the weekday is a number: use its name, MON to SUN
+        "0 0 2 30 FEB ?": it never fires
         "0 0 2 * * ? 2027 x": Invalid pattern: Pattern must have 6 or 7 fields when seconds are required and years are optional.
         "#);
     }

@@ -3,7 +3,11 @@
 use insta::assert_snapshot;
 use serde_json::Value;
 
+use std::path::Path;
+use std::time::Duration;
+
 use super::*;
+use crate::plugin;
 
 const PATH: &str = "conf/forebay.toml";
 
@@ -232,13 +236,13 @@ source = "http://localhost:50051"
       hint: did you mean `database`?
     conf/forebay.toml:6: database.url: is not a PostgreSQL URL
       hint: such as postgres://user@host/database; leave `url` out for an embedded server
-    conf/forebay.toml:9: plugins.limits.deadline: is not a text
+    conf/forebay.toml:9: plugins.limits.deadline: is not a string
       hint: write the value in quotes
     conf/forebay.toml:9: plugins.limits.memory: `lots` is not a size
       hint: such as "64MiB"
     conf/forebay.toml:9: plugins.limits.fuel: unknown key
-      hint: remove it; known here: memory, deadline, stack, table_elements, instances, host_calls, log_lines, output
-    conf/forebay.toml:12: limits.row: larger than limits.chunk
+      hint: remove it; known keys: memory, deadline, stack, table_elements, instances, host_calls, log_lines, output
+    conf/forebay.toml:12: limits.row: is larger than limits.chunk
       hint: a row must fit into a chunk
     conf/forebay.toml:13: limits.in_flight: `a lot` is not a size
       hint: such as "64MiB"
@@ -249,17 +253,17 @@ source = "http://localhost:50051"
     conf/forebay.toml:19: pipelines.recruit.source.chunk_rows: 0 is less than the minimum of 1
     conf/forebay.toml:19: pipelines.recruit.source.grcp: unknown key
       hint: did you mean `grpc`?
-    conf/forebay.toml:21: pipelines.recruit.tables: empty
+    conf/forebay.toml:21: pipelines.recruit.tables: is empty
       hint: name at least one
     conf/forebay.toml:22: pipelines.recruit.rename: is not a table
       hint: write { key = "value" }
     conf/forebay.toml:23: pipelines.recruit.notify.target: the environment variable UNSET is not set
       hint: set UNSET, or write the value here
-    conf/forebay.toml:23: pipelines.recruit.notify.grpc: `localhost:50052` is not an address
+    conf/forebay.toml:23: pipelines.recruit.notify.grpc: `localhost:50052` is not a gRPC address
       hint: write http://host:port, https://host:port or unix:/path
     conf/forebay.toml:23: pipelines.recruit.notify.when: unknown key
-      hint: remove it; known here: grpc, target
-    conf/forebay.toml:26: pipelines.recruit.settings.recruit-rules.min_years: is not a text
+      hint: remove it; known keys: grpc, target
+    conf/forebay.toml:26: pipelines.recruit.settings.recruit-rules.min_years: is not a string
       hint: write the value in quotes
     conf/forebay.toml:28: pipelines.recruit.settings.recruit-dlq: settings of a plugin that the pipeline does not use
       hint: name it in pipelines.recruit.plugins, or remove its settings
@@ -275,11 +279,11 @@ fn one_problem_each() {
     for (text, expected) in [
         (
             "writers = 4\nmax_writers = 3",
-            ":6: pipelines.p.max_writers: 3 is less than `writers`, 4\n  hint: leave it out to pin `writers`",
+            ":6: pipelines.p.max_writers: 3 is less than `writers` (4)\n  hint: leave it out to pin `writers`",
         ),
         (
             "[pipelines.q]\nsource = { grpc = \"http://h:1\", dataset = \"d\", max_chunk_rows = 200 }\ntables = [\"t\"]",
-            ":6: pipelines.q.source.max_chunk_rows: 200 is less than `chunk_rows`, 300\n  hint: leave it out to pin `chunk_rows`",
+            ":6: pipelines.q.source.max_chunk_rows: 200 is less than `chunk_rows` (300)\n  hint: leave it out to pin `chunk_rows`",
         ),
         (
             "[limits]\nrow = \"0\"",
@@ -287,16 +291,16 @@ fn one_problem_each() {
         ),
         (
             "[limits]\nrow = 7",
-            ":6: limits.row: is not a text\n  hint: write the value in quotes",
+            ":6: limits.row: is not a string\n  hint: write the value in quotes",
         ),
         (
             "[limits]\nchunk = \"1KiB\"",
             // What is left out counts with its default.
-            ":5: limits.row: larger than limits.chunk\n  hint: a row must fit into a chunk",
+            ":5: limits.row: is larger than limits.chunk\n  hint: a row must fit into a chunk",
         ),
         (
             "[plugins.limits]\nstack = \"2MiB\"",
-            ":6: plugins.limits.stack: cannot be had\n  hint: from \"64KiB\" to \"1MiB\"",
+            ":6: plugins.limits.stack: is out of range\n  hint: from \"64KiB\" to \"1MiB\"",
         ),
         (
             "[plugins.limits]\nlog_lines = -1",
@@ -324,16 +328,16 @@ fn one_problem_each() {
         ),
         (
             "[database]\nlock_timeout = \"500us\"",
-            ":6: database.lock_timeout: cannot be had\n  hint: from \"1ms\" to \"24days\"",
+            ":6: database.lock_timeout: is out of range\n  hint: from \"1ms\" to \"24days\"",
         ),
         (
             "[database]\nstatement_timeout = \"30s\"",
             // What is left out counts with its default.
-            ":5: database.lock_timeout: not shorter than database.statement_timeout\n  hint: a statement that waits for a lock would end by the other",
+            ":5: database.lock_timeout: is not shorter than database.statement_timeout\n  hint: otherwise statement_timeout always ends the wait first",
         ),
         (
             "[database]\nstatement_timeout = 30",
-            ":6: database.statement_timeout: is not a text\n  hint: write the value in quotes",
+            ":6: database.statement_timeout: is not a string\n  hint: write the value in quotes",
         ),
         (
             "[database]\napplication_name = \"\"",
@@ -341,7 +345,7 @@ fn one_problem_each() {
         ),
         (
             "[plugins]\ndirectory = \"${\"",
-            ":6: plugins.directory: `${` without `}`\n  hint: write $${ for the characters themselves",
+            ":6: plugins.directory: `${` without `}`\n  hint: write $${ for a literal ${",
         ),
         (
             "[limits]\nchunk = \"${NO}\"",
@@ -353,7 +357,7 @@ fn one_problem_each() {
         ),
         (
             "[xyz]",
-            ":5: xyz: unknown key\n  hint: remove it; known here: database, plugins, limits, retry, serve, pipelines",
+            ":5: xyz: unknown key\n  hint: remove it; known keys: database, plugins, limits, retry, serve, pipelines",
         ),
         (
             "[pipelines.\"a/b~c\"]\nsource = { grpc = \"http://h\", dataset = \"d\" }",
@@ -361,23 +365,23 @@ fn one_problem_each() {
         ),
         (
             "notify = { grpc = \"unix:relative\", target = \"t\" }",
-            ":5: pipelines.p.notify.grpc: `unix:relative` is not an address\n  hint: write http://host:port, https://host:port or unix:/path",
+            ":5: pipelines.p.notify.grpc: `unix:relative` is not a gRPC address\n  hint: write http://host:port, https://host:port or unix:/path",
         ),
         (
             "notify = { grpc = \"http://a b\", target = \"t\" }",
-            ":5: pipelines.p.notify.grpc: `http://a b` is not an address\n  hint: write http://host:port, https://host:port or unix:/path",
+            ":5: pipelines.p.notify.grpc: `http://a b` is not a gRPC address\n  hint: write http://host:port, https://host:port or unix:/path",
         ),
         (
             "schedule = \"0 2 * * *\"",
-            ":5: pipelines.p.schedule: `0 2 * * *` is not a schedule, or has no time that ever comes\n  hint: such as \"0 0 2 * * ?\": second, minute, hour, day, month, day of the week by name (MON to SUN)",
+            ":5: pipelines.p.schedule: `0 2 * * *` is not a valid schedule, or never fires\n  hint: such as \"0 0 2 * * ?\": second, minute, hour, day, month, weekday by name (MON to SUN)",
         ),
         (
             "[serve]\nlisten = \":9464\"",
-            ":6: serve.listen: `:9464` is not an address and a port\n  hint: such as 127.0.0.1:9464, or 0.0.0.0:9464 for every network",
+            ":6: serve.listen: `:9464` is not an IP address with a port\n  hint: such as 127.0.0.1:9464, or 0.0.0.0:9464 for all networks",
         ),
         (
             "rename = { a = 1 }",
-            ":5: pipelines.p.rename.a: is not a text\n  hint: write the value in quotes",
+            ":5: pipelines.p.rename.a: is not a string\n  hint: write the value in quotes",
         ),
         (
             "plugins = [\"a\"]\nsettings = { b = {} }",
@@ -385,7 +389,7 @@ fn one_problem_each() {
         ),
         (
             "plugins = [\"a\", \"b\", \"a\"]",
-            ":5: pipelines.p.plugins: `a` is named twice\n  hint: a row meets each plugin once: remove one",
+            ":5: pipelines.p.plugins: `a` is named twice\n  hint: a row passes each plugin once: remove one",
         ),
         (
             "rename = {",
@@ -403,8 +407,8 @@ fn nothing_is_too_little() {
       hint: add this key
     "#);
     assert_snapshot!(problems("[pipelines]"), @r#"
-    conf/forebay.toml:1: pipelines: empty
-      hint: describe at least one, such as [pipelines.recruit]
+    conf/forebay.toml:1: pipelines: is empty
+      hint: add at least one, such as [pipelines.recruit]
     "#);
 }
 
@@ -499,6 +503,31 @@ fn indexes_are_kept_unless_it_says_otherwise() {
         "index = \"later\"",
         ":5: pipelines.p.index: \"later\" is not one of \"keep\", \"defer\", \"defer-always\" or \"rebuild\"",
     );
+}
+
+#[test]
+fn the_schema_shows_the_defaults() {
+    let schema = schema();
+    let shown = |place: &str, key: &str| {
+        let key = schema.pointer(&format!("/$defs/{place}/properties/{key}"));
+        let description = key.unwrap()["description"].as_str().unwrap();
+        description.rsplit_once("Default: ").unwrap().1.to_owned()
+    };
+    for (place, key, default) in [
+        ("Source", "chunk_rows", "300."),
+        (
+            "Source",
+            "max_chunk_rows",
+            "the same as `chunk_rows` if given, or else 1200.",
+        ),
+        ("Limits", "row", "`\"1MiB\"`."),
+        ("Retry", "give_up_after", "`\"5m\"`."),
+        ("Canary", "faults", "0.05."),
+        ("PluginLimits", "deadline", "`\"500ms\"`."),
+        ("Pipeline", "missing_limit", "`\"10%\"`."),
+    ] {
+        assert_eq!(shown(place, key), default, "{key}");
+    }
 }
 
 #[test]

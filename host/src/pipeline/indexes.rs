@@ -123,7 +123,7 @@ impl Pipeline {
                 match manner(&index, mode) {
                     Some(manner) => {
                         self.host
-                            .retrying(|| store.take_index(run, &index, manner))
+                            .retrying(|| store.suspend_index(run, &index, manner))
                             .await?;
                         failpoints::point!("index.taken");
                     }
@@ -204,7 +204,7 @@ impl Pipeline {
         let store = &self.host.store;
         let finished = self
             .host
-            .retrying(|| store.finish_index(run, work, &watch))
+            .retrying(|| store.restore_index(run, work, &watch))
             .await;
         progress.building.set(None);
         match finished? {
@@ -213,7 +213,7 @@ impl Pipeline {
                 tracing::info!(pipeline, index, seconds, "built");
                 reports.push(report(work, IndexState::Built, Some(seconds)));
             }
-            Finished::Settled => tracing::info!(pipeline, index, "nothing is left to be done"),
+            Finished::NothingLeft => tracing::info!(pipeline, index, "nothing is left to be done"),
             Finished::LeftTo(others) => {
                 let others = others.join(", ");
                 tracing::warn!(

@@ -49,7 +49,8 @@ pub(super) async fn look(
     };
     let looked = host.retrying(|| host.store.preflight(&demand)).await;
     match looked {
-        Err(PipelineError::Store(StoreError::Failed(error))) => {
+        Err(PipelineError::Store(StoreError::Failed(failure))) => {
+            let error = failure.message;
             let pipeline = &config.name;
             tracing::warn!(
                 pipeline,

@@ -54,7 +54,7 @@ impl Pipeline {
             rename: &config.rename,
             transforms,
         })
-        .map(|targets| targets.seeking(missing));
+        .map(|targets| targets.with_missing(missing));
         let fed = targets.as_ref().ok();
         let findings = preflight::look(host, config, &dataset, &tables, fed).await?;
         let (refusing, findings) = preflight::refusing(findings);

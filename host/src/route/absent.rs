@@ -1,4 +1,4 @@
-//! What becomes of rows that a source no longer has, and whether the tables allow it.
+//! Treatment of rows that a source no longer has, matched with the tables.
 
 use uuid::Uuid;
 
@@ -8,21 +8,21 @@ use crate::config;
 use crate::config::MissingPolicy;
 use crate::source::Dataset;
 
-/// Stands in `forebay.row_digest` for a row that is flagged: equal to no row's digest, so that a
-/// row which comes back is written.
+/// Digest of a flagged row in `forebay.row_digest`: it equals no row's digest, so that a row that
+/// comes back is written.
 pub(crate) const FLAGGED: Uuid = Uuid::nil();
 
-/// What becomes of rows that a source no longer has, in the tables of a pipeline.
+/// Treatment of rows that a source no longer has, in the tables of a pipeline.
 #[derive(Debug, Clone, Default)]
 pub struct Missing {
-    /// For all of them, or for none.
+    /// Applies to all of them, or to none.
     pub treatment: Treatment,
-    /// The most that may go in one run, as a share of the rows that the pipeline has written;
+    /// Maximum share of the rows written by the pipeline that one run may remove or flag;
     /// 0 to 100.
     pub limit_percent: f64,
 }
 
-/// What is done to a row.
+/// Treatment of a missing row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Treatment {
     /// It stays as it is, and is not looked for.
@@ -34,36 +34,36 @@ pub enum Treatment {
     Flag(Vec<Flag>),
 }
 
-/// A column that says whether the source still has the row.
+/// A column that marks rows that the source no longer has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flag {
     /// Schema and name, quoted for use in SQL.
     pub table: String,
     /// Not quoted.
     pub column: String,
-    /// What it holds.
+    /// Type of its values.
     pub kind: FlagKind,
 }
 
-/// What a flag's column holds.
+/// Type of a flag's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlagKind {
     /// True for a row that the source no longer has.
     Boolean,
-    /// Since when it has not; null otherwise.
+    /// Time since when the source does not have the row; null if it has.
     Time,
 }
 
 impl Missing {
-    /// Whether rows that the source no longer has are looked for.
+    /// True if rows that the source no longer has are looked for.
     #[must_use]
     pub fn is_sought(&self) -> bool {
         self.treatment != Treatment::Keep
     }
 }
 
-/// Matches what is configured with dataset and tables. A column that holds the flag is taken out
-/// of `tables`: no row feeds it.
+/// Matches the configured treatment with dataset and tables. A column that holds the flag is
+/// removed from `tables`, since no row feeds it.
 pub fn bind(
     config: &config::Pipeline,
     dataset: &Dataset,
@@ -82,11 +82,10 @@ pub fn bind(
         misfits.push(Misfit {
             place,
             message: format!(
-                "the dataset `{}` delivers changes: a row that does not come is not gone",
+                "the dataset `{}` delivers changes: a row that does not arrive is not missing",
                 config.source.dataset
             ),
-            hint: "leave `missing` out; such a source marks what it has deleted (Row.deleted)"
-                .into(),
+            hint: "remove `missing`; such a source marks deleted rows (Row.deleted)".into(),
         });
     }
     let missing = Missing {
@@ -114,7 +113,7 @@ fn flags(
         });
         return Vec::new();
     }
-    // A table that is not there is reported elsewhere, and may have the column.
+    // A missing table is reported elsewhere, and may have the column.
     let is_certain = tables.iter().all(Option::is_some);
     let mut flags = Vec::new();
     for table in tables.iter_mut().flatten() {
@@ -136,9 +135,8 @@ fn flags(
             }),
             None => misfits.push(Misfit {
                 place: format!("{}.{column}", table.name),
-                message: "cannot hold the flag of rows that the source no longer has".into(),
-                hint: "use `boolean not null default false`, or `timestamptz` that may be null"
-                    .into(),
+                message: "cannot hold the flag of missing rows".into(),
+                hint: "use `boolean not null default false` or a nullable `timestamptz`".into(),
             }),
         }
     }
@@ -146,7 +144,7 @@ fn flags(
         misfits.push(Misfit {
             place: place.to_owned(),
             message: format!("no table has a column `{column}`"),
-            hint: "add it: `boolean not null default false`, or `timestamptz` that may be null"
+            hint: "add it as `boolean not null default false` or as a nullable `timestamptz`"
                 .into(),
         });
     }

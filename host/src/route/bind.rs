@@ -1,9 +1,8 @@
-//! Matching a dataset with tables, once before the first row: everything that cannot fit is
-//! reported together.
+//! Matches a dataset with tables, once before the first row. All misfits are reported together.
 
 use std::sync::Arc;
 
-use super::fit::mismatch;
+use super::fit::{Mismatch, mismatch};
 use super::layout::{in_reference_order, layout};
 use super::{Binding, ColumnKind, Feed, Misfit, Target, TargetColumn, Targets};
 use crate::decode::KeyType;
@@ -15,7 +14,7 @@ use crate::row::{FieldType, Schema};
 /// Matches a dataset with tables.
 ///
 /// # Errors
-/// With everything that does not fit.
+/// Fails if anything does not fit; the error lists all misfits.
 pub fn bind(binding: Binding<'_>) -> Result<Targets, Vec<Misfit>> {
     let mut binder = Binder {
         binding,
@@ -40,7 +39,7 @@ pub fn bind(binding: Binding<'_>) -> Result<Targets, Vec<Misfit>> {
         }
     }
     for (table, list) in lists {
-        // Where the table it refers to does not fit, that is reported already.
+        // A misfit of the referenced table is reported already.
         let parent = targets
             .iter()
             .find(|target| target.table.name == list.reference.table);
@@ -48,7 +47,7 @@ pub fn bind(binding: Binding<'_>) -> Result<Targets, Vec<Misfit>> {
             targets.extend(binder.list(table, &list, &parent));
         }
     }
-    binder.judge_renames(&targets);
+    binder.check_renames(&targets);
     let key_type = binder.key_type(&targets);
     if !binder.misfits.is_empty() {
         return Err(binder.misfits);
@@ -64,10 +63,10 @@ pub fn bind(binding: Binding<'_>) -> Result<Targets, Vec<Misfit>> {
     })
 }
 
-/// What is known while tables are matched, one after the other.
+/// State while tables are matched, one after the other.
 pub(super) struct Binder<'a> {
     pub(super) binding: Binding<'a>,
-    /// The dataset's, and what only plugins can fill.
+    /// The dataset's columns, and those that only plugins can fill.
     pub(super) schema: Schema,
     pub(super) misfits: Vec<Misfit>,
 }
@@ -92,8 +91,8 @@ impl Binder<'_> {
         self.misfit(place, message, hint);
     }
 
-    /// What the source calls that which feeds a column; `None` where a field of the column's name
-    /// feeds another one.
+    /// The source's name for what feeds a column; `None` if the field of the column's name feeds
+    /// another column.
     fn source_name<'n>(&'n self, table: &Table, column: &'n str) -> Option<&'n str> {
         let rename = self.binding.rename;
         let qualified = format!("{}.{column}", table.name);
@@ -113,7 +112,7 @@ impl Binder<'_> {
         embedding.or_else(|| self.schema.column(name).map(Feed::Field))
     }
 
-    /// The type of the field that feeds a column, as declared.
+    /// The declared type of the field that feeds a column.
     pub(super) fn field_type(&self, feed: Option<Feed>) -> Option<FieldType> {
         match feed? {
             Feed::Field(index) => self.schema.columns.get(index)?.field_type,
@@ -121,8 +120,8 @@ impl Binder<'_> {
         }
     }
 
-    /// A field that only plugins can fill, for a column that nothing else feeds.
-    pub(super) fn plugins_field(&mut self, name: &str) -> usize {
+    /// Adds a field that only plugins can fill, for a column that nothing else feeds.
+    pub(super) fn add_plugins_field(&mut self, name: &str) -> usize {
         self.schema.columns.push(row::Column {
             name: name.to_owned(),
             field_type: None,
@@ -133,11 +132,13 @@ impl Binder<'_> {
     fn target_column(&mut self, table: &Table, column: &Column, feed: Feed) -> TargetColumn {
         let declared = self.field_type(Some(feed));
         let kind = match ColumnKind::of(column) {
-            // An array literal has to be cast, as has what might turn out to be one.
+            // A text may be an array literal, which has to be cast.
             ColumnKind::TextArray(_) if declared != Some(FieldType::Texts) => ColumnKind::Array,
             kind => kind,
         };
-        if let Some((message, hint)) = mismatch(self.binding, &self.schema, feed, column, kind) {
+        if let Some(Mismatch { message, hint }) =
+            mismatch(self.binding, &self.schema, feed, column, kind)
+        {
             self.misfit_of(table, column, message, hint);
         }
         TargetColumn {
@@ -147,7 +148,7 @@ impl Binder<'_> {
         }
     }
 
-    /// A table that has a row for each row.
+    /// Matches a table that has one row for each row of the dataset.
     fn table(&mut self, table: &Table) -> Option<Target> {
         let mut target = Target {
             table: table.clone(),
@@ -172,34 +173,39 @@ impl Binder<'_> {
         Some(target)
     }
 
-    /// A column that neither the key nor a field nor an embedding feeds.
+    /// Handles a column that neither the key nor a field nor an embedding feeds.
     fn unfed(&mut self, target: &mut Target, column: &Column) {
         let kind = ColumnKind::of(column);
         let needed = column.required && !column.has_default;
         if matches!(kind, ColumnKind::Vector(_) | ColumnKind::HalfVec(_)) {
             if needed {
-                let message = "needs an embedding, and the dataset has none of that name";
-                self.misfit_of(&target.table, column, message, "name it with `rename`");
+                let message = "needs an embedding, but the dataset has none of this name";
+                self.misfit_of(
+                    &target.table,
+                    column,
+                    message,
+                    "map one to it with `rename`",
+                );
             }
         } else if set_time(target, column) {
-            // The server's clock does.
+            // The server's clock feeds it.
         } else if let Some(name) = self
             .source_name(&target.table, &column.name)
             .filter(|_| self.binding.transforms && !column.has_default)
             .map(str::to_owned)
         {
-            // Null until a plugin sets it. One with a default is left out, and keeps that.
-            let feed = Feed::Field(self.plugins_field(&name));
+            // Null until a plugin sets it. A column with a default is left out, and keeps it.
+            let feed = Feed::Field(self.add_plugins_field(&name));
             let fed = self.target_column(&target.table, column, feed);
             target.columns.push(fed);
         } else if needed {
-            let hint = "name its field with `rename`, or give it a default";
-            let message = "is NOT NULL, and nothing feeds it";
+            let hint = "map a field to it with `rename`, or give it a default";
+            let message = "is NOT NULL, but nothing feeds it";
             self.misfit_of(&target.table, column, message, hint);
         }
     }
 
-    /// The columns by which a row is found again, and what feeds them.
+    /// The columns by which a row is found again, with their feeds.
     fn key(&mut self, table: &Table) -> Option<Vec<TargetColumn>> {
         let columns = self.key_columns(table)?;
         let single = columns.len() == 1;
@@ -218,8 +224,8 @@ impl Binder<'_> {
                 .filter(|(_, feed)| feed.is_none())
                 .map(|(column, _)| format!("`{}`", column.name))
                 .collect();
-            let message = format!("no field feeds {} of its key", names.join(" and "));
-            let hint = "the row's key feeds one column, a field of the same name each of the others; a list makes a row per item where the table refers to another one";
+            let message = format!("no field feeds the key columns {}", names.join(" and "));
+            let hint = "the row's key feeds one key column, and fields of the same name feed the others; a list makes one row per item if the table references another one";
             self.misfit(table.name.clone(), message, hint);
             return None;
         }
@@ -227,7 +233,10 @@ impl Binder<'_> {
         for (column, feed) in columns.into_iter().zip(feeds) {
             let feed = feed.unwrap_or(Feed::Key);
             if feed == Feed::Key && ColumnKind::of(column).key_type().is_none() {
-                let message = format!("a key of type {} cannot be fed", column.type_sql);
+                let message = format!(
+                    "has type {}, which a row's key cannot feed",
+                    column.type_sql
+                );
                 self.misfit_of(table, column, message, "use uuid, integer or text");
                 return None;
             }
@@ -236,7 +245,7 @@ impl Binder<'_> {
         Some(key)
     }
 
-    /// The primary key, or where the server makes that, the only other key.
+    /// The primary key, or the only other key if the server generates the primary one.
     fn key_columns<'t>(&mut self, table: &'t Table) -> Option<Vec<&'t Column>> {
         let find = |name: &String| table.columns.iter().find(|column| column.name == *name);
         let columns = |names: &Vec<String>| -> Option<Vec<&'t Column>> {
@@ -245,7 +254,7 @@ impl Binder<'_> {
             fits.then_some(columns)
         };
         if table.primary_key.iter().any(|name| find(name).is_none()) {
-            // It was wanted for something else, which is reported already.
+            // The column was taken for something else, which is reported already.
             return None;
         }
         if let Some(primary) = columns(&table.primary_key) {
@@ -257,15 +266,16 @@ impl Binder<'_> {
         }
         let message = match (table.primary_key.is_empty(), others.is_empty()) {
             (true, true) => "has no primary key",
-            (false, true) => "its primary key is generated always, and there is no other key",
-            (_, false) => "has several unique keys, and none of them is a primary key to be fed",
+            (false, true) => "its primary key is generated always, and it has no other key",
+            (_, false) => "has several unique keys, and no primary key that can be fed",
         };
-        let hint = "a row is found again by its primary key, or by the only other unique key without nulls";
+        let hint =
+            "rows are found by the primary key, or else by the only unique key without nulls";
         self.misfit(table.name.clone(), message, hint);
         None
     }
 
-    /// The type that the rows' keys have to fit.
+    /// The type that the keys of rows have to fit.
     fn key_type(&mut self, targets: &[Target]) -> KeyType {
         let mut fed = targets.iter().filter_map(|target| {
             let key_type = target.row_key()?.kind.key_type()?;
@@ -277,16 +287,16 @@ impl Binder<'_> {
         if let Some((_, other)) = fed.find(|(key_type, _)| *key_type != first) {
             self.misfit(
                 other.table.name.clone(),
-                "its key has another type than that of the other tables",
-                "one key feeds them all",
+                "its key differs in type from those of the other tables",
+                "one row key feeds them all",
             );
         }
         first
     }
 
-    /// A `rename` that has no effect is never what was meant.
-    fn judge_renames(&mut self, targets: &[Target]) {
-        // A table that is missing is another misfit, and may have the column.
+    /// Reports every `rename` that has no effect: it is never what was meant.
+    fn check_renames(&mut self, targets: &[Target]) {
+        // A missing table is a misfit of its own, and may have the column.
         let known = targets.len() == self.binding.names.len();
         for (from, to) in self.binding.rename {
             let schema = self.binding.schema;
@@ -299,14 +309,14 @@ impl Binder<'_> {
                 Some(_) => continue,
             };
             let hint = format!(
-                "rename = {{ {from} = \"{to}\" }} goes from the source's name to the column's"
+                "rename = {{ {from} = \"{to}\" }} maps the source's name to the column's name"
             );
             self.misfit(format!("rename.{from}"), message, &hint);
         }
     }
 }
 
-/// Whether `feed` feeds the column of a table that `to` names, or makes the table's rows.
+/// True if `feed` feeds the column of a table that `to` names, or makes the table's rows.
 fn feeds(target: &Target, feed: Feed, to: &str) -> bool {
     let column = to
         .strip_prefix(target.table.name.as_str())
@@ -321,8 +331,8 @@ fn feeds(target: &Target, feed: Feed, to: &str) -> bool {
         })
 }
 
-/// Has the server's clock set a column that holds a time: `updated_at` and its like whenever the
-/// row changes, others where something has to be in it.
+/// Lets the server's clock set a column that holds a time: `updated_at` and the like whenever the
+/// row changes, others only where a value is required. Returns true if it does.
 pub(super) fn set_time(target: &mut Target, column: &Column) -> bool {
     let is_time = matches!(
         column.type_name.as_str(),
@@ -339,7 +349,7 @@ pub(super) fn set_time(target: &mut Target, column: &Column) -> bool {
     touched || stamped
 }
 
-/// `updated_at` and its like.
+/// True for `updated_at` and the like.
 fn is_touched(name: &str) -> bool {
     [
         "updated",

@@ -1,7 +1,7 @@
 //! Digests of rows: 128-bit XXH3 (<https://github.com/Cyan4973/xxHash>) of their values.
 //!
-//! Every value goes in with a tag and its length, so that no two rows run together. The store keeps
-//! the digest of each row as it was last written.
+//! Every value is hashed with a tag and its length, so that different rows never give the same
+//! input. The store keeps the digest of each row as it was last written.
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -44,7 +44,7 @@ pub(crate) fn vector(hasher: &mut Xxh3, vector: Option<&Vector>) {
     }
 }
 
-/// Everything that is known of a row but its key, in the order of the schema.
+/// Hashes all values and embeddings of a row without its key, in the order of the schema.
 pub(crate) fn row(hasher: &mut Xxh3, batch: &Batch, row: u32) {
     for content in batch.row(row) {
         value(hasher, content);

@@ -1,4 +1,4 @@
-//! Whether values can travel to a column: by their declared types, and each by itself.
+//! Checks that values fit a column: by their declared types, and one by one.
 
 use super::kind::POSTGRES_EPOCH_MICROS;
 use super::numeric;
@@ -6,23 +6,30 @@ use super::table::Column;
 use super::{Binding, ColumnKind, Feed};
 use crate::row::{FieldType, Schema, Value, Vector};
 
-/// Why a feed can never fit a column, as a message and a hint.
+/// The reason why a feed can never fit a column.
+pub(super) struct Mismatch {
+    pub(super) message: String,
+    pub(super) hint: &'static str,
+}
+
+/// Checks that a feed can fit a column.
 pub(super) fn mismatch(
     binding: Binding<'_>,
     schema: &Schema,
     feed: Feed,
     column: &Column,
     kind: ColumnKind,
-) -> Option<(String, &'static str)> {
+) -> Option<Mismatch> {
     match feed {
         Feed::Embedding(index) => {
             let embedding = schema.embeddings.get(index)?;
             let (ColumnKind::Vector(dimensions) | ColumnKind::HalfVec(dimensions)) = kind else {
                 let message = format!(
-                    "has type {}, its embedding needs vector or halfvec",
+                    "has type {}, but its embedding needs vector or halfvec",
                     column.type_sql
                 );
-                return Some((message, "change the column, or rename the embedding"));
+                let hint = "change the column, or rename the embedding";
+                return Some(Mismatch { message, hint });
             };
             let dimensions = dimensions.filter(|dimensions| *dimensions != embedding.dimensions)?;
             // A plugin may truncate what is too long.
@@ -30,10 +37,11 @@ pub(super) fn mismatch(
                 return None;
             }
             let message = format!(
-                "has {dimensions} dimensions, the dataset's embedding {}",
+                "has {dimensions} dimensions, but the dataset's embedding has {}",
                 embedding.dimensions
             );
-            Some((message, "make the column as wide as the embedding"))
+            let hint = "make the column as wide as the embedding";
+            Some(Mismatch { message, hint })
         }
         Feed::Key => None,
         Feed::Field(index) => {
@@ -41,16 +49,17 @@ pub(super) fn mismatch(
             if kind.accepts(field_type) {
                 return None;
             }
-            let message = format!("has type {}, its field is {field_type:?}", column.type_sql);
-            Some((
-                message,
-                "change the column, or set the field's value in a transform plugin under another name",
-            ))
+            let message = format!(
+                "has type {}, but its field has type {field_type:?}",
+                column.type_sql
+            );
+            let hint = "change the column, or set the field's value in a transform plugin under another name";
+            Some(Mismatch { message, hint })
         }
     }
 }
 
-/// Why a value cannot travel to a column, as a code and a message.
+/// The reason why a value cannot be written to a column, as a code and a message.
 pub(super) fn value_fault(kind: ColumnKind, value: &Value) -> Option<(&'static str, String)> {
     let in_range = |integer: i64, bytes: u8| match bytes {
         2 => i16::try_from(integer).is_ok(),
@@ -69,15 +78,15 @@ pub(super) fn value_fault(kind: ColumnKind, value: &Value) -> Option<(&'static s
         }
         (ColumnKind::Uuid, Value::Text(text)) => uuid::Uuid::try_parse(text)
             .is_err()
-            .then(|| ("VALUE_TYPE", "came as a text that is no uuid".into())),
-        // Microseconds since 2000 are what the server keeps; the least of them means minus infinity.
+            .then(|| ("VALUE_TYPE", "received a text that is not a uuid".into())),
+        // The server keeps microseconds since 2000, whose minimum means minus infinity.
         (ColumnKind::Timestamp | ColumnKind::Date, Value::Timestamp(micros)) => micros
             .checked_sub(POSTGRES_EPOCH_MICROS)
             .is_none_or(|since_2000| since_2000 == i64::MIN)
             .then(|| {
                 (
                     "VALUE_RANGE",
-                    "came as a time before what can be stored".into(),
+                    "received a time that is too early to be stored".into(),
                 )
             }),
         (ColumnKind::Float4, Value::Real(real)) => (real.is_finite()
@@ -87,7 +96,7 @@ pub(super) fn value_fault(kind: ColumnKind, value: &Value) -> Option<(&'static s
         (kind, value) => match field_type(value) {
             Some(field_type) if !kind.accepts(field_type) => Some((
                 "VALUE_TYPE",
-                format!("came as {field_type:?}, which its type cannot hold"),
+                format!("received {field_type:?}, which its type cannot hold"),
             )),
             _ => None,
         },
@@ -108,7 +117,7 @@ pub(super) fn field_type(value: &Value) -> Option<FieldType> {
     }
 }
 
-/// Why a vector cannot travel to a column, as a code and a message.
+/// The reason why a vector cannot be written to a column, as a code and a message.
 pub(super) fn vector_fault(kind: ColumnKind, vector: &Vector) -> Option<(&'static str, String)> {
     let (ColumnKind::Vector(dimensions) | ColumnKind::HalfVec(dimensions)) = kind else {
         return None;
@@ -116,7 +125,7 @@ pub(super) fn vector_fault(kind: ColumnKind, vector: &Vector) -> Option<(&'stati
     let wanted = dimensions.filter(|dimensions| *dimensions != vector.dimensions());
     if let Some(wanted) = wanted {
         let message = format!(
-            "has {wanted} dimensions, the embedding {}",
+            "has {wanted} dimensions, but the embedding has {}",
             vector.dimensions()
         );
         return Some(("EMBEDDING_DIMENSIONS", message));

@@ -1,9 +1,9 @@
 //! Tables with a row for each item of a list: `(id, skill)` for the skills of a posting.
 //!
-//! Such a table refers to another one of the pipeline, and its key is that one's key and one more
+//! Such a table references another one of the pipeline. Its key is that table's key and one more
 //! column: the item itself, or the item's position. It is kept equal to the list. A list of texts
-//! feeds one column; a JSON array feeds one with its elements, or several with the members of its
-//! objects.
+//! feeds one column; a JSON array feeds one column with its elements, or several with the members
+//! of its objects.
 
 use super::bind::{Binder, set_time};
 use super::kind::ColumnKind;
@@ -11,17 +11,17 @@ use super::target::{Feed, ItemFeed, Items, Target, TargetColumn};
 use crate::route::{Column, ForeignKey, Table};
 use crate::row::FieldType;
 
-/// A table found to be a list's.
+/// A table that has a row for each item of a list.
 pub(super) struct List<'t> {
     pub(super) reference: &'t ForeignKey,
-    /// The column of the key that the reference leaves.
+    /// The column of the key that is not part of the reference.
     extra: &'t Column,
     source: ListSource,
 }
 
 enum ListSource {
     Field(usize),
-    /// A plugin's list for the column, which the source does not have.
+    /// A list that only plugins set; the source does not have it.
     Plugins,
 }
 
@@ -31,7 +31,7 @@ fn is_position(column: &Column) -> bool {
 }
 
 impl Binder<'_> {
-    /// Whether a table has a row for each item of a list, by its key and by what feeds it.
+    /// Recognizes the table of a list by its key and by what feeds it.
     pub(super) fn list_of<'t>(&self, table: &'t Table) -> Option<List<'t>> {
         let mut feeds = table
             .columns
@@ -69,7 +69,7 @@ impl Binder<'_> {
         if fed.is_some() {
             return field(fed.filter(|feed| is_list(&Some(*feed))));
         }
-        // A list that is called as the table.
+        // A list that has the name of the table.
         let rename = self.binding.rename;
         let renamed = rename.iter().find(|(_, to)| **to == table.name);
         let name = match renamed {
@@ -83,7 +83,7 @@ impl Binder<'_> {
             return field(named);
         }
         if is_position(extra) {
-            // A list that is called as another column, which then holds the items.
+            // A list that has the name of another column, which then holds the items.
             let mut others = table.columns.iter().filter(|column| {
                 let is_array = ColumnKind::of(column).accepts(FieldType::Texts);
                 !table.primary_key.contains(&column.name) && !is_array
@@ -97,7 +97,7 @@ impl Binder<'_> {
         self.binding.transforms.then_some(ListSource::Plugins)
     }
 
-    /// Matches a list's table with the columns of the table that it refers to.
+    /// Matches a list's table with the table that it references.
     pub(super) fn list(
         &mut self,
         table: &Table,
@@ -107,7 +107,7 @@ impl Binder<'_> {
         let key = self.parent_key(table, list.reference, parent)?;
         let index = match list.source {
             ListSource::Field(index) => index,
-            ListSource::Plugins => self.plugins_field(&list.extra.name),
+            ListSource::Plugins => self.add_plugins_field(&list.extra.name),
         };
         let json = self.field_type(Some(Feed::Field(index))) == Some(FieldType::Json);
         let mut items = Items {
@@ -129,55 +129,43 @@ impl Binder<'_> {
         } else {
             ItemFeed::Item
         };
-        // What tells items apart cannot be made anew each time.
+        // The column that tells items apart must not be generated anew each time.
         let extra = Column {
             default_sql: None,
             ..list.extra.clone()
         };
         items.push(&extra, first);
         for column in &table.columns {
-            if table.primary_key.contains(&column.name) || column.generated {
-                continue;
-            }
-            let is_fed = self.feed(table, &column.name) == Some(Feed::Field(index));
-            let needed = column.required && !column.has_default;
-            let has_item = items
-                .columns
-                .iter()
-                .any(|column| column.feed == ItemFeed::Item);
-            if is_position(column) && !by_position {
-                items.push(column, ItemFeed::Position);
-            } else if !is_fed && set_time(&mut target, column) {
-                // The server's clock does.
-                // A member that is left out leaves the default, unless that is an identity's.
-            } else if json && (!column.has_default || column.default_sql.is_some())
-                || !has_item && (is_fed || needed)
-            {
-                items.push(column, ItemFeed::Item);
-            } else if needed {
-                let message = "is NOT NULL, and the list feeds another column";
-                self.misfit_of(
-                    table,
-                    column,
-                    message,
-                    "give it a default, or make the list JSON objects",
-                );
+            if !table.primary_key.contains(&column.name) && !column.generated {
+                self.item_column(&mut target, &mut items, column);
             }
         }
-        if !items
-            .columns
-            .iter()
-            .any(|column| column.feed == ItemFeed::Item)
-        {
-            let hint = "name the column as the list, with `rename` if need be, or make it NOT NULL";
-            self.misfit(
-                table.name.clone(),
-                "no column is for the items of its list",
-                hint,
-            );
+        if !items.has_item() {
+            let message = "has no column for the items of its list";
+            let hint = "give the column the name of the list, with `rename` if needed, or make it NOT NULL";
+            self.misfit(table.name.clone(), message, hint);
         }
         target.items = Some(items);
         Some(target)
+    }
+
+    /// Decides what feeds a column of a list's table that is not part of the key.
+    fn item_column(&mut self, target: &mut Target, items: &mut Items, column: &Column) {
+        let is_fed = self.feed(&target.table, &column.name) == Some(Feed::Field(items.list));
+        let needed = column.required && !column.has_default;
+        // A member that is left out leaves the default, unless that is an identity's.
+        let takes_member = items.json && (!column.has_default || column.default_sql.is_some());
+        if items.by_item() && is_position(column) {
+            items.push(column, ItemFeed::Position);
+        } else if !is_fed && set_time(target, column) {
+            // The server's clock feeds it.
+        } else if takes_member || !items.has_item() && (is_fed || needed) {
+            items.push(column, ItemFeed::Item);
+        } else if needed {
+            let message = "is NOT NULL, but the list feeds another column";
+            let hint = "give it a default, or make the list JSON objects";
+            self.misfit_of(&target.table, column, message, hint);
+        }
     }
 
     /// The columns of a list's table that hold the key of the row with the list.
@@ -192,8 +180,8 @@ impl Binder<'_> {
             let column = table.columns.iter().find(|column| column.name == *name)?;
             let fed = parent.key.iter().find(|fed| fed.column.name == *referenced);
             let Some(fed) = fed.filter(|_| parent.key.len() == reference.columns.len()) else {
-                let message = format!("refers to {}, but not to its key", parent.table.name);
-                let hint = "a list's table refers to the columns by which its row is found again";
+                let message = format!("references {}, but not its key", parent.table.name);
+                let hint = "a list's table references the key columns of the row's table";
                 self.misfit_of(table, column, message, hint);
                 return None;
             };

@@ -10,9 +10,9 @@ use super::target::{Feed, ItemFeed, Items, Targets};
 use crate::row::{Batch, Failure, Stage, Value};
 
 impl Targets {
-    /// Judges the live rows: those that cannot be written become failures, and of each of the
-    /// others `digests` gets what would be written. Tombstones, which have nothing but a key,
-    /// fail where that finds no row.
+    /// Judges the live rows: those that cannot be written become failures; for each of the others,
+    /// `digests` receives the digest of what would be written. Tombstones, which consist of a key
+    /// only, fail if rows cannot be found by it.
     pub fn route(&self, batch: &mut Batch, digests: &mut Vec<Uuid>) {
         digests.resize(batch.keys.len(), Uuid::nil());
         if let Some(target) = self.unkeyed() {
@@ -22,7 +22,7 @@ impl Targets {
                     row,
                     stage: Stage::Write,
                     code: "DELETE_KEY".into(),
-                    message: format!("`{name}` has another key, by which no row can be deleted"),
+                    message: format!("the key of `{name}` is not the row's key alone, so no row can be deleted by it"),
                     field: None,
                     plugin: None,
                     attempt: 1,
@@ -61,7 +61,7 @@ impl Targets {
         for target in &self.tables {
             for column in target.fed() {
                 let fault = match column.feed {
-                    // `decode` has judged it.
+                    // `decode` has checked it.
                     Feed::Key => None,
                     Feed::Field(index) => values
                         .get(index)
@@ -107,7 +107,7 @@ impl Targets {
 }
 
 impl Items {
-    /// Why a list cannot travel to the table, as a code, a message and a column.
+    /// The reason why a list cannot be written to the table, as a code, a message and a column.
     pub(super) fn fault(&self, values: &[Value]) -> Option<(&'static str, String, String)> {
         let value = values.get(self.list)?;
         let mut columns = self.columns.iter();
@@ -120,7 +120,7 @@ impl Items {
             }
             value => field_type(value).map(|field_type| {
                 let wanted = if self.json { "JSON" } else { "a list of texts" };
-                let message = format!("came as {field_type:?}, its table needs {wanted}");
+                let message = format!("received {field_type:?}, but its table needs {wanted}");
                 ("VALUE_TYPE", message)
             }),
         };
@@ -128,17 +128,22 @@ impl Items {
     }
 }
 
-/// Why an item of a list of texts cannot travel to its column.
+/// The reason why an item of a list of texts cannot be written to its column.
 fn item_fault(kind: ColumnKind, item: &str) -> Option<(&'static str, String)> {
-    let not = |wanted| Some(("VALUE_TYPE", format!("came as a text that is no {wanted}")));
+    let not = |wanted| {
+        Some((
+            "VALUE_TYPE",
+            format!("received a text that is not {wanted}"),
+        ))
+    };
     match kind {
-        ColumnKind::Uuid if uuid::Uuid::try_parse(item).is_err() => not("uuid"),
+        ColumnKind::Uuid if uuid::Uuid::try_parse(item).is_err() => not("a uuid"),
         ColumnKind::Integer(_) => match item.parse::<i128>() {
             Ok(integer) => match i64::try_from(integer) {
                 Ok(integer) => value_fault(kind, &Value::Integer(integer)),
                 Err(_) => Some(("VALUE_RANGE", format!("cannot hold {integer}"))),
             },
-            Err(_) => not("integer"),
+            Err(_) => not("an integer"),
         },
         _ => None,
     }

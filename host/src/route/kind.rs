@@ -1,15 +1,14 @@
-//! How the values of a column travel: in the server's own binary format where it is known here,
-//! and else as a text that the server casts. `COPY` knows no casts, so one column of the latter
-//! sort keeps a whole table from it.
+//! Wire formats of columns: the server's binary format where it is implemented here, otherwise a
+//! text that the server casts. `COPY` cannot cast, so one cast column keeps a whole table from it.
 
 use super::table::Column;
 use crate::decode::KeyType;
 use crate::row::FieldType;
 
-/// 2000-01-01T00:00:00Z, from which PostgreSQL counts, since 1970.
+/// 2000-01-01T00:00:00Z, PostgreSQL's epoch, in microseconds since 1970.
 pub(crate) const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
-/// How a column's values travel to the server.
+/// Wire format of a column's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnKind {
     /// `boolean`
@@ -26,7 +25,7 @@ pub enum ColumnKind {
     Text,
     /// Enums and `citext`: the text is the binary format.
     Label,
-    /// `json`: so is it here.
+    /// `json`: the text is the binary format.
     Json,
     /// `jsonb`: the text after the format's version.
     Jsonb,
@@ -45,7 +44,7 @@ pub enum ColumnKind {
     /// `text[]` and `varchar[]`, with the object identifier of the element. Binary in `COPY` only:
     /// a statement's parameter would be an array of arrays, which have to have one length.
     TextArray(u32),
-    /// Other arrays travel as text and are cast by the server.
+    /// Other arrays: sent as text, and cast by the server.
     Array,
     /// `money` and `oid`, likewise.
     CastNumber,
@@ -54,7 +53,7 @@ pub enum ColumnKind {
 }
 
 impl ColumnKind {
-    /// Of a column.
+    /// The format for a column.
     #[must_use]
     pub fn of(column: &Column) -> Self {
         match (column.type_name.as_str(), column.category.as_str()) {
@@ -83,13 +82,13 @@ impl ColumnKind {
         }
     }
 
-    /// Whether the server has to cast values that are sent as text.
+    /// True if values are sent as text that the server has to cast.
     #[must_use]
     pub fn is_cast(self) -> bool {
         matches!(self, Self::Array | Self::CastNumber | Self::Cast)
     }
 
-    /// As a parameter of a statement, where rows are an array.
+    /// The format in a parameter of a statement, where the rows form an array.
     #[must_use]
     pub fn as_parameter(self) -> Self {
         match self {
@@ -98,7 +97,7 @@ impl ColumnKind {
         }
     }
 
-    /// The type that a row's key has to fit if it feeds such a column; `None` if it cannot.
+    /// The type that a row's key needs to feed such a column; `None` if no key can.
     #[must_use]
     pub fn key_type(self) -> Option<KeyType> {
         match self {
@@ -109,7 +108,7 @@ impl ColumnKind {
         }
     }
 
-    /// Whether values of a field's type can travel to such a column at all.
+    /// True if values of a field's type can be written to such a column.
     #[must_use]
     pub fn accepts(self, field_type: FieldType) -> bool {
         use FieldType::{Binary, Boolean, Integer, Json, Real, Text, Texts, Timestamp};

@@ -1,11 +1,11 @@
-//! The tables as a whole: their order, and what tells one way to write a row from another.
+//! The tables as a whole: their order, and a hash of how rows are written to them.
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Feed, Target};
 use crate::row::Schema;
 
-/// Referenced tables before those that refer to them; otherwise as configured.
+/// Puts referenced tables before those that reference them; otherwise keeps the order.
 pub(super) fn in_reference_order(mut rest: Vec<Target>) -> Vec<Target> {
     let mut ordered: Vec<Target> = Vec::new();
     while !rest.is_empty() {
@@ -19,14 +19,14 @@ pub(super) fn in_reference_order(mut rest: Vec<Target>) -> Vec<Target> {
                 let mut references = target.table.foreign_keys.iter();
                 !references.any(|reference| waiting.contains(&reference.table))
             })
-            // A circle of references can only be deferred constraints: any order will do.
+            // References can form a circle only if constraints are deferred: any order works.
             .unwrap_or(0);
         ordered.push(rest.remove(next));
     }
     ordered
 }
 
-/// Changes whenever the same row would be written differently.
+/// A hash that changes whenever the same row would be written differently.
 pub(super) fn layout(tables: &[Target], schema: &Schema) -> u64 {
     let field = |index: usize| schema.columns.get(index).map(|column| &column.name);
     let mut text = String::new();
@@ -34,7 +34,7 @@ pub(super) fn layout(tables: &[Target], schema: &Schema) -> u64 {
         text.push_str(&target.table.quoted);
         for column in target.fed() {
             let feed = match column.feed {
-                // The digest is kept by it.
+                // Digests are kept by the row's key.
                 Feed::Key => continue,
                 Feed::Field(index) => field(index),
                 Feed::Embedding(index) => schema

@@ -1,12 +1,12 @@
-//! What does not fit, before the first row.
+//! Misfits between dataset and tables, found before the first row.
 
-/// Something that cannot fit.
+/// A misfit between dataset and tables.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Misfit {
     /// Such as `recruit_metadata.exp_years`.
     pub place: String,
-    /// What is wrong.
+    /// Description of the problem.
     pub message: String,
-    /// What to do.
+    /// Suggested remedy.
     pub hint: String,
 }

@@ -1,14 +1,14 @@
 //! `numeric` in PostgreSQL's binary format, made from the decimal text of a number.
 //!
-//! Four 16-bit integers: how many digits follow, the weight of the first, the sign, and how many
-//! decimal digits after the point are shown. Then the digits, to the base of 10,000 (`numeric_recv`
-//! in the PostgreSQL sources).
+//! Four 16-bit integers: the number of digits, the weight of the first, the sign, and the number
+//! of decimal digits shown after the point. The digits follow, to the base of 10,000
+//! (`numeric_recv` in the PostgreSQL sources).
 
 use std::io::Write;
 
 use crate::row::Value;
 
-/// Decimal digits before and after the point (PostgreSQL documentation, "Numeric Types").
+/// Maximum number of decimal digits before and after the point (PostgreSQL documentation, "Numeric Types").
 const MAX_WHOLE: i64 = 131_072;
 const MAX_FRACTION: i64 = 16_383;
 
@@ -18,7 +18,7 @@ const NAN: u16 = 0xC000;
 const INFINITY: u16 = 0xD000;
 const MINUS_INFINITY: u16 = 0xF000;
 
-/// A number, taken apart.
+/// A parsed number.
 #[derive(Debug, Clone, Copy)]
 enum Number<'t> {
     Special(u16),
@@ -28,25 +28,25 @@ enum Number<'t> {
 #[derive(Debug, Clone, Copy)]
 struct Decimal<'t> {
     sign: u16,
-    /// Digits and perhaps a point between or beside them.
+    /// Digits, with at most one point between or beside them.
     mantissa: &'t [u8],
-    /// Of ten.
+    /// Power of ten.
     exponent: i64,
 }
 
-/// Why a text is not a number that can be stored, as a code and a message.
+/// The reason why a text is not a number that can be stored, as a code and a message.
 pub(super) fn fault(text: &str) -> Option<(&'static str, String)> {
     match parse(text.as_bytes()) {
-        None => Some(("VALUE_TYPE", "came as a text that is no number".into())),
+        None => Some(("VALUE_TYPE", "received a text that is not a number".into())),
         Some(Number::Finite(decimal)) if !decimal.fits() => Some((
             "VALUE_RANGE",
-            "came as a number with too many digits".into(),
+            "received a number with too many digits".into(),
         )),
         Some(_) => None,
     }
 }
 
-/// Writes a number, which `route` has found to be one.
+/// Writes a number. Texts have been checked by [`fault`].
 pub(crate) fn put(buffer: &mut Vec<u8>, value: &Value) {
     // An integer has at most 20 characters, the shortest text of a double 24.
     let mut space = [0; 32];
@@ -97,7 +97,7 @@ fn parse(text: &[u8]) -> Option<Number<'_>> {
         .unwrap_or(rest.len());
     let (mantissa, exponent) = rest.split_at_checked(end)?;
     let exponent = match exponent.get(1..) {
-        // An `i32` is far more than fits, and cannot overflow what is counted with it.
+        // The range of `i32` is far beyond what fits, and sums of it do not overflow an `i64`.
         Some(exponent) => i64::from(std::str::from_utf8(exponent).ok()?.parse::<i32>().ok()?),
         None => 0,
     };
@@ -113,7 +113,7 @@ fn parse(text: &[u8]) -> Option<Number<'_>> {
 }
 
 impl<'t> Decimal<'t> {
-    /// Digits before the point of the mantissa, and after it.
+    /// Number of digits before and after the point of the mantissa.
     fn halves(&self) -> (usize, usize) {
         let point = self.mantissa.iter().position(|byte| *byte == b'.');
         match point {
@@ -127,12 +127,13 @@ impl<'t> Decimal<'t> {
         digits.map(|byte| u16::from(byte - b'0'))
     }
 
-    /// Decimal digits after the point that are shown.
+    /// Number of decimal digits shown after the point.
     fn scale(&self) -> i64 {
         (self.halves().1 as i64 - self.exponent).max(0)
     }
 
-    /// Decimal digits before the point, without leading zeros; negative where zeros follow it.
+    /// Number of decimal digits before the point, without leading zeros; negative where zeros
+    /// follow the point.
     fn whole(&self) -> i64 {
         let leading = self.digits().take_while(|digit| *digit == 0).count();
         self.halves().0 as i64 + self.exponent - leading as i64

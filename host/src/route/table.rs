@@ -13,9 +13,9 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// Columns of the primary key.
     pub primary_key: Vec<String>,
-    /// Columns of other keys by which a row can be found: unique, never null, not deferred.
+    /// Columns of other keys that can find a row: unique, never null, not deferred.
     pub unique_keys: Vec<Vec<String>>,
-    /// To the other tables that were asked for.
+    /// References to other tables of the pipeline.
     pub foreign_keys: Vec<ForeignKey>,
 }
 
@@ -24,9 +24,9 @@ pub struct Table {
 pub struct ForeignKey {
     /// As the configuration names it.
     pub table: String,
-    /// Of this table.
+    /// Columns of this table.
     pub columns: Vec<String>,
-    /// Of the other one, in the order of `columns`.
+    /// Columns of the other table, in the order of `columns`.
     pub referenced: Vec<String>,
 }
 
@@ -35,24 +35,24 @@ pub struct ForeignKey {
 pub struct Column {
     /// Not quoted.
     pub name: String,
-    /// Name of the type, or of what a domain is made from.
+    /// Name of the type, or of the base type of a domain.
     pub type_name: String,
-    /// As in SQL, without a length or the like.
+    /// The type as in SQL, without modifiers such as a length.
     pub type_sql: String,
     /// `pg_type.typcategory`: `A` for arrays, `E` for enums, `N` for numbers …
     pub category: String,
-    /// Of the type.
+    /// Object identifier of the type.
     pub type_oid: u32,
-    /// Of the array of the type.
+    /// Object identifier of the type's array.
     pub array_oid: u32,
-    /// Of a vector, where declared.
+    /// Dimensions of a vector, if declared.
     pub dimensions: Option<usize>,
-    /// NOT NULL.
+    /// True for NOT NULL.
     pub required: bool,
-    /// Has a default or is an identity column.
+    /// True if it has a default or is an identity column.
     pub has_default: bool,
-    /// That default as an expression of SQL, if the column itself has one.
+    /// The default as an SQL expression, if the column itself has one.
     pub default_sql: Option<String>,
-    /// Computed by the server: GENERATED ALWAYS.
+    /// True if the server computes it: GENERATED ALWAYS.
     pub generated: bool,
 }

@@ -1,4 +1,4 @@
-//! The tables of a pipeline, and what feeds their columns.
+//! The tables of a pipeline, and the feeds of their columns.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::table::{Column, Table};
 use crate::decode::KeyType;
 use crate::row::Schema;
 
-/// Where a column's values come from.
+/// Source of a column's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feed {
     /// The row's key.
@@ -26,9 +26,9 @@ pub enum Feed {
 pub struct TargetColumn {
     /// As the catalog describes it.
     pub column: Column,
-    /// How its values travel.
+    /// Format of its values on the wire.
     pub kind: ColumnKind,
-    /// Where they come from.
+    /// Source of its values.
     pub feed: Feed,
 }
 
@@ -37,18 +37,18 @@ pub struct TargetColumn {
 pub struct Target {
     /// As the catalog describes it.
     pub table: Table,
-    /// By which a row is found again: the primary key, or else a unique one. At most one column of
-    /// it is fed by the row's key. Of a table with a row for each item of a list it is what these
-    /// rows have in common, which is the key of the table that they refer to.
+    /// Columns by which a row is found again: the primary key, or else a unique one. The row's key
+    /// feeds at most one of them. For the table of a list, these are the columns that the items
+    /// of one row have in common: the key of the table that they reference.
     pub key: Vec<TargetColumn>,
-    /// The others, in the order of the table.
+    /// Other columns, in the order of the table.
     pub columns: Vec<TargetColumn>,
     /// Columns set to the time of the transaction when a row is changed.
     pub touched: Vec<String>,
     /// Columns set to the time of the transaction when a row is inserted: those without a
     /// default.
     pub stamped: Vec<String>,
-    /// What its rows consist of besides, where there is one for each item of a list.
+    /// Further columns, if the table has a row for each item of a list.
     pub items: Option<Items>,
 }
 
@@ -64,7 +64,7 @@ impl Target {
         self.key.iter().find(|column| column.feed == Feed::Key)
     }
 
-    /// The column that is the whole key and is fed by the row's key, which then finds the row.
+    /// The column that is the whole key and is fed by the row's key, which alone finds the row.
     #[must_use]
     pub fn whole_key(&self) -> Option<&TargetColumn> {
         match self.key.as_slice() {
@@ -81,22 +81,22 @@ pub struct Targets {
     pub tables: Vec<Target>,
     /// The dataset's columns, and after them the columns that only plugins can fill.
     pub schema: Arc<Schema>,
-    /// Of the columns that the row's key feeds; text where it feeds none.
+    /// Type of the columns that the row's key feeds; text if it feeds none.
     pub key_type: KeyType,
-    /// What becomes of rows that the source no longer has.
+    /// Treatment of rows that the source no longer has.
     pub missing: Missing,
     /// Changes whenever the same row would be written differently.
     pub(super) layout: u64,
 }
 
-/// What the rows of a list's table consist of, besides the key of the row that has the list.
+/// Columns of a list's table, besides the key of the row that has the list.
 #[derive(Debug, Clone)]
 pub struct Items {
     /// Index of the list in the schema's columns.
     pub list: usize,
-    /// Whether the list is a JSON array, and not a list of texts.
+    /// True for a JSON array, false for a list of texts.
     pub json: bool,
-    /// The first is the one that, with the row's key, is the table's key.
+    /// The first one and the row's key together are the table's key.
     pub columns: Vec<ItemColumn>,
 }
 
@@ -105,41 +105,41 @@ pub struct Items {
 pub struct ItemColumn {
     /// As the catalog describes it.
     pub column: Column,
-    /// How its values travel.
+    /// Format of its values on the wire.
     pub kind: ColumnKind,
-    /// What of the item.
+    /// Part of the item that feeds it.
     pub feed: ItemFeed,
 }
 
-/// What of an item feeds a column.
+/// Part of an item that feeds a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ItemFeed {
-    /// Itself, or of a JSON object the member of the column's name.
+    /// The item itself, or the member of the column's name if it is a JSON object.
     Item,
     /// Its position in the list, from 1 on.
     Position,
 }
 
-/// What is given to [`bind`].
+/// The dataset and tables to match with [`bind`](super::bind()).
 #[derive(Debug, Clone, Copy)]
 pub struct Binding<'a> {
     /// As the source describes its dataset.
     pub schema: &'a Schema,
     /// As configured.
     pub names: &'a [String],
-    /// As the catalog describes them; `None` for one that is not there.
+    /// As the catalog describes them; `None` for a table that does not exist.
     pub tables: &'a [Option<Table>],
-    /// From the name of a field or embedding to the name of a column, or to `table.column` where
-    /// several tables have such a column; of a list's field also to the name of its table.
+    /// Maps the name of a field or embedding to the name of a column, or to `table.column` where
+    /// several tables have such a column; the name of a list also to the name of its table.
     pub rename: &'a BTreeMap<String, String>,
-    /// Whether plugins may set fields that the source does not have.
+    /// True if plugins may set fields that the source does not have.
     pub transforms: bool,
 }
 
 impl Targets {
-    /// The same tables, from which rows go as `missing` says.
+    /// The same tables with this treatment of missing rows.
     #[must_use]
-    pub fn seeking(mut self, missing: Missing) -> Self {
+    pub fn with_missing(mut self, missing: Missing) -> Self {
         self.missing = missing;
         self
     }
@@ -150,23 +150,29 @@ impl Targets {
         tables.find(|target| target.whole_key().is_none())
     }
 
-    /// Why rows that the source no longer has cannot be found, where they are sought.
+    /// The reason why missing rows cannot be found, if they are looked for.
     #[must_use]
     pub fn unfound(&self) -> Option<Misfit> {
         let target = self.unkeyed().filter(|_| self.missing.is_sought())?;
         Some(Misfit {
             place: target.table.name.clone(),
-            message: "its key is not the row's key alone, by which missing rows are known".into(),
-            hint: "leave `missing` out".into(),
+            message: "its key is not the row's key alone, which identifies missing rows".into(),
+            hint: "remove `missing`".into(),
         })
     }
 }
 
 impl Items {
-    /// Whether the table's key is the item, and not its position.
+    /// True if the table's key has the item, and not its position.
     pub(crate) fn by_item(&self) -> bool {
         let first = self.columns.first();
         first.is_some_and(|column| column.feed == ItemFeed::Item)
+    }
+
+    /// True if a column holds the item or a member of it.
+    pub(super) fn has_item(&self) -> bool {
+        let mut columns = self.columns.iter();
+        columns.any(|column| column.feed == ItemFeed::Item)
     }
 
     pub(super) fn push(&mut self, column: &Column, feed: ItemFeed) {

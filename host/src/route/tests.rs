@@ -236,30 +236,30 @@ fn everything_that_does_not_fit_is_reported_together() {
         keyless,
     ];
     assert_snapshot!(misfits(&tables, &[("firm", "company")]), @r#"
-    wrong.years: has type uuid, its field is Integer
+    wrong.years: has type uuid, but its field has type Integer
       hint: change the column, or set the field's value in a transform plugin under another name
-    wrong.open: has type vector, its field is Boolean
+    wrong.open: has type vector, but its field has type Boolean
       hint: change the column, or set the field's value in a transform plugin under another name
-    wrong.vector: has type text, its embedding needs vector or halfvec
+    wrong.vector: has type text, but its embedding needs vector or halfvec
       hint: change the column, or rename the embedding
-    wrong.grade: is NOT NULL, and nothing feeds it
-      hint: name its field with `rename`, or give it a default
-    wrong.other: needs an embedding, and the dataset has none of that name
-      hint: name it with `rename`
-    narrow.vector: has 2 dimensions, the dataset's embedding 3
+    wrong.grade: is NOT NULL, but nothing feeds it
+      hint: map a field to it with `rename`, or give it a default
+    wrong.other: needs an embedding, but the dataset has none of this name
+      hint: map one to it with `rename`
+    narrow.vector: has 2 dimensions, but the dataset's embedding has 3
       hint: make the column as wide as the embedding
-    time_key.id: a key of type timestamptz cannot be fed
+    time_key.id: has type timestamptz, which a row's key cannot feed
       hint: use uuid, integer or text
-    generated_key: its primary key is generated always, and there is no other key
-      hint: a row is found again by its primary key, or by the only other unique key without nulls
-    paired: no field feeds `a` and `b` of its key
-      hint: the row's key feeds one column, a field of the same name each of the others; a list makes a row per item where the table refers to another one
+    generated_key: its primary key is generated always, and it has no other key
+      hint: rows are found by the primary key, or else by the only unique key without nulls
+    paired: no field feeds the key columns `a` and `b`
+      hint: the row's key feeds one key column, and fields of the same name feed the others; a list makes one row per item if the table references another one
     keyless: has no primary key
-      hint: a row is found again by its primary key, or by the only other unique key without nulls
+      hint: rows are found by the primary key, or else by the only unique key without nulls
     rename.firm: the dataset has no field or embedding `firm`
-      hint: rename = { firm = "company" } goes from the source's name to the column's
-    other_key: its key has another type than that of the other tables
-      hint: one key feeds them all
+      hint: rename = { firm = "company" } maps the source's name to the column's name
+    other_key: its key differs in type from those of the other tables
+      hint: one row key feeds them all
     "#);
 }
 
@@ -769,32 +769,32 @@ fn a_tables_key_and_what_feeds_it_tell_whether_it_has_a_lists_items() {
 fn a_key_or_a_list_that_does_not_fit_is_reported() {
     let told = |columns: &[(&str, &str)], rename: &[(&str, &str)]| fed(columns, rename, false);
     assert_snapshot!(told(&[("id", "int8"), ("topic", "text")], &[]), @r#"
-    second: no field feeds `id` and `topic` of its key
-      hint: the row's key feeds one column, a field of the same name each of the others; a list makes a row per item where the table refers to another one
+    second: no field feeds the key columns `id` and `topic`
+      hint: the row's key feeds one key column, and fields of the same name feed the others; a list makes one row per item if the table references another one
     "#);
     assert_snapshot!(told(&[("id", "int8"), ("topic", "text"), ("vector", "vector(3)")], &[]), @r#"
-    second: no field feeds `id` and `topic` of its key
-      hint: the row's key feeds one column, a field of the same name each of the others; a list makes a row per item where the table refers to another one
+    second: no field feeds the key columns `id` and `topic`
+      hint: the row's key feeds one key column, and fields of the same name feed the others; a list makes one row per item if the table references another one
     "#);
     assert_snapshot!(told(&[("id", "int8"), ("skills", "text"), ("note", "text not null")], &[]), @r#"
-    second.note: is NOT NULL, and the list feeds another column
+    second.note: is NOT NULL, but the list feeds another column
       hint: give it a default, or make the list JSON objects
     "#);
     assert_snapshot!(told(&[("id", "int8"), ("position", "int4"), ("a", "text")], &[("skills", "second")]), @r#"
-    second: no column is for the items of its list
-      hint: name the column as the list, with `rename` if need be, or make it NOT NULL
+    second: has no column for the items of its list
+      hint: give the column the name of the list, with `rename` if needed, or make it NOT NULL
     "#);
     assert_snapshot!(told(&[("id", "int4"), ("skills", "text")], &[]), @r#"
-    second: its key has another type than that of the other tables
-      hint: one key feeds them all
+    second: its key differs in type from those of the other tables
+      hint: one row key feeds them all
     "#);
     assert_snapshot!(told(&[("id", "int8"), ("number", "uuid")], &[]), @r#"
-    second.number: has type uuid, its field is Integer
+    second.number: has type uuid, but its field has type Integer
       hint: change the column, or set the field's value in a transform plugin under another name
     "#);
     assert_snapshot!(told(&[("id", "int8"), ("skills", "text")], &[("skills", "third")]), @r#"
-    second: no field feeds `id` and `skills` of its key
-      hint: the row's key feeds one column, a field of the same name each of the others; a list makes a row per item where the table refers to another one
+    second: no field feeds the key columns `id` and `skills`
+      hint: the row's key feeds one key column, and fields of the same name feed the others; a list makes one row per item if the table references another one
     "#);
     let twice = keyed("posting", &[("id", "int8")], 1, &[]);
     let also = Table {
@@ -808,8 +808,8 @@ fn a_key_or_a_list_that_does_not_fit_is_reported() {
     assert_snapshot!(crate::error::PipelineError::Unfit(misfits).to_string(), @r#"
     public.posting: is named twice
       hint: name it once
-    several: has several unique keys, and none of them is a primary key to be fed
-      hint: a row is found again by its primary key, or by the only other unique key without nulls
+    several: has several unique keys, and no primary key that can be fed
+      hint: rows are found by the primary key, or else by the only unique key without nulls
     "#);
 }
 
@@ -861,11 +861,11 @@ fn an_item_has_to_fit_its_column() {
     .map(|(sql, value)| fault(sql, value).unwrap())
     .into();
     assert_snapshot!(told.join("\n"), @r#"
-    VALUE_TYPE skills came as Text, its table needs a list of texts
-    VALUE_TYPE skills came as Json, its table needs a list of texts
+    VALUE_TYPE skills received Text, but its table needs a list of texts
+    VALUE_TYPE skills received Json, but its table needs a list of texts
     VALUE_RANGE skills cannot hold 32768 in 2 bytes
     VALUE_RANGE skills cannot hold 9223372036854775808
-    VALUE_TYPE skills came as a text that is no integer
-    VALUE_TYPE skills came as a text that is no uuid
+    VALUE_TYPE skills received a text that is not an integer
+    VALUE_TYPE skills received a text that is not a uuid
     "#);
 }

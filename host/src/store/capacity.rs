@@ -1,9 +1,9 @@
-//! How many connections the server allows, and how many of them are taken.
+//! Numbers of connections that the server allows, and that are in use.
 
 use sqlx::PgConnection;
 use sqlx::prelude::FromRow;
 
-/// `numbackends` counts the sessions of all roles; whose they are is shown to everybody.
+/// `numbackends` counts the sessions of all roles; their owners are visible to every role.
 const CONNECTIONS: &str = "select
     current_setting('max_connections')::int - case when r.rolsuper then 0
         else current_setting('superuser_reserved_connections')::int
@@ -16,7 +16,7 @@ const CONNECTIONS: &str = "select
 
 #[derive(Debug, FromRow)]
 pub(super) struct Connections {
-    /// -1 for no limit, as of the others.
+    /// -1 for no limit, here and below.
     pub(super) of_server: i32,
     pub(super) of_database: i32,
     pub(super) of_role: i32,
@@ -25,11 +25,12 @@ pub(super) struct Connections {
     pub(super) used_by_role: i32,
 }
 
+/// Reads the limits, and the numbers of connections in use.
 pub(super) async fn ask(connection: &mut PgConnection) -> Result<Connections, sqlx::Error> {
     sqlx::query_as(CONNECTIONS).fetch_one(connection).await
 }
 
-/// How many connections the server lets this role have in this database, if nobody else had any.
+/// Maximum number of connections of this role to this database, if there were no others.
 pub(super) async fn allowed(connection: &mut PgConnection) -> Result<u32, sqlx::Error> {
     let Connections {
         of_server,

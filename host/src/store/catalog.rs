@@ -1,14 +1,14 @@
-//! What the database's catalog says about the target tables.
+//! Reads the target tables from the database's catalog.
 
-use crate::route::{Column, ForeignKey, Table};
 use sqlx::{PgPool, Row};
 
-use super::StoreError;
+use super::error::StoreError;
+use crate::route::{Column, ForeignKey, Table};
 
-/// Reads the tables named, in their order; `None` for one that is not there.
+/// Reads the named tables, in their order; `None` for one that does not exist.
 ///
 /// # Errors
-/// If the catalog cannot be read.
+/// Fails if the catalog cannot be read.
 pub async fn read(pool: &PgPool, names: &[String]) -> Result<Vec<Option<Table>>, StoreError> {
     let mut oids = Vec::new();
     for name in names {
@@ -16,7 +16,7 @@ pub async fn read(pool: &PgPool, names: &[String]) -> Result<Vec<Option<Table>>,
             .bind(name)
             .fetch_one(pool)
             .await
-            // A name that cannot be parsed names no table.
+            // There is no table of a name that cannot be parsed.
             .or_else(|error| {
                 if error.as_database_error().is_some() {
                     Ok(None)
@@ -32,7 +32,7 @@ pub async fn read(pool: &PgPool, names: &[String]) -> Result<Vec<Option<Table>>,
             tables.push(None);
             continue;
         };
-        let names_of_it = sqlx::query(
+        let relation = sqlx::query(
             "select c.relname::text, format('%I.%I', n.nspname, c.relname)
              from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid::bigint = $1",
         )
@@ -42,8 +42,8 @@ pub async fn read(pool: &PgPool, names: &[String]) -> Result<Vec<Option<Table>>,
         let (primary_key, unique_keys) = keys(pool, oid).await?;
         tables.push(Some(Table {
             name: name.clone(),
-            bare: names_of_it.try_get(0)?,
-            quoted: names_of_it.try_get(1)?,
+            bare: relation.try_get(0)?,
+            quoted: relation.try_get(1)?,
             columns: columns(pool, oid).await?,
             primary_key,
             unique_keys,
@@ -113,8 +113,8 @@ async fn foreign_keys(
     Ok(found)
 }
 
-/// The columns of a table. A domain counts as the type that it is made from, with all that its
-/// domains add. -1 as the modifier makes `format_type` name `bpchar` and `"bit"`, which unlike
+/// The columns of a table. A domain counts as its base type, with the constraints and defaults of
+/// all its domains. The modifier -1 makes `format_type` return `bpchar` and `"bit"`, which unlike
 /// `character` and `bit` have no length of 1.
 async fn columns(pool: &PgPool, table: i64) -> Result<Vec<Column>, StoreError> {
     let rows = sqlx::query(

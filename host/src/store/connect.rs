@@ -1,12 +1,12 @@
-//! How connections are opened, and what is set on them.
+//! Opens connections and applies settings to them.
 //!
-//! Forebay keeps no state of a session between two transactions but prepared statements. So it
-//! works through a pooler that gives each transaction another connection of the server, if the
-//! pooler keeps prepared statements (PgBouncer from 1.21 on); one that does not is refused. Where
-//! a connection is Forebay's own, settings are made once on it; where it is shared, they are made
+//! Between two transactions, Forebay keeps no session state except prepared statements. So it
+//! works through a pooler that gives each transaction a different server connection, if the
+//! pooler keeps prepared statements (PgBouncer from 1.21 on); one that does not is refused.
+//! Settings are made once on a connection that is Forebay's own; on a shared one they are made
 //! in each transaction, and end with it.
 //!
-//! Nothing but `application_name` is asked for when a connection begins: poolers refuse the rest.
+//! The startup of a connection sets `application_name` only: poolers refuse other settings.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -19,22 +19,22 @@ use sqlx::{
 use tokio::time::{Instant, timeout};
 
 use super::capacity::allowed;
-use super::error::{ANSWER, Blame, StoreError, blame, explained, unusable};
+use super::error::{ANSWER, Blame, DatabaseFailure, StoreError, blame, explained, unusable};
 use crate::config::{DatabaseUrl, Sessions};
 
-/// The writer only ever looks rows up by key. Without this the planner reads a table that has
-/// grown since it was last analysed from end to end for each chunk.
+/// The writer only looks up rows by key. Without these settings, the planner scans a table that
+/// has grown since it was last analysed for each chunk.
 const PLANNER: [&str; 3] = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin"];
 
-/// Connections of a host that are not for writers.
+/// Number of connections of a host that are not for writers.
 const OTHERS: u32 = 2;
 
 /// A database that holds the target tables and the schema `forebay`.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(super) pool: PgPool,
-    /// Whether `COPY` is as fast as it should be. Over TCP it waits 40 ms for each chunk, since
-    /// sqlx 0.9.0 does not set TCP_NODELAY (its issue 4335); a Unix socket knows no such wait.
+    /// True if `COPY` runs at full speed. Over TCP it waits 40 ms for each chunk, since sqlx 0.9.0
+    /// does not set TCP_NODELAY (its issue 4335); a Unix socket has no such delay.
     pub(super) copies: bool,
     pub(super) sharing: Sharing,
     begin: SqlStr,
@@ -44,8 +44,8 @@ impl Store {
     /// Connects.
     ///
     /// # Errors
-    /// If the URL is none, the server does not answer within twenty seconds, or a pooler
-    /// stands before it that cannot be worked with.
+    /// Fails if the URL is invalid, the server does not respond within twenty seconds, or the
+    /// connection goes through an unsupported pooler.
     pub async fn connect(url: &DatabaseUrl, sessions: &Sessions) -> Result<Self, StoreError> {
         let Connected {
             pool,
@@ -61,19 +61,19 @@ impl Store {
         })
     }
 
-    /// Whether a pooler gives a connection to somebody else after each transaction.
+    /// True if a pooler may give a connection to another client after each transaction.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.sharing == Sharing::Shared
     }
 
-    /// What begins a transaction, for `begin_with`: on connections that are shared with others,
-    /// it makes the settings that end with the transaction.
+    /// The statement that begins a transaction, for `begin_with`: on shared connections, it makes
+    /// the settings that end with the transaction.
     pub(crate) fn begin_statement(&self) -> SqlStr {
         self.begin.clone()
     }
 
-    /// Connections that writers may take, all together.
+    /// Number of connections for all writers together.
     #[must_use]
     pub fn writers(&self) -> usize {
         let all = self.pool.options().get_max_connections();
@@ -92,38 +92,38 @@ impl Store {
     }
 }
 
-/// Whose the server's connections are.
+/// Ownership of the server's connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sharing {
-    /// Each is Forebay's for as long as it is open.
+    /// A connection is Forebay's as long as it is open.
     Own,
-    /// A pooler gives it to others between two transactions.
+    /// A pooler may give a connection to other clients between two transactions.
     Shared,
 }
 
-/// Connections, and how a transaction begins on them.
+/// Connections, and the statement that begins a transaction on them.
 #[derive(Debug)]
 pub(super) struct Connected {
     pub pool: PgPool,
     pub sharing: Sharing,
-    /// Whether the way is a Unix socket.
+    /// True for a Unix socket.
     pub local: bool,
     /// One statement or several, sent together.
     pub begin: SqlStr,
 }
 
-/// Opens connections: the first two to see whose they are, the others when they are needed.
+/// Opens connections: the first two to detect a pooler, the others on demand.
 pub(super) async fn connect(
     url: &DatabaseUrl,
     sessions: &Sessions,
 ) -> Result<Connected, StoreError> {
     let options = options(url, sessions)?;
     let local = options.get_socket().is_some() || options.get_host().starts_with('/');
-    let (sharing, allowed) = match timeout(2 * ANSWER, look(&options)).await {
-        Ok(looked) => looked.map_err(|error| failed(url, &error))?,
+    let (sharing, allowed) = match timeout(2 * ANSWER, detect_pooler(&options)).await {
+        Ok(detected) => detected.map_err(|error| failed(url, error))?,
         Err(_) => {
-            let message = format!("{url}: no answer within {} s", 2 * ANSWER.as_secs());
-            return Err(StoreError::Away(message));
+            let message = format!("{url}: no response within {} s", 2 * ANSWER.as_secs());
+            return Err(StoreError::Away(message.into()));
         }
     };
     let timeouts = [
@@ -136,7 +136,7 @@ pub(super) async fn connect(
         .chain(PLANNER.map(|name| (name, "off".to_owned())))
         .collect();
     let pool = PgPoolOptions::new()
-        // The pool would take a refusal for a server that is starting, and wait.
+        // The pool would mistake a refusal for a server that is starting, and wait.
         .max_connections(sessions.connections.min(allowed).max(1))
         .acquire_timeout(ANSWER);
     let (pool, begin) = match sharing {
@@ -162,13 +162,18 @@ pub(super) async fn connect(
 
 fn options(url: &DatabaseUrl, sessions: &Sessions) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(&url.0)
-        .map_err(|error| StoreError::Failed(format!("{url} is not a connection URL: {error}")))?
+        .map_err(|error| {
+            let message = format!("{url} is not a valid connection URL: {error}");
+            StoreError::Failed(DatabaseFailure::caused_by(message, error))
+        })?
         // All floats travel in binary.
         .extra_float_digits(None)
         .log_statements(tracing::log::LevelFilter::Trace)
         .log_slow_statements(tracing::log::LevelFilter::Debug, Duration::from_secs(5));
     let name = sessions.application_name.as_deref();
-    let name = name.or(options.get_application_name()).unwrap_or("forebay");
+    let name = name
+        .or(options.get_application_name())
+        .unwrap_or(Sessions::APPLICATION_NAME);
     Ok(options.clone().application_name(name))
 }
 
@@ -190,26 +195,30 @@ fn with_settings(pool: PgPoolOptions, settings: String) -> PgPoolOptions {
     })
 }
 
-fn failed(url: &DatabaseUrl, error: &sqlx::Error) -> StoreError {
-    let message = match explained(error) {
+fn failed(url: &DatabaseUrl, error: sqlx::Error) -> StoreError {
+    let message = match explained(&error) {
         Some(explained) => format!("{url}: {explained}"),
         None => format!("{url}: {error}"),
     };
-    match blame(error) {
-        Blame::Server if unusable(error).is_none() => StoreError::Away(message),
-        Blame::Server | Blame::Row | Blame::Statement => StoreError::Failed(message),
+    let is_away = blame(&error) == Blame::Server && unusable(&error).is_none();
+    let failure = DatabaseFailure::caused_by(message, error);
+    if is_away {
+        StoreError::Away(failure)
+    } else {
+        StoreError::Failed(failure)
     }
 }
 
-/// Finds out whose connections are. Two that are open at once have one server process only if
-/// a pooler lends it in turns. And a process that is older than the connection to it was
-/// another's before: whoever keeps it between clients may do so between transactions.
+/// Detects a pooler. Two connections that are open at once share a server process only if a
+/// pooler switches between them. And a process that is older than its connection has served
+/// another client before: a pooler that keeps it between clients may also switch between
+/// transactions.
 ///
-/// Both prepare a statement of the same name, which fails where the pooler does not keep apart
-/// what belongs to whom.
+/// Both connections prepare a statement of the same name, which fails if the pooler does not keep
+/// the statements of its clients apart.
 ///
-/// Returns the number of connections that the server allows as well.
-async fn look(options: &PgConnectOptions) -> Result<(Sharing, u32), sqlx::Error> {
+/// Also returns the number of connections that the server allows.
+async fn detect_pooler(options: &PgConnectOptions) -> Result<(Sharing, u32), sqlx::Error> {
     let began = Instant::now();
     // A pool waits for a server that is just starting.
     let pool = PgPoolOptions::new()
@@ -224,12 +233,12 @@ async fn look(options: &PgConnectOptions) -> Result<(Sharing, u32), sqlx::Error>
     let mut second = options.connect().await?;
     let looked = backend(&mut second).await;
     if looked.as_ref().err().and_then(unusable).is_some() {
-        // The first one's statement, which would be in the way of others.
+        // The statement of the first connection would be in the way of other clients.
         drop(second.execute("deallocate sqlx_s_1").await);
     }
     let (other, age) = looked?;
     let is_shared = one == other || is_older || age > began.elapsed();
-    // A pooler that lends connections for a statement refuses to begin.
+    // A pooler in statement mode refuses to begin a transaction.
     first.execute("begin").await?;
     let allowed = if is_shared {
         u32::MAX
@@ -248,9 +257,9 @@ async fn look(options: &PgConnectOptions) -> Result<(Sharing, u32), sqlx::Error>
     Ok((sharing, allowed))
 }
 
-/// The server's process behind a connection, and its age.
+/// The server process of a connection, and its age.
 async fn backend(connection: &mut PgConnection) -> Result<(i32, Duration), sqlx::Error> {
-    // The age is hidden from a role that is not the session's own: then the process has to tell.
+    // The age is hidden from a role that is not the session's own: then only the process counts.
     let (process, age): (i32, Option<f64>) = sqlx::query_as(
         "select pid, extract(epoch from clock_timestamp() - backend_start)::float8
          from pg_stat_activity where pid = pg_backend_pid()",

@@ -1,47 +1,81 @@
-//! What went wrong with the database, and what is to be done about it.
+//! Errors of the database, classified by what to do about them.
 
 use std::time::Duration;
 
 use sqlx::postgres::PgDatabaseError;
 
-/// How long a server may take to answer.
+/// Maximum time for a server to respond.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
-/// What is said of a pooler that forgets prepared statements.
-const FORGETFUL: &str = "a pooler stands before it that gives each transaction another connection, \
-and does not keep prepared statements";
+/// Message about a pooler that loses prepared statements.
+const LOSES_STATEMENTS: &str = "connected through a pooler that gives each transaction a different connection \
+and loses prepared statements";
 
-/// What is said of a pooler that knows no transactions.
-const HASTY: &str =
-    "a pooler in statement pooling mode stands before it, which knows no transactions";
+/// Message about a pooler without transactions.
+const NO_TRANSACTIONS: &str =
+    "connected through a pooler in statement pooling mode, which does not support transactions";
 
-/// What can be worked with.
-const USABLE: &str = "use PgBouncer in transaction mode from version 1.21 on with \
-max_prepared_statements above 0, or in session mode, or connect to the server itself";
+/// Hint about the connections that can be used.
+const USABLE: &str = "use PgBouncer 1.21 or newer in transaction mode with max_prepared_statements \
+above 0, or in session mode, or connect to the server directly";
 
-/// What went wrong with the database, by what is to be done about it.
+/// An error of the database, by what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The server is away or in trouble: worth trying again, nothing is lost.
-    #[error("database: {0}")]
-    Away(String),
-    /// Somebody else's transaction was in the way: worth trying again at once.
-    #[error("database: {0}")]
-    Conflict(String),
+    #[error(transparent)]
+    Away(DatabaseFailure),
+    /// Another transaction was in the way: worth trying again at once.
+    #[error(transparent)]
+    Conflict(DatabaseFailure),
     /// Another host owns the partition now.
     #[error("another host has taken over partition `{0}`")]
     Fenced(String),
-    /// Asking again will not help.
-    #[error("database: {0}")]
-    Failed(String),
+    /// Trying again will not help.
+    #[error(transparent)]
+    Failed(DatabaseFailure),
 }
 
-/// What an SQL error is about.
+/// A failure of the database, explained. The message includes the text of the cause.
+#[derive(Debug, thiserror::Error)]
+#[error("database: {message}")]
+pub struct DatabaseFailure {
+    /// Message, with a hint where there is one.
+    pub message: String,
+    #[source]
+    cause: Option<sqlx::Error>,
+}
+
+impl DatabaseFailure {
+    pub(super) fn caused_by(message: String, cause: sqlx::Error) -> Self {
+        Self {
+            message,
+            cause: Some(cause),
+        }
+    }
+}
+
+impl From<String> for DatabaseFailure {
+    fn from(message: String) -> Self {
+        Self {
+            message,
+            cause: None,
+        }
+    }
+}
+
+impl From<&str> for DatabaseFailure {
+    fn from(message: &str) -> Self {
+        message.to_owned().into()
+    }
+}
+
+/// The part that is to blame for an SQL error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blame {
-    /// The values of some row.
+    /// The values of a row.
     Row,
-    /// The server or the way to it.
+    /// The server or the connection to it.
     Server,
     /// The statement, the schema or the permissions.
     Statement,
@@ -67,9 +101,9 @@ pub(crate) fn blame(error: &sqlx::Error) -> Blame {
     match (code.get(..2).unwrap_or_default(), code.as_str()) {
         // Cardinality violation (two keys that differ only for us, such as `a` and `a ` in a
         // `char` column), data exception, integrity constraint violation, program limit
-        // exceeded (an index entry that is too large), and what a trigger raises by itself.
+        // exceeded (an index entry that is too large), and exceptions that a trigger raises.
         ("21" | "22" | "23" | "54", _) | (_, "P0001") => Blame::Row,
-        // A syntax error within a value, such as a `tsvector`; in a statement it has a position.
+        // A syntax error within a value, such as a `tsvector`; one in a statement has a position.
         (_, "42601") if position.is_none() => Blame::Row,
         // Connection, transaction rollback, resources, locks, operator intervention, system.
         ("08" | "40" | "53" | "55" | "57" | "58" | "XX", _) | (_, "25006") => Blame::Server,
@@ -80,18 +114,20 @@ pub(crate) fn blame(error: &sqlx::Error) -> Blame {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let message = explained(&error).unwrap_or_else(|| error.to_string());
-        // Class 40, "transaction rollback": deadlocks, and transactions that cannot be put in
-        // an order.
+        // Class 40, "transaction rollback": deadlocks, and transactions that cannot be serialized.
         let code = error.as_database_error().and_then(|error| error.code());
-        match blame(&error) {
-            _ if code.is_some_and(|code| code.starts_with("40")) => Self::Conflict(message),
-            Blame::Server => Self::Away(message),
-            Blame::Row | Blame::Statement => Self::Failed(message),
+        let is_conflict = code.is_some_and(|code| code.starts_with("40"));
+        let blame = blame(&error);
+        let failure = DatabaseFailure::caused_by(message, error);
+        match blame {
+            _ if is_conflict => Self::Conflict(failure),
+            Blame::Server => Self::Away(failure),
+            Blame::Row | Blame::Statement => Self::Failed(failure),
         }
     }
 }
 
-/// What the server's own words for an error leave out.
+/// The message for an error that the server's own message does not explain.
 pub(super) fn explained(error: &sqlx::Error) -> Option<String> {
     if let Some(pooler) = unusable(error) {
         return Some(format!("{pooler}\n  hint: {USABLE}"));
@@ -99,28 +135,44 @@ pub(super) fn explained(error: &sqlx::Error) -> Option<String> {
     if let sqlx::Error::PoolTimedOut = error {
         let seconds = ANSWER.as_secs();
         return Some(format!(
-            "no connection within {seconds} s: database.connections are all in use, or the server takes no more"
+            "no connection within {seconds} s: all of database.connections are in use, or the server accepts no more"
         ));
     }
     match error.as_database_error()?.code()?.as_ref() {
         "55P03" => Some(format!(
-            "{error}: another session holds it for longer than database.lock_timeout"
+            "{error}: another session held the lock for longer than database.lock_timeout"
         )),
         "57014" => Some(format!(
-            "{error}: database.statement_timeout says how long one may take"
+            "{error}: database.statement_timeout limits the time of a statement"
         )),
         _ => None,
     }
 }
 
-/// What is wrong with the pooler that an error comes from or that has caused it.
+/// The message about an unsupported pooler that has raised or caused an error.
 pub(super) fn unusable(error: &sqlx::Error) -> Option<&'static str> {
     let error = error.as_database_error()?;
     match error.code()?.as_ref() {
         // Duplicate, and missing, prepared statement.
-        "42P05" | "26000" => Some(FORGETFUL),
-        // PgBouncer's own words; it has no code for itself.
-        "08P01" if error.message().contains("statement pooling mode") => Some(HASTY),
+        "42P05" | "26000" => Some(LOSES_STATEMENTS),
+        // PgBouncer's own message; its code is a general one.
+        "08P01" if error.message().contains("statement pooling mode") => Some(NO_TRANSACTIONS),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn an_explained_error_keeps_its_cause() {
+        let error = StoreError::from(sqlx::Error::PoolTimedOut);
+        insta::assert_snapshot!(error, @"database: no connection within 10 s: all of database.connections are in use, or the server accepts no more");
+        let source = error.source().and_then(|source| source.downcast_ref());
+        assert!(matches!(source, Some(sqlx::Error::PoolTimedOut)));
+        assert!(StoreError::Failed("a bug".into()).source().is_none());
     }
 }

@@ -48,7 +48,7 @@ impl Store {
 /// The error, with a hint if permissions are missing or the server is read-only.
 fn failed(error: &MigrateError) -> StoreError {
     let (MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)) = error else {
-        return StoreError::Failed(error.to_string());
+        return StoreError::Failed(error.to_string().into());
     };
     let code = cause.as_database_error().and_then(|error| error.code());
     let hint = match code.as_deref() {
@@ -61,7 +61,7 @@ fn failed(error: &MigrateError) -> StoreError {
         Some("25006") => "\n  hint: connect to the primary server",
         _ => "",
     };
-    StoreError::Failed(format!("{error}{hint}"))
+    StoreError::Failed(format!("{error}{hint}").into())
 }
 
 /// True if exactly these migrations were run. The check only reads, so a role without the right to

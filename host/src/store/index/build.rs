@@ -1,28 +1,29 @@
-//! How the server builds an index: with which settings, how far it is, and how it is stopped.
+//! Building an index on the server: its settings, its progress, and its cancellation.
 
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use tokio_util::sync::CancellationToken;
 
-use super::{Manner, Work};
-use crate::store::Store;
+use super::manner::Manner;
+use super::work::Work;
+use crate::store::connect::Store;
 
-/// How often the server is asked how far it is.
-const LOOK: Duration = Duration::from_secs(1);
+/// Interval at which the server is asked for its progress.
+const POLL: Duration = Duration::from_secs(1);
 
-/// How far the server is with an index.
+/// Progress of the server with an index.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Building {
     /// As PostgreSQL and pgvector name it.
     pub phase: String,
-    /// Of this phase; `None` where it does not say.
+    /// Progress of this phase; `None` if unknown.
     pub percent: Option<f64>,
 }
 
-/// What a build may take, and who listens.
+/// Bounds of a build, and the receiver of its progress.
 pub struct Watch<'a> {
-    /// In bytes, where it needs more than the server's own setting.
+    /// Maximum memory in bytes, if it needs more than the server's own setting.
     pub memory: usize,
     /// Called about once a second.
     pub progress: &'a (dyn Fn(&Building) + Send + Sync),
@@ -30,12 +31,12 @@ pub struct Watch<'a> {
     pub stop: &'a CancellationToken,
 }
 
-/// What a build may use.
+/// Resources that a build may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
-    /// Workers, whose memory is shared.
+pub(super) enum Resources {
+    /// Several workers, whose memory is shared.
     Parallel,
-    /// As much memory, of one process.
+    /// The same memory, in one process.
     Alone,
     /// The server's own setting.
     Least,
@@ -45,19 +46,20 @@ pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
 pub(super) const DISK_FULL: &str = "53100";
 pub(super) const OUT_OF_MEMORY: &str = "53200";
 
-pub(super) fn less(error: &sqlx::Error, room: Room) -> Room {
-    tracing::warn!(%error, "the server has not the room to build it like this: trying with less");
-    room
+/// Logs that a build failed for want of resources; returns what to try next.
+pub(super) fn less(error: &sqlx::Error, resources: Resources) -> Resources {
+    tracing::warn!(%error, "the server lacks the memory or disk space for this build: trying with less");
+    resources
 }
 
 impl Store {
-    /// Settings under which the index is built, of the transaction or of the session.
+    /// Makes the settings for building an index, in the transaction or in the session.
     pub(super) async fn configure(
         &self,
         connection: &mut PgConnection,
         work: &Work,
         watch: &Watch<'_>,
-        room: Room,
+        resources: Resources,
     ) -> Result<(), sqlx::Error> {
         // REINDEX CONCURRENTLY cannot be in a transaction.
         let local = work.manner == Manner::Defer;
@@ -66,30 +68,31 @@ impl Store {
                 .fetch_one(&mut *connection)
                 .await?;
         let needed = work_memory(connection, work).await?;
-        let bytes = match room {
-            Room::Parallel | Room::Alone => needed.min(watch.memory as u64).max(own.unsigned_abs()),
-            Room::Least => own.unsigned_abs(),
+        let bytes = match resources {
+            Resources::Parallel | Resources::Alone => {
+                needed.min(watch.memory as u64).max(own.unsigned_abs())
+            }
+            Resources::Least => own.unsigned_abs(),
         };
-        if needed > bytes && room == Room::Parallel {
+        if needed > bytes && resources == Resources::Parallel {
             let (needed, may) = (needed >> 20, bytes >> 20);
             tracing::warn!(
                 index = work.quoted,
-                "building it would need about {needed} MiB and may take {may}: slower; raise index_memory"
+                "building it needs about {needed} MiB and may use {may} MiB, which is slower; raise index_memory"
             );
         }
-        // What the server can be set to at most.
+        // The maximum of the setting.
         let kilobytes = (bytes >> 10).min(u64::from(i32::MAX.unsigned_abs()));
         let mut settings = vec![
             ("maintenance_work_mem", format!("{kilobytes}kB")),
-            // The rows of a table whose vectors are stored out of line are few pages.
+            // A table whose vectors are stored out of line has few pages.
             ("min_parallel_table_scan_size", "0".to_owned()),
-            // The server notices that nobody waits for it any more: since PostgreSQL 14, and not
-            // on Windows.
+            // The server notices that its client is gone: since PostgreSQL 14, and not on Windows.
             ("client_connection_check_interval", "2s".to_owned()),
             ("lock_timeout", "0".to_owned()),
             ("statement_timeout", "0".to_owned()),
         ];
-        if room != Room::Parallel {
+        if resources != Resources::Parallel {
             settings.push(("max_parallel_maintenance_workers", "0".to_owned()));
         }
         for (name, value) in settings {
@@ -106,7 +109,7 @@ impl Store {
         Ok(())
     }
 
-    /// Runs a statement that takes its time, tells how far it is, and can be stopped.
+    /// Runs a long statement, reports its progress, and can be stopped.
     pub(super) async fn watched(
         &self,
         connection: &mut PgConnection,
@@ -116,18 +119,18 @@ impl Store {
         let process: i32 = sqlx::query_scalar("select pg_backend_pid()")
             .fetch_one(&mut *connection)
             .await?;
-        // Without preparing it: a transaction block would be one too many for REINDEX.
-        let building = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(connection);
-        let mut building = std::pin::pin!(building);
-        let mut looks = tokio::time::interval(LOOK);
+        // Not prepared: REINDEX must not run in a transaction block.
+        let statement = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(connection);
+        let mut statement = std::pin::pin!(statement);
+        let mut polls = tokio::time::interval(POLL);
         let mut asked_to_stop = false;
         loop {
             tokio::select! {
-                built = &mut building => return built.map(drop),
-                _ = looks.tick() => {
-                    // Not knowing how far it is does no harm.
-                    if let Ok(Some(far)) = self.look(process).await {
-                        (watch.progress)(&far);
+                done = &mut statement => return done.map(drop),
+                _ = polls.tick() => {
+                    // Missing progress does no harm.
+                    if let Ok(Some(building)) = self.building(process).await {
+                        (watch.progress)(&building);
                     }
                 }
                 () = watch.stop.cancelled(), if !asked_to_stop => {
@@ -141,7 +144,8 @@ impl Store {
         }
     }
 
-    async fn look(&self, process: i32) -> Result<Option<Building>, sqlx::Error> {
+    /// The progress of a server process, if it builds an index.
+    async fn building(&self, process: i32) -> Result<Option<Building>, sqlx::Error> {
         let row = sqlx::query(
             "select phase, (100.0 * case when tuples_total > 0 then tuples_done::float8 / tuples_total
                                   else blocks_done::float8 / nullif(blocks_total, 0) end)::float8
@@ -150,17 +154,17 @@ impl Store {
         .bind(process)
         .fetch_optional(&self.pool)
         .await?;
-        let building = |row: sqlx::postgres::PgRow| {
+        let read = |row: sqlx::postgres::PgRow| {
             Ok(Building {
                 phase: row.try_get(0)?,
                 percent: row.try_get(1)?,
             })
         };
-        row.map(building).transpose()
+        row.map(read).transpose()
     }
 }
 
-/// What the index needs, by the rows that are there now.
+/// Memory for building the index with the rows that are there now.
 async fn work_memory(connection: &mut PgConnection, work: &Work) -> Result<u64, sqlx::Error> {
     let count = format!("select count(*) from {}", work.table);
     let rows: i64 = sqlx::query_scalar(AssertSqlSafe(count))

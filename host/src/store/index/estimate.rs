@@ -1,4 +1,4 @@
-//! What maintaining and building a vector index costs, roughly.
+//! Rough estimates of the cost of maintaining and building a vector index.
 //!
 //! Measured with pgvector 0.8.6 on two cores of a small server, `m = 16`, 10,000 to 20,000 rows:
 //! an insert into an HNSW index takes 2.6 ms at 384 dimensions and 6.7 ms at 1,536, one connection
@@ -7,12 +7,12 @@
 
 use std::time::Duration;
 
-/// What the size of an index depends on.
+/// Parameters of the size of an index.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shape {
-    /// Of which kind it is.
+    /// Kind of the index.
     pub method: Method,
-    /// Bytes of a vector. 1,536 f32 where nothing is declared.
+    /// Bytes of a vector; those of 1,536 f32 if no dimensions are declared.
     pub vector_bytes: u64,
 }
 
@@ -24,24 +24,24 @@ pub enum Method {
         /// `m`
         connections: u64,
     },
-    /// Lists around centres.
+    /// Lists around centroids.
     IvfFlat {
         /// `lists`
         lists: u64,
     },
 }
 
-/// How long a load would take, by what becomes of the index.
+/// Time of a load, by the treatment of the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
-    /// To insert the rows one by one.
+    /// Time to insert the rows one by one.
     pub maintaining: Duration,
-    /// To build it of all rows.
+    /// Time to build the index of all rows.
     pub building: Duration,
 }
 
 impl Shape {
-    /// Of an index whose column has this type. `parameter` is `m` or `lists`.
+    /// The shape of an index whose column has this type. `parameter` is `m` or `lists`.
     pub(super) fn new(method: &str, column: &str, modifier: i32, parameter: Option<&str>) -> Self {
         // pgvector's defaults.
         let default = if method == "hnsw" { 16 } else { 100 };
@@ -56,7 +56,7 @@ impl Shape {
         Self::known(method, parameter.unwrap_or(default), vector_bytes)
     }
 
-    /// As [`Shape::name`], [`Shape::parameter`] and `vector_bytes` say.
+    /// The shape with this [`Shape::name`], [`Shape::parameter`] and `vector_bytes`.
     pub(super) fn known(method: &str, parameter: u64, vector_bytes: u64) -> Self {
         let method = match method {
             "hnsw" => Method::Hnsw {
@@ -88,8 +88,8 @@ impl Shape {
         }
     }
 
-    /// What it costs to insert `rows` where there are `present` already. `None` for an index into
-    /// which inserting is cheap.
+    /// The cost of inserting `rows` into a table that has `present` rows. `None` for an index with
+    /// cheap inserts.
     #[must_use]
     pub fn cost(&self, rows: u64, present: u64) -> Option<Cost> {
         let Method::Hnsw { .. } = self.method else {
@@ -104,10 +104,11 @@ impl Shape {
         })
     }
 
-    /// The memory in bytes with which it is built without going to the disk, with a quarter to
-    /// spare. For HNSW by the structures of pgvector 0.8: an element with its bottom layer has
-    /// 2 m neighbours of 16 bytes, each layer above is met by one in m of them. For IVFFlat by
-    /// what its k-means allocates: 50 samples for each list, and their distances to all centres.
+    /// The memory in bytes for a build that does not spill to disk, with a margin of a quarter. For
+    /// HNSW it follows the structures of pgvector 0.8: an element with its bottom layer has 2 m
+    /// neighbours of 16 bytes, and each layer above has one in m of the elements below. For IVFFlat
+    /// it is what k-means allocates: 50 samples for each list, and their distances to all
+    /// centroids.
     #[must_use]
     pub fn memory(&self, rows: u64) -> u64 {
         let vector = self.vector_bytes + 16;
@@ -122,7 +123,7 @@ impl Shape {
     }
 }
 
-/// A time as people say it: of long ones no seconds.
+/// A duration in words, rounded; long ones without seconds.
 #[must_use]
 pub fn roughly(time: Duration) -> String {
     let seconds = time.as_secs_f64();
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_said_as_people_do() {
+    fn durations_are_rounded() {
         let said = [0.2, 1.4, 89.0, 90.0, 600.0, 5_399.0, 5_400.0, 86_400.0]
             .map(|seconds| roughly(Duration::from_secs_f64(seconds)));
         insta::assert_snapshot!(said.join(", "), @"less than a second, 1 s, 89 s, 2 min, 10 min, 90 min, 1.5 h, 24.0 h");

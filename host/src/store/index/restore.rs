@@ -1,9 +1,9 @@
-//! Putting an index back: built, and its note removed.
+//! Restoring an index: it is built, and its note removed.
 //!
-//! A deferred index is created in one transaction with the removal of its note. An index that is
-//! rebuilt is so by `REINDEX CONCURRENTLY`, which cannot be in a transaction; cut off, it leaves
+//! A deferred index is created in one transaction with the removal of its note. The others are
+//! rebuilt by `REINDEX CONCURRENTLY`, which cannot run in a transaction; interrupted, it leaves
 //! an invalid index whose name ends in `_ccnew` or `_ccold`, which is dropped before the next
-//! attempt. The server itself notices within seconds that a host is gone, and gives up.
+//! attempt. The server notices within seconds that a host is gone, and gives up.
 
 use std::time::{Duration, Instant};
 
@@ -11,42 +11,44 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::Postgres;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::build::{DISK_FULL, LOCK_NOT_AVAILABLE, OUT_OF_MEMORY, Room, Watch, less};
-use super::{Manner, Work, waiting};
+use super::build::{DISK_FULL, LOCK_NOT_AVAILABLE, OUT_OF_MEMORY, Resources, Watch, less};
+use super::manner::Manner;
+use super::work::{Work, waiting};
 use crate::failpoints;
+use crate::store::connect::Store;
+use crate::store::error::StoreError;
 use crate::store::run::Run;
-use crate::store::{Store, StoreError};
 
-/// What became of an index that was away.
+/// Outcome of restoring an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finished {
-    /// It is back.
+    /// It was built, in this time.
     Built(Duration),
-    /// Somebody else has put it back, or removed it for good.
-    Settled,
-    /// Unfinished runs of these pipelines wait for it; the last of them puts it back.
+    /// Another session has restored it, or removed it for good.
+    NothingLeft,
+    /// Unfinished runs of these pipelines wait for it; the last of them restores it.
     LeftTo(Vec<String>),
-    /// Asked to stop; it is away still.
+    /// Stopped on request; it is still suspended.
     Stopped,
 }
 
 impl Store {
-    /// Puts an index back, unless unfinished runs of others wait for it.
+    /// Restores an index, unless other unfinished runs wait for it.
     ///
     /// # Errors
-    /// If it is still away. Trying again goes on from what was left behind.
-    pub async fn finish_index(
+    /// Fails if it is still suspended. Another attempt continues from what was left behind.
+    pub async fn restore_index(
         &self,
         run: &Run,
         work: &Work,
         watch: &Watch<'_>,
     ) -> Result<Finished, StoreError> {
         failpoints::point!("index.before");
-        let mut room = Room::Parallel;
+        let mut resources = Resources::Parallel;
         loop {
             let finished = match work.manner {
-                Manner::Defer => self.create(run, work, watch, room).await,
-                Manner::Rebuild => self.rebuild(run, work, watch, room).await,
+                Manner::Defer => self.create(run, work, watch, resources).await,
+                Manner::Rebuild => self.rebuild(run, work, watch, resources).await,
             };
             let error = match finished {
                 Ok(finished) => return Ok(finished),
@@ -54,15 +56,22 @@ impl Store {
                 Err(error) => error,
             };
             let code = error.as_database_error().and_then(|error| error.code());
-            room = match (code.as_deref(), room) {
-                (Some(LOCK_NOT_AVAILABLE), room) => {
+            resources = match (code.as_deref(), resources) {
+                (Some(LOCK_NOT_AVAILABLE), resources) => {
                     let index = &work.quoted;
-                    tracing::info!(index, "waiting for who holds its table or its note");
-                    room
+                    tracing::info!(
+                        index,
+                        "waiting for another session's lock on its table or its note"
+                    );
+                    resources
                 }
                 // A small `/dev/shm` is a full disk to the server.
-                (Some(DISK_FULL | OUT_OF_MEMORY), Room::Parallel) => less(&error, Room::Alone),
-                (Some(DISK_FULL | OUT_OF_MEMORY), Room::Alone) => less(&error, Room::Least),
+                (Some(DISK_FULL | OUT_OF_MEMORY), Resources::Parallel) => {
+                    less(&error, Resources::Alone)
+                }
+                (Some(DISK_FULL | OUT_OF_MEMORY), Resources::Alone) => {
+                    less(&error, Resources::Least)
+                }
                 _ => return Err(error.into()),
             };
         }
@@ -73,7 +82,7 @@ impl Store {
         run: &Run,
         work: &Work,
         watch: &Watch<'_>,
-        room: Room,
+        resources: Resources,
     ) -> Result<Finished, sqlx::Error> {
         let mut transaction = self.pool.begin().await?;
         let connection = &mut *transaction;
@@ -87,7 +96,7 @@ impl Store {
             .await?;
         let started = Instant::now();
         if !exists {
-            self.configure(connection, work, watch, room).await?;
+            self.configure(connection, work, watch, resources).await?;
             sqlx::query("select set_config('default_tablespace', $1, true)")
                 .bind(&work.tablespace)
                 .execute(&mut *connection)
@@ -107,12 +116,12 @@ impl Store {
                     .await?;
             }
         }
-        remove(connection, work).await?;
+        remove_note(connection, work).await?;
         failpoints::point!("index.built");
         transaction.commit().await?;
         failpoints::point!("index.back");
         Ok(if exists {
-            Finished::Settled
+            Finished::NothingLeft
         } else {
             Finished::Built(started.elapsed())
         })
@@ -123,12 +132,12 @@ impl Store {
         run: &Run,
         work: &Work,
         watch: &Watch<'_>,
-        room: Room,
+        resources: Resources,
     ) -> Result<Finished, sqlx::Error> {
         let mut transaction = self.pool.begin().await?;
         let left = self.leave(&mut transaction, run, work).await?;
         if left.is_none() {
-            // The server may still be at what an earlier host has asked for.
+            // The server may still work on the statement of an earlier host.
             let lock = format!("lock table {} in share update exclusive mode", work.table);
             sqlx::query(AssertSqlSafe(lock))
                 .execute(&mut *transaction)
@@ -138,7 +147,7 @@ impl Store {
         if let Some(finished) = left {
             return Ok(finished);
         }
-        // Settings of the session are not for others.
+        // The settings of this session must not reach other users of the pool.
         let mut connection = self.pool.acquire().await?;
         connection.close_on_drop();
         self.drop_leftovers(&mut connection, work, watch).await?;
@@ -152,22 +161,23 @@ impl Store {
         .await?;
         let started = Instant::now();
         if state == Some(false) {
-            self.configure(&mut connection, work, watch, room).await?;
+            self.configure(&mut connection, work, watch, resources)
+                .await?;
             let reindex = format!("reindex index concurrently {}", work.quoted);
             self.watched(&mut connection, &reindex, watch).await?;
         }
         failpoints::point!("index.built");
-        self.restore(connection, work).await?;
+        self.reset_table(connection, work).await?;
         failpoints::point!("index.back");
         Ok(if state == Some(false) {
             Finished::Built(started.elapsed())
         } else {
-            Finished::Settled
+            Finished::NothingLeft
         })
     }
 
-    /// Ends without building: if the note is gone, or others wait for the index. The note stays
-    /// locked until the transaction ends, so that of two that come to their end at once, one
+    /// Ends without building if the note is gone, or if other runs wait for the index. The note
+    /// stays locked until the transaction ends, so that of two runs that end at the same time, one
     /// finds itself the last.
     async fn leave(
         &self,
@@ -175,7 +185,7 @@ impl Store {
         run: &Run,
         work: &Work,
     ) -> Result<Option<Finished>, sqlx::Error> {
-        // Waiting for another host's build can be stopped in between.
+        // The wait for another host's build is cut, so that it can be stopped in between.
         sqlx::query("set local lock_timeout = '5s'")
             .execute(&mut *connection)
             .await?;
@@ -187,7 +197,7 @@ impl Store {
         .fetch_optional(&mut *connection)
         .await?;
         if noted.is_none() {
-            return Ok(Some(Finished::Settled));
+            return Ok(Some(Finished::NothingLeft));
         }
         let (_, others) = waiting(connection, work, run.id).await?;
         if others.is_empty() {
@@ -204,14 +214,14 @@ impl Store {
         Ok(Some(Finished::LeftTo(others)))
     }
 
-    /// Drops what `REINDEX CONCURRENTLY` has left of this index when it was cut off.
+    /// Drops what an interrupted `REINDEX CONCURRENTLY` has left of this index.
     async fn drop_leftovers(
         &self,
         connection: &mut PgConnection,
         work: &Work,
         watch: &Watch<'_>,
     ) -> Result<(), sqlx::Error> {
-        // A name that is too long is cut before the suffix.
+        // Names that are too long are truncated before the suffix.
         let leftovers: Vec<String> = sqlx::query_scalar(
             "select format('%I.%I', n.nspname, c.relname) from pg_index i
              join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
@@ -230,14 +240,14 @@ impl Store {
         Ok(())
     }
 
-    /// Gives the table its setting back, with its last index, and removes the note.
-    async fn restore(
+    /// Removes the note, and with the table's last index resets the table's setting.
+    async fn reset_table(
         &self,
         mut connection: PoolConnection<Postgres>,
         work: &Work,
     ) -> Result<(), sqlx::Error> {
         let mut transaction = sqlx::Connection::begin(&mut *connection).await?;
-        remove(&mut transaction, work).await?;
+        remove_note(&mut transaction, work).await?;
         let others: bool = sqlx::query_scalar(
             "select exists (select from forebay.index_work where relation = $1::oid and manner = 'rebuild')",
         )
@@ -246,7 +256,7 @@ impl Store {
         .await?;
         if !others {
             let change = match &work.index_cleanup {
-                // A value of the catalog: a word.
+                // A single word from the catalog.
                 Some(value) => format!("set (vacuum_index_cleanup = {value})"),
                 None => "reset (vacuum_index_cleanup)".to_owned(),
             };
@@ -260,7 +270,7 @@ impl Store {
     }
 }
 
-async fn remove(connection: &mut PgConnection, work: &Work) -> Result<(), sqlx::Error> {
+async fn remove_note(connection: &mut PgConnection, work: &Work) -> Result<(), sqlx::Error> {
     sqlx::query("delete from forebay.index_work where relation = $1::oid and name = $2")
         .bind(work.oid())
         .bind(&work.name)

@@ -1,20 +1,24 @@
-//! Taking an index out of the way: noted and done in one transaction.
+//! Suspending an index: noted and done in one transaction.
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{Manner, VectorIndex, Work};
+use super::manner::Manner;
+use super::vector_index::VectorIndex;
+use super::work::Work;
+use crate::store::connect::Store;
+use crate::store::error::StoreError;
 use crate::store::run::Run;
-use crate::store::{Store, StoreError};
 
-/// Whoever holds the table for longer is not waited for, since all searches would wait too.
+/// Longer locks on the table are not waited for, since all searches would wait behind this one.
 const LOCK_TIMEOUT: &str = "set local lock_timeout = '5s'";
 
 impl Store {
-    /// Takes an index away for a run. Does nothing if it is away by now.
+    /// Suspends an index for a run. Does nothing if it is already suspended.
     ///
     /// # Errors
-    /// If nothing was done. [`StoreError::Away`] also where a lock is not to be had soon.
-    pub async fn take_index(
+    /// Fails if nothing was done; with [`StoreError::Away`] also if the lock is not available
+    /// soon.
+    pub async fn suspend_index(
         &self,
         run: &Run,
         index: &VectorIndex,
@@ -23,11 +27,11 @@ impl Store {
         let mut transaction = self.pool.begin().await?;
         let connection = &mut *transaction;
         sqlx::query(LOCK_TIMEOUT).execute(&mut *connection).await?;
-        // So that the definition holds wherever it is read again.
+        // The definition must hold under any search path.
         sqlx::query("set local search_path = ''")
             .execute(&mut *connection)
             .await?;
-        // VACUUM is waited for, and waits: one that is at work has not read the new setting.
+        // This waits for a running VACUUM, which has not read the new setting, and blocks the next.
         let lock = match manner {
             Manner::Defer => "access exclusive",
             Manner::Rebuild => "share update exclusive",
@@ -44,7 +48,7 @@ impl Store {
                         .execute(&mut *connection)
                         .await?;
                 }
-                Manner::Rebuild => leave_as_it_is(connection, index).await?,
+                Manner::Rebuild => mark_not_ready(connection, index).await?,
             }
         }
         sqlx::query(
@@ -61,10 +65,10 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Makes a run wait for an index that is away already. It is no error if it is back by now.
+    /// Makes a run wait for a suspended index. Does nothing if it has been restored by now.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// Fails if the database cannot be queried.
     pub async fn join_index(&self, run: &Run, work: &Work) -> Result<(), StoreError> {
         sqlx::query(
             "insert into forebay.index_wait (relation, name, run)
@@ -80,14 +84,14 @@ impl Store {
     }
 }
 
-/// Writes down what it takes to put the index back. False if somebody else has taken it, or it
+/// Notes what is needed to restore the index. False if another session has suspended it, or if it
 /// is gone.
 async fn note(
     connection: &mut PgConnection,
     index: &VectorIndex,
     manner: Manner,
 ) -> Result<bool, sqlx::Error> {
-    // Of two indexes of a table, the second finds the first one's setting.
+    // The second index of a table takes over the setting that the first one has noted.
     let noted = sqlx::query(
         "insert into forebay.index_work
              (relation, schema, name, manner, definition, tablespace, comment,
@@ -118,9 +122,9 @@ async fn note(
     Ok(noted.rows_affected() > 0)
 }
 
-/// Has the server no longer enter new row versions. The lock of a change of the table's setting
-/// keeps VACUUM away until the transaction ends.
-async fn leave_as_it_is(
+/// Makes the server no longer enter new row versions. Changing the table's setting takes a lock
+/// that keeps VACUUM away until the transaction ends.
+async fn mark_not_ready(
     connection: &mut PgConnection,
     index: &VectorIndex,
 ) -> Result<(), sqlx::Error> {

@@ -1,24 +1,25 @@
-//! Vectors: how they are stored, what indexes them, and the extension that they come with.
+//! Vectors: their storage, their indexes, and the version of pgvector.
 
 use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 use sqlx::prelude::FromRow;
 
-use super::{Finding, Severity, Wanted};
+use super::demand::Wanted;
+use super::finding::{Finding, Severity};
 use crate::route::Table;
 
-/// Dimensions that an index takes (pgvector's documentation, "HNSW" and "IVFFlat").
+/// Maximum dimensions of an index (pgvector's documentation, "HNSW" and "IVFFlat").
 const INDEXED: [(&str, usize); 2] = [("vector", 2_000), ("halfvec", 4_000)];
 
-/// Before it, concurrent inserts and vacuum could corrupt an HNSW index (pgvector's change log).
+/// Before this version, concurrent inserts and vacuum could corrupt an HNSW index (pgvector's change log).
 const SOUND: [u32; 3] = [0, 8, 4];
 
-/// What a row may take of a page of 8 KB, its header and alignment left out.
+/// Maximum size of a row in a page of 8 KB, without header and alignment.
 const PAGE: usize = 8_000;
-/// A shorter row is stored in its page anyway.
+/// A shorter row is stored in its page in any case.
 const LONG: usize = 2_000;
-/// What is left in the row of a value that is stored elsewhere.
+/// Size of the pointer in the row to a value that is stored out of line.
 const POINTER: usize = 20;
 
 #[derive(Debug, FromRow)]
@@ -47,7 +48,7 @@ impl Index {
     }
 }
 
-pub(super) async fn look(
+pub(super) async fn check(
     connection: &mut PgConnection,
     table: &Table,
     findings: &mut Vec<Finding>,
@@ -88,7 +89,7 @@ fn judge_indexes(table: &Table, indexes: &[Index]) -> Vec<Finding> {
             findings.push(Finding::new(
                 Severity::Warning,
                 &table.name,
-                format!("the index {name} is invalid: it is written to, and no query uses it"),
+                format!("the index {name} is invalid: it is maintained, but no query uses it"),
                 format!("reindex index {name}, or drop it"),
             ));
         }
@@ -104,7 +105,9 @@ fn judge_indexes(table: &Table, indexes: &[Index]) -> Vec<Finding> {
             findings.push(Finding::new(
                 Severity::Warning,
                 &table.name,
-                format!("the indexes {other} and {name} are the same: each row is put into both"),
+                format!(
+                    "the indexes {other} and {name} are identical: each row is inserted into both"
+                ),
                 format!("drop index {name}"),
             ));
             continue;
@@ -120,13 +123,13 @@ fn judge_indexes(table: &Table, indexes: &[Index]) -> Vec<Finding> {
                 "the {method} index {name} serves {operator} on {} ({})",
                 index.on_what, index.class
             ),
-            "queries that order by another operator read the whole table",
+            "queries that order by another operator scan the whole table",
         ));
     }
     findings
 }
 
-/// Bytes of a vector (pgvector's documentation: 4 or 2 an element, and 8).
+/// Bytes of a vector (pgvector's documentation: 4 or 2 for each element, and 8).
 fn bytes(column: &Stored) -> Option<usize> {
     let width = match column.type_name.as_str() {
         "vector" => 4,
@@ -157,7 +160,7 @@ fn judge_vectors(table: &Table, columns: &[Stored], indexes: &[Index]) -> Vec<Fi
             findings.push(Finding::new(
                 Severity::Advice,
                 place,
-                "has no dimensions: no index can be made on it",
+                "declares no dimensions: it cannot be indexed",
                 format!(
                     "alter table {quoted} alter column {name} type {}(N)",
                     column.type_name
@@ -179,7 +182,7 @@ fn judge_vectors(table: &Table, columns: &[Stored], indexes: &[Index]) -> Vec<Fi
                 )
             };
             let message = format!(
-                "has {dimensions} dimensions, an index on {} takes {most}",
+                "has {dimensions} dimensions, but an index on {} takes at most {most}",
                 column.type_name
             );
             findings.push(Finding::new(Severity::Advice, &place, message, hint));
@@ -188,16 +191,16 @@ fn judge_vectors(table: &Table, columns: &[Stored], indexes: &[Index]) -> Vec<Fi
             findings.push(Finding::new(
                 Severity::Advice,
                 place,
-                "fits into the page of its row, and is stored elsewhere: it is written about a quarter slower",
-                format!("alter table {quoted} alter column {name} set storage plain, which counts for rows written from then on"),
+                "fits into the page of its row, but is stored out of line: writing it is about a quarter slower",
+                format!("alter table {quoted} alter column {name} set storage plain, which applies to rows written from then on"),
             ));
         }
     }
     findings
 }
 
-/// The version of pgvector, where vectors are written.
-pub(super) async fn look_at_extension(
+/// Checks the version of pgvector, if vectors are written.
+pub(super) async fn check_extension(
     connection: &mut PgConnection,
     tables: &[Wanted<'_>],
     findings: &mut Vec<Finding>,
@@ -237,14 +240,14 @@ fn judge_extension(version: &str, available: Option<&str>, has_hnsw: bool) -> Op
         (
             Severity::Warning,
             format!(
-                "pgvector is {version}: before 0.8.4, writing while a vacuum runs can corrupt an HNSW index"
+                "pgvector is {version}: before 0.8.4, writes during a vacuum can corrupt an HNSW index"
             ),
         )
     } else {
         (
             Severity::Advice,
             format!(
-                "pgvector is {version}: before 0.8.4, an HNSW index could be corrupted by writing while a vacuum runs"
+                "pgvector is {version}: before 0.8.4, writes during a vacuum could corrupt an HNSW index if there were one"
             ),
         )
     };

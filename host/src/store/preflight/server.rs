@@ -1,14 +1,14 @@
-//! The server, and what the role may do in the schema `forebay`.
+//! The server, and the privileges of the role in the schema `forebay`.
 
 use sqlx::PgConnection;
 use sqlx::prelude::FromRow;
 
-use super::{Finding, Severity};
+use super::finding::{Finding, Severity};
 
-/// `pg_attribute.attgenerated`, which the catalog is asked for, is as old as that.
+/// The first version with `pg_attribute.attgenerated`, which the catalog is queried for.
 const OLDEST: i32 = 120_000;
-/// Older versions may do, and nobody looks after them any more.
-const MEANT: i32 = 140_000;
+/// Older versions may work, but are no longer maintained.
+const SUPPORTED: i32 = 140_000;
 
 #[derive(Debug, FromRow)]
 struct Server {
@@ -21,8 +21,8 @@ struct Server {
     synchronous_commit: String,
 }
 
-/// Returns the role's name, as it is written in SQL.
-pub(super) async fn look(
+/// Checks the server, and returns the role's name, quoted for use in SQL.
+pub(super) async fn check(
     connection: &mut PgConnection,
     findings: &mut Vec<Finding>,
 ) -> Result<String, sqlx::Error> {
@@ -52,24 +52,24 @@ fn judge(server: &Server) -> Vec<Finding> {
             &format!("the server is PostgreSQL {major}"),
             "use 14 or newer",
         );
-    } else if server.version < MEANT {
+    } else if server.version < SUPPORTED {
         find(
             Severity::Warning,
-            &format!("the server is PostgreSQL {major}, older than what Forebay is made for"),
+            &format!("the server is PostgreSQL {major}, which Forebay does not fully support"),
             "use 14 or newer",
         );
     }
     if server.standby {
         find(
             Severity::Error,
-            "the server is a standby, which takes no writes",
+            "the server is a standby, which accepts no writes",
             "connect to the primary server",
         );
     } else if server.read_only {
         find(
             Severity::Error,
             "transactions are read-only",
-            "look for default_transaction_read_only: in the server's settings, of the database, of the role",
+            "check default_transaction_read_only in the settings of the server, the database and the role",
         );
     }
     if !server.fsync {
@@ -89,14 +89,14 @@ fn judge(server: &Server) -> Vec<Finding> {
     if server.synchronous_commit == "off" {
         find(
             Severity::Warning,
-            "synchronous_commit is off: a crash of the server can take back the last chunks, after the API server was told of them",
-            "set synchronous_commit = local, or on; a run that is started again writes them again",
+            "synchronous_commit is off: a server crash can lose the last chunks after the API server was notified of them",
+            "set synchronous_commit to local or on; a restarted run writes the lost rows again",
         );
     }
     findings
 }
 
-/// What is missing in the schema `forebay`, which exists by now.
+/// Privileges missing in the schema `forebay`, which exists by now.
 async fn privileges(
     connection: &mut PgConnection,
     role: &str,
@@ -153,10 +153,10 @@ mod tests {
         };
         insta::assert_snapshot!(lines(&bad), @r#"
         Error: the server is PostgreSQL 11; use 14 or newer
-        Error: the server is a standby, which takes no writes; connect to the primary server
+        Error: the server is a standby, which accepts no writes; connect to the primary server
         Warning: fsync is off: a power failure can destroy the whole database; set fsync = on
         Warning: full_page_writes is off: a power failure can destroy pages of tables; set full_page_writes = on
-        Warning: synchronous_commit is off: a crash of the server can take back the last chunks, after the API server was told of them; set synchronous_commit = local, or on; a run that is started again writes them again
+        Warning: synchronous_commit is off: a server crash can lose the last chunks after the API server was notified of them; set synchronous_commit to local or on; a restarted run writes the lost rows again
         "#);
         let old = Server {
             version: 130_016,
@@ -164,11 +164,11 @@ mod tests {
             ..bad
         };
         insta::assert_snapshot!(lines(&old), @r#"
-        Warning: the server is PostgreSQL 13, older than what Forebay is made for; use 14 or newer
-        Error: transactions are read-only; look for default_transaction_read_only: in the server's settings, of the database, of the role
+        Warning: the server is PostgreSQL 13, which Forebay does not fully support; use 14 or newer
+        Error: transactions are read-only; check default_transaction_read_only in the settings of the server, the database and the role
         Warning: fsync is off: a power failure can destroy the whole database; set fsync = on
         Warning: full_page_writes is off: a power failure can destroy pages of tables; set full_page_writes = on
-        Warning: synchronous_commit is off: a crash of the server can take back the last chunks, after the API server was told of them; set synchronous_commit = local, or on; a run that is started again writes them again
+        Warning: synchronous_commit is off: a server crash can lose the last chunks after the API server was notified of them; set synchronous_commit to local or on; a restarted run writes the lost rows again
         "#);
     }
 }

@@ -1,9 +1,10 @@
-//! The tables: what they are, what the role may do with them, and what stands in the way.
+//! The tables: their kinds, the privileges of the role, and obstacles to writing.
 
 use sqlx::PgConnection;
 use sqlx::prelude::FromRow;
 
-use super::{Finding, Severity, Wanted};
+use super::demand::Wanted;
+use super::finding::{Finding, Severity};
 use crate::route::Table;
 use crate::store::Store;
 
@@ -29,7 +30,7 @@ const FACTS: &str = "select c.relkind::text as kind, c.relpersistence = 'u' as u
         order by p.place) as missing
     from pg_class c where c.oid = to_regclass($1)";
 
-pub(super) async fn look(
+pub(super) async fn check(
     store: &Store,
     connection: &mut PgConnection,
     wanted: &Wanted<'_>,
@@ -44,7 +45,7 @@ pub(super) async fn look(
         .bind(wanted.deletes)
         .fetch_optional(&mut *connection)
         .await?;
-    // Dropped a moment ago: the first statement will say so.
+    // Dropped a moment ago: the first statement will fail.
     let Some(facts) = facts else { return Ok(()) };
     findings.extend(judge(table, &facts, role, store.copies));
     findings.extend(references(connection, table).await?);
@@ -52,11 +53,6 @@ pub(super) async fn look(
 }
 
 fn judge(table: &Table, facts: &Facts, role: &str, copies: bool) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut find = |severity, message: String, hint: String| {
-        findings.push(Finding::new(severity, &table.name, message, hint));
-    };
-    let quoted = &table.quoted;
     let kind = match facts.kind.as_str() {
         "v" => Some("view"),
         "m" => Some("materialised view"),
@@ -64,20 +60,29 @@ fn judge(table: &Table, facts: &Facts, role: &str, copies: bool) -> Vec<Finding>
         _ => None,
     };
     if let Some(kind) = kind {
-        find(
+        return vec![Finding::new(
             Severity::Error,
+            &table.name,
             format!("is a {kind}"),
-            "name the table that is behind it".into(),
-        );
-        return findings;
+            "name the underlying table",
+        )];
     }
+    let mut findings = judge_access(table, facts, role, copies);
+    findings.extend(judge_storage(table, facts));
+    findings
+}
+
+/// Checks what the role may do with a table.
+fn judge_access(table: &Table, facts: &Facts, role: &str, copies: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
     if !facts.missing.is_empty() {
         let missing = facts.missing.join(", ");
-        find(
+        findings.push(Finding::new(
             Severity::Error,
+            &table.name,
             format!("{role} lacks {missing}"),
-            format!("grant {missing} on {quoted} to {role}"),
-        );
+            format!("grant {missing} on {} to {role}", table.quoted),
+        ));
     }
     if facts.row_security {
         // The server refuses COPY then.
@@ -86,43 +91,51 @@ fn judge(table: &Table, facts: &Facts, role: &str, copies: bool) -> Vec<Finding>
         } else {
             Severity::Warning
         };
-        find(
+        findings.push(Finding::new(
             severity,
-            format!("row-level security applies to {role}: rows that it hides would look new"),
+            &table.name,
+            format!("row-level security applies to {role}: hidden rows would look new"),
             format!("alter role {role} bypassrls, or use the role that owns the table"),
-        );
-    }
-    if facts.unlogged {
-        find(
-            Severity::Warning,
-            "is unlogged: a crash of the server empties it".into(),
-            format!(
-                "alter table {quoted} set logged; after a crash, the next run of a snapshot fills it again"
-            ),
-        );
-    }
-    if !facts.takes_all {
-        find(
-            Severity::Advice,
-            "is partitioned without a default: rows that belong to no partition are dead-lettered"
-                .into(),
-            "create partitions for all keys, or a default one".into(),
-        );
-    }
-    if !facts.triggers.is_empty() {
-        find(
-            Severity::Advice,
-            format!(
-                "has triggers that run for what is written: {}",
-                facts.triggers.join(", ")
-            ),
-            "what they change is not seen as a change of the row the next time".into(),
-        );
+        ));
     }
     findings
 }
 
-/// Foreign keys to the table whose columns no index has.
+/// Checks what happens to rows that are written to a table.
+fn judge_storage(table: &Table, facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if facts.unlogged {
+        let quoted = &table.quoted;
+        findings.push(Finding::new(
+            Severity::Warning,
+            &table.name,
+            "is unlogged: a server crash empties it",
+            format!(
+                "alter table {quoted} set logged; after a crash, the next snapshot run fills it again"
+            ),
+        ));
+    }
+    if !facts.takes_all {
+        findings.push(Finding::new(
+            Severity::Advice,
+            &table.name,
+            "is partitioned without a default partition: rows outside all partitions are dead-lettered",
+            "create partitions for all keys, or a default partition",
+        ));
+    }
+    if !facts.triggers.is_empty() {
+        let triggers = facts.triggers.join(", ");
+        findings.push(Finding::new(
+            Severity::Advice,
+            &table.name,
+            format!("has triggers that run on writes: {triggers}"),
+            "the next run does not see their changes as changes of the row",
+        ));
+    }
+    findings
+}
+
+/// Finds foreign keys that reference the table and have no index on their columns.
 async fn references(
     connection: &mut PgConnection,
     table: &Table,
@@ -145,7 +158,7 @@ async fn references(
             Severity::Advice,
             format!("{child} ({columns})"),
             format!(
-                "refers to {} without an index: each row deleted there reads all of {child}",
+                "references {} without an index: each row deleted there scans all of {child}",
                 table.name
             ),
             format!("create index on {child} ({columns})"),
@@ -154,7 +167,7 @@ async fn references(
     Ok(findings.collect())
 }
 
-/// Why a table may not be seen: its schema is closed to the role.
+/// Finds out if a table is invisible because the role may not use its schema.
 pub(super) async fn hidden(
     connection: &mut PgConnection,
     name: &str,
@@ -171,7 +184,7 @@ pub(super) async fn hidden(
         Finding::new(
             Severity::Error,
             name,
-            format!("{role} may not use the schema {schema}"),
+            format!("{role} lacks usage on the schema {schema}"),
             format!("grant usage on schema {schema} to {role}"),
         )
     }))

@@ -144,7 +144,7 @@ impl Fates {
             let position = &prepared.position;
             let message =
                 format!("the rows of chunk {position} are not all accounted for: {rows:?}");
-            return Err(StoreError::Failed(message));
+            return Err(StoreError::Failed(message.into()));
         }
         Ok(Self {
             rows,

@@ -1,18 +1,19 @@
-//! Room: connections, and the disk where it can be seen from here.
+//! Resources: connections, and the disk if it is visible from this machine.
 
 use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
 use sqlx::PgConnection;
 
-use super::{Demand, Finding, Severity};
+use super::demand::Demand;
+use super::finding::{Finding, Severity};
 use crate::store::capacity::{Connections, ask};
 use crate::store::connect::{Sharing, Store};
 
-/// Less than that is little for any server: its log alone takes as much.
+/// Free space that is too little for any server: its write-ahead log alone takes as much.
 const LITTLE: u64 = 1 << 30;
 
-pub(super) async fn look(
+pub(super) async fn check(
     store: &Store,
     connection: &mut PgConnection,
     demand: &Demand<'_>,
@@ -20,7 +21,7 @@ pub(super) async fn look(
     findings: &mut Vec<Finding>,
 ) -> Result<(), sqlx::Error> {
     let wanted = demand.connections;
-    // Behind a pooler it is the pooler's limits that count, and they cannot be seen.
+    // Behind a pooler, only the pooler's limits apply, and they are not visible.
     let of_server = match store.sharing {
         Sharing::Own => judge(&ask(connection).await?, wanted, store.pool.size(), role),
         Sharing::Shared => None,
@@ -30,8 +31,10 @@ pub(super) async fn look(
         findings.push(Finding::new(
             Severity::Error,
             "database.connections",
-            format!("{allowed} are allowed, and the pipeline needs {wanted}: one for each of its writers, and one"),
-            format!("allow {wanted} or more"),
+            format!(
+                "is {allowed}, but the pipeline needs {wanted}: one for each writer, and one more"
+            ),
+            format!("set it to {wanted} or more"),
         ));
     }
     findings.extend(of_server);
@@ -41,7 +44,7 @@ pub(super) async fn look(
     Ok(())
 }
 
-/// `ours` are among those that are used.
+/// Compares the limits with the connections wanted; `ours` are included in those in use.
 fn judge(connections: &Connections, wanted: u32, ours: u32, role: &str) -> Option<Finding> {
     let limits = [
         (
@@ -72,12 +75,12 @@ fn judge(connections: &Connections, wanted: u32, ours: u32, role: &str) -> Optio
         let free = limit - used + ours;
         let (severity, message) = if limit < wanted {
             let message =
-                format!("{whose} allows {limit} connections, and the pipeline needs {wanted}");
+                format!("{whose} allows {limit} connections, but the pipeline needs {wanted}");
             (Severity::Error, message)
         } else if free < wanted {
             let free = free.max(0);
             let message = format!(
-                "of the {limit} connections that {whose} allows, {free} are free, and the pipeline needs {wanted}"
+                "{free} of the {limit} connections that {whose} allows are free, but the pipeline needs {wanted}"
             );
             (Severity::Warning, message)
         } else {
@@ -88,14 +91,14 @@ fn judge(connections: &Connections, wanted: u32, ours: u32, role: &str) -> Optio
     None
 }
 
-/// Of the file system of the data directory, for a server on this machine that shows where it is.
+/// Checks the file system of the data directory, for a server on this machine that shows its path.
 async fn disk(connection: &mut PgConnection, wanted: u64) -> Result<Option<Finding>, sqlx::Error> {
     let directory: Option<String> =
         sqlx::query_scalar("select setting from pg_settings where name = 'data_directory'")
             .fetch_optional(connection)
             .await?;
-    let room = directory.and_then(|directory| statvfs(Path::new(&directory)).ok());
-    let free = room.map(|room| room.blocks_available() * room.fragment_size());
+    let file_system = directory.and_then(|directory| statvfs(Path::new(&directory)).ok());
+    let free = file_system.map(|it| it.blocks_available() * it.fragment_size());
     Ok(free.and_then(|free| judge_disk(free, wanted)))
 }
 
@@ -104,15 +107,14 @@ fn judge_disk(free: u64, wanted: u64) -> Option<Finding> {
     let message = if free < wanted {
         let (free, wanted) = (size(free), size(wanted));
         format!(
-            "{free} are free on its disk, and the dataset takes about {wanted} if all rows are new"
+            "{free} are free on its disk, but the dataset takes about {wanted} if all rows are new"
         )
     } else if free < LITTLE {
         format!("{} are free on its disk", size(free))
     } else {
         return None;
     };
-    let hint =
-        "make room: a run that fills the disk stops with nothing lost, and goes on when there is";
+    let hint = "free some space: a run that fills the disk stops without losing anything, and resumes when there is space";
     Some(Finding::new(Severity::Warning, "database", message, hint))
 }
 
@@ -135,16 +137,16 @@ mod tests {
             found.map(|it| format!("{:?}: {}; {}", it.severity, it.message, it.hint))
         };
         assert_eq!(judged(&free, 9), None);
-        insta::assert_snapshot!(judged(&free, 10).unwrap_or_default(), @"Warning: of the 97 connections that the server allows, 9 are free, and the pipeline needs 10; raise max_connections");
+        insta::assert_snapshot!(judged(&free, 10).unwrap_or_default(), @"Warning: 9 of the 97 connections that the server allows are free, but the pipeline needs 10; raise max_connections");
         let role = Connections { of_role: 4, ..free };
         assert_eq!(judged(&role, 3), None);
-        insta::assert_snapshot!(judged(&role, 4).unwrap_or_default(), @"Warning: of the 4 connections that the role allows, 3 are free, and the pipeline needs 4; alter role loader connection limit");
-        insta::assert_snapshot!(judged(&role, 5).unwrap_or_default(), @"Error: the role allows 4 connections, and the pipeline needs 5; alter role loader connection limit");
+        insta::assert_snapshot!(judged(&role, 4).unwrap_or_default(), @"Warning: 3 of the 4 connections that the role allows are free, but the pipeline needs 4; alter role loader connection limit");
+        insta::assert_snapshot!(judged(&role, 5).unwrap_or_default(), @"Error: the role allows 4 connections, but the pipeline needs 5; alter role loader connection limit");
         let closed = Connections {
             of_database: 0,
             ..role
         };
-        insta::assert_snapshot!(judged(&closed, 2).unwrap_or_default(), @"Error: the database allows 0 connections, and the pipeline needs 2; alter database … connection limit");
+        insta::assert_snapshot!(judged(&closed, 2).unwrap_or_default(), @"Error: the database allows 0 connections, but the pipeline needs 2; alter database … connection limit");
     }
 
     #[test]
@@ -152,7 +154,7 @@ mod tests {
         let judged = |free, wanted| judge_disk(free, wanted).map(|it| it.message);
         assert_eq!(judged(LITTLE, LITTLE), None);
         assert_eq!(judged(50 << 30, 0), None);
-        insta::assert_snapshot!(judged(5 << 30, 6 << 30).unwrap_or_default(), @"5.0 GiB are free on its disk, and the dataset takes about 6.0 GiB if all rows are new");
+        insta::assert_snapshot!(judged(5 << 30, 6 << 30).unwrap_or_default(), @"5.0 GiB are free on its disk, but the dataset takes about 6.0 GiB if all rows are new");
         insta::assert_snapshot!(judged(5 << 20, 0).unwrap_or_default(), @"5.0 MiB are free on its disk");
     }
 }

@@ -1,0 +1,149 @@
+//! A checked configuration: what the rest of the host works with.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::database::{DatabaseUrl, Sessions};
+use super::defaults;
+use super::environment::database_url_from_environment;
+use super::missing::Missing;
+use super::plugins::Plugins;
+use super::schedule::Schedule;
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Directory of the file, for `.forebay/` and relative paths.
+    pub directory: PathBuf,
+    /// `None` for the embedded server.
+    pub database: Option<DatabaseUrl>,
+    /// Settings of the host's sessions, for either server.
+    pub sessions: Sessions,
+    /// Directory, limits and permissions of plugins.
+    pub plugins: Plugins,
+    /// Bounds of memory.
+    pub limits: Limits,
+    /// Time without progress after which a pipeline fails.
+    pub give_up_after: Duration,
+    /// Endpoints of `forebay serve`.
+    pub serve: Serve,
+    /// In name order.
+    pub pipelines: Vec<Pipeline>,
+}
+
+impl Config {
+    /// The database to use: the configured one, or what `DATABASE_URL` names.
+    #[must_use]
+    pub fn database_url(&self) -> Option<DatabaseUrl> {
+        self.database.clone().or_else(database_url_from_environment)
+    }
+}
+
+/// Bounds of memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Maximum size of an encoded row; a larger one is dead-lettered.
+    pub row: usize,
+    /// Maximum size of an encoded chunk; a larger one ends the stream with an error.
+    pub chunk: usize,
+    /// Maximum size of all chunks that are received and not yet committed.
+    pub in_flight: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            row: defaults::ROW,
+            chunk: defaults::CHUNK,
+            in_flight: defaults::IN_FLIGHT,
+        }
+    }
+}
+
+/// Endpoints of `forebay serve`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Serve {
+    /// Address of `/metrics` and `/health`; `None` for neither.
+    pub listen: Option<SocketAddr>,
+}
+
+/// A pipeline: one dataset, its plugins and its tables.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// Unique in the file; names the pipeline in the database too.
+    pub name: String,
+    /// Source of the rows.
+    pub source: Source,
+    /// Names, in this order; `None` for all plugins in the directory, in name order.
+    pub plugins: Option<Vec<String>>,
+    /// At least one.
+    pub tables: Vec<String>,
+    /// From the name of a field or embedding to the name of a column.
+    pub rename: BTreeMap<String, String>,
+    /// Number of chunks of a partition that are written at once.
+    pub writers: RangeInclusive<usize>,
+    /// Receiver of a call after a run that has changed rows.
+    pub notify: Option<Notify>,
+    /// Treatment of rows that the source no longer has.
+    pub missing: Missing,
+    /// Treatment of vector indexes while a run loads.
+    pub index: IndexMode,
+    /// Maximum memory of the server for building an index, in bytes.
+    pub index_memory: usize,
+    /// When `forebay serve` runs it; `None` for once when it starts.
+    pub schedule: Option<Schedule>,
+    /// Settings of each plugin, by its name.
+    pub settings: BTreeMap<String, Vec<(String, String)>>,
+}
+
+/// Treatment of the vector indexes of a pipeline's tables while a run loads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IndexMode {
+    /// Maintained row by row.
+    #[default]
+    Keep,
+    /// Dropped on an empty table, and built at the end.
+    Defer,
+    /// Dropped also where there are rows; searches are without them meanwhile.
+    DeferAlways,
+    /// Searches keep using them unchanged; they are rebuilt at the end, and swapped.
+    Rebuild,
+}
+
+impl IndexMode {
+    /// As in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Defer => "defer",
+            Self::DeferAlways => "defer-always",
+            Self::Rebuild => "rebuild",
+        }
+    }
+}
+
+/// Source of the rows.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// `http://`, `https://` or `unix:` followed by a path.
+    pub grpc: String,
+    /// As the server lists it.
+    pub dataset: String,
+    /// Maximum number of rows in a chunk that the server sends.
+    pub chunk_rows: u32,
+    /// Maximum number of rows in a chunk when chunks are joined.
+    pub max_chunk_rows: u32,
+}
+
+/// Receiver of a call after a run that has changed rows.
+#[derive(Debug, Clone)]
+pub struct Notify {
+    /// `http://`, `https://` or `unix:` followed by a path.
+    pub grpc: String,
+    /// Target that the call names.
+    pub target: String,
+}
