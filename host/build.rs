@@ -7,7 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=../proto");
     println!("cargo::rerun-if-changed=../migrations");
     println!("cargo::rerun-if-changed=../wit");
-    // Embedded as directories, of which the compiler does not see new files.
+    // Embedded as directories: the compiler does not notice new files in them.
     println!("cargo::rerun-if-changed=templates");
     println!("cargo::rerun-if-changed=../plugins/sdk");
     let descriptors = protox::compile(
@@ -17,9 +17,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         // Received buffers are shared, not copied.
         .bytes(".forebay.v1")
-        // The same row is encoded the same way each time.
+        // Makes the encoding of a row deterministic.
         .btree_map(".forebay.v1.Row")
-        // Rows are kept as they came on the wire; `decode` reads them from there.
+        // Rows stay encoded; `decode` reads them from their wire form.
         .extern_path(".forebay.v1.Chunk", "crate::source::wire::Chunk")
         .compile_fds(descriptors)?;
     Ok(())

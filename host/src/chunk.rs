@@ -1,4 +1,4 @@
-//! What flows: a chunk as it is received, and as it is when it only has to be written.
+//! A chunk on its way: as received, and as prepared for the writer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,72 +10,71 @@ use crate::plugin::{Chain, Comparison};
 use crate::row::{Batch, Drop, Failure, KeySet};
 use crate::source::wire;
 
-/// A chunk as it came, with the room it takes.
+/// A chunk as received, with its share of the memory limit.
 #[derive(Debug)]
 pub struct Received {
-    /// From the source.
+    /// The chunk from the source.
     pub chunk: wire::Chunk,
-    /// Its encoded rows, in bytes.
+    /// Size of its encoded rows, in bytes.
     pub bytes: usize,
-    /// Its share of the bytes in flight.
+    /// Its share of the bytes in flight; released with the chunk.
     pub permit: OwnedSemaphorePermit,
-    /// The plugins that it meets.
+    /// The plugins for it.
     pub chain: Arc<Chain>,
 }
 
-/// A chunk that only has to be written.
+/// A chunk that is ready to be written.
 #[derive(Debug)]
 pub struct Prepared {
-    /// Live rows are to be written; the others are in `settled`.
+    /// Its rows. Live ones are to be written; the others are in `settled`.
     pub batch: Batch,
-    /// By row: of what would be written.
+    /// Digest of what would be written, by row.
     pub digests: Vec<Uuid>,
-    /// Of its rows.
+    /// Keys of its rows.
     pub keys: Arc<KeySet>,
-    /// Rows that failed before they could be written.
+    /// Rows that failed or were dropped before they could be written.
     pub settled: Settled,
     /// The position after this chunk.
     pub position: String,
-    /// Its encoded rows.
+    /// Size of its encoded rows, in bytes.
     pub bytes: usize,
-    /// How long it took.
+    /// Time of each step.
     pub times: Times,
-    /// Released when the chunk is.
+    /// Its share of the bytes in flight; released with the chunk.
     pub permit: OwnedSemaphorePermit,
-    /// The plugins that it met.
+    /// The plugins that processed it.
     pub chain: Arc<Chain>,
-    /// What new versions would have done otherwise.
+    /// What shadows would have done differently.
     pub comparisons: Vec<Comparison>,
 }
 
-/// How long the steps of a chunk took.
+/// Time of each step of a chunk.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Times {
-    /// Bytes to rows.
+    /// Decoding bytes to rows.
     pub decode: Duration,
-    /// All plugins, the policy included.
+    /// All plugins, including the policy.
     pub plugins: Duration,
-    /// Matching with the tables, and digests.
+    /// Matching rows with the tables, and digests.
     pub route: Duration,
 }
 
-/// Failed rows that are done with.
+/// Failed rows whose fate is decided.
 #[derive(Debug, Default)]
 pub struct Settled {
-    /// To be kept.
+    /// Rows to keep as dead letters.
     pub dead_letters: Vec<DeadLetter>,
-    /// To be forgotten, counted under their code.
+    /// Rows to drop, counted by their code.
     pub drops: Vec<Drop>,
-    /// What a policy that is tried would have decided otherwise about rows that the database
-    /// refused.
+    /// What a shadowing policy would have decided differently about rows that the database refused.
     pub comparisons: Vec<Comparison>,
 }
 
-/// A failed row that is to be kept, with the queue the policy chose.
+/// A failed row to keep, with the queue that the policy chose.
 #[derive(Debug, Clone)]
 pub struct DeadLetter {
-    /// Why it failed.
+    /// The failure.
     pub failure: Failure,
-    /// At most 64 characters.
+    /// Name of the queue, at most 64 characters.
     pub queue: String,
 }

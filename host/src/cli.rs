@@ -156,7 +156,7 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(exit) => exit,
         Err(error) => {
-            eprintln!("error: {}", output::error_text(&error));
+            eprintln!("error: {}", crate::error::with_causes(error.as_ref()));
             exit_of(&error).into()
         }
     }

@@ -1,48 +1,53 @@
-//! From bytes to rows, with limits.
+//! Decodes bytes to rows, with limits.
 //!
 //! Walks the encoded `forebay.v1.Row` messages of a chunk once and keeps slices of them: no
-//! text or vector is copied, no map is built. What is wrong with a row makes a [`Failure`] of
-//! that row and of no other. Two fields of the same name, and members that this version does
-//! not know, are treated as protobuf says: the last one wins, the unknown are passed over.
+//! text or vector is copied, no map is built. A fault in a row makes a [`Failure`] of that row
+//! and of no other. Duplicate fields and unknown members are treated as protobuf says: the last
+//! duplicate wins, unknown members are skipped.
 
+mod fault;
 mod fields;
+mod wire;
 
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use prost::encoding::WireType;
 use uuid::Uuid;
 
+use self::fault::{Fault, fault};
+use self::wire::{delimited, map_entry, member, skip, text, utf8, varint};
 use crate::plugin::head;
 use crate::row::{Batch, Column, Embeddings, Failure, FieldType, Schema, Stage, Value, Vector};
 
-/// The type of the target tables' primary key, which a row's key has to fit.
+/// Type of the target tables' primary key, which a row's key must fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyType {
     /// `uuid`.
     Uuid,
     /// `smallint`, `integer` or `bigint`, with its width in bits.
     Integer(u32),
-    /// `text` and its like.
+    /// `text` and similar types.
     Text,
 }
 
-/// A key longer than this cannot be indexed (PostgreSQL: a third of an 8 KiB page).
+/// Maximum length of a key, in bytes: a longer one cannot be indexed (PostgreSQL: a third of an
+/// 8 KiB page).
 const MAX_KEY_BYTES: usize = 2_600;
 
-/// What is asked of every row.
+/// Decodes rows, and holds the requirements that every row must meet.
 #[derive(Debug, Clone)]
 pub struct Decoder {
-    /// What rows consist of.
+    /// Fields and embeddings of a row.
     pub schema: Arc<Schema>,
-    /// What the key has to be.
+    /// Type of the key.
     pub key_type: KeyType,
-    /// The largest encoded row, in bytes.
+    /// Maximum size of an encoded row, in bytes.
     pub max_row_bytes: usize,
 }
 
-/// What a row turned out to be.
+/// The kind of a row.
 enum Sort {
     /// To be written.
     Live,
@@ -50,10 +55,10 @@ enum Sort {
     Deleted,
 }
 
-/// What a key is found to be.
+/// A valid key.
 #[derive(Default)]
 struct Key {
-    /// Where the row has it in another spelling.
+    /// Its canonical spelling, if the row has another one.
     canonical: Option<ByteString>,
     uuid: Option<Uuid>,
 }
@@ -67,17 +72,9 @@ fn note(batch: &mut Batch, row: usize, key: Key) {
     }
 }
 
-/// A row's fault: code, message, field. Boxed, so that what goes well is handed on in registers.
-type Fault = Box<(&'static str, String, Option<String>)>;
-
-#[cold]
-fn fault(code: &'static str, message: impl Into<String>, field: Option<String>) -> Fault {
-    Box::new((code, message.into(), field))
-}
-
 impl Decoder {
-    /// Decodes the rows of a chunk. Those that fail are in `failures`, tombstones in `deleted`,
-    /// the others in `live`.
+    /// Decodes the rows of a chunk. Rows that fail are in `failures`, tombstones in `deleted`,
+    /// all others in `live`.
     #[must_use]
     pub fn decode(&self, wire: Vec<Bytes>) -> Batch {
         let rows = wire.len();
@@ -130,7 +127,7 @@ impl Decoder {
         }
     }
 
-    /// A row that failed has a key as the database has it, or is known to have none.
+    /// Records the canonical key of a row that failed, or that it has none.
     fn note_key(&self, batch: &mut Batch, row: usize, index: u32) {
         let key = batch.keys.get(row).cloned().unwrap_or_default();
         match (self.check_key(&key), batch.keyless.binary_search(&index)) {
@@ -147,11 +144,11 @@ impl Decoder {
         let mut bytes = wire.as_ref();
         if bytes.len() > self.max_row_bytes {
             let message = format!(
-                "the row has {} bytes, {} are allowed",
+                "the row has {} bytes; at most {} are allowed",
                 bytes.len(),
                 self.max_row_bytes
             );
-            // The key is worth knowing even so; it comes first in what usual encoders write.
+            // The key is worth knowing even then; most encoders write it first.
             if let Ok(Part::Key(key)) = self.part(&wire, &mut bytes, order) {
                 set(&mut batch.keys, row, key);
             }
@@ -236,8 +233,8 @@ impl Decoder {
             fault
         })?;
         if !fits(&value, declared) {
-            let came = kind(&value);
-            let message = format!("`{name}` is declared {declared:?} and came as {came}");
+            let actual = kind(&value);
+            let message = format!("`{name}` is declared {declared:?} but is {actual}");
             return Err(fault("FIELD_TYPE", message, Some(name.clone())));
         }
         Ok(Part::Field(column, value))
@@ -258,8 +255,8 @@ impl Decoder {
         }
     }
 
-    /// Judges a key. One that is spelled in another way than the database would (a UUID in
-    /// capitals, `007`) is returned as the database has it: equal keys have to be equal texts.
+    /// Checks a key. A key that is not spelled as the database would (a UUID in capitals, `007`) is
+    /// returned in the database's spelling: equal keys must be equal texts.
     fn check_key(&self, key: &str) -> Result<Key, Fault> {
         if key.is_empty() {
             return Err(fault("KEY_MISSING", "the row has no key", None));
@@ -310,7 +307,7 @@ impl Decoder {
             };
             if bytes.len() != declared.dimensions * width {
                 let message = format!(
-                    "`{name}` has {} bytes, {} dimensions need {}",
+                    "`{name}` has {} bytes; {} dimensions need {}",
                     bytes.len(),
                     declared.dimensions,
                     declared.dimensions * width
@@ -326,7 +323,7 @@ impl Decoder {
     }
 }
 
-/// What a member of a row turned out to be.
+/// A member of a row.
 enum Part {
     Key(ByteString),
     Field(usize, Value),
@@ -335,8 +332,8 @@ enum Part {
     Unknown,
 }
 
-/// In which order the fields of the last row came: those of the next one most often do, too, and
-/// no name has to be looked for.
+/// Order of the fields in the last row. The next row usually has the same order; then no name has
+/// to be searched for.
 #[derive(Default)]
 struct Order {
     columns: Vec<usize>,
@@ -344,7 +341,7 @@ struct Order {
 }
 
 impl Order {
-    /// The row begins.
+    /// Begins a row.
     fn begin(&mut self) {
         self.next = 0;
     }
@@ -370,80 +367,6 @@ fn set<T>(slots: &mut [T], index: usize, value: T) {
     if let Some(slot) = slots.get_mut(index) {
         *slot = value;
     }
-}
-
-fn malformed(error: prost::DecodeError) -> Fault {
-    fault("ROW_MALFORMED", error.to_string(), None)
-}
-
-/// The tag and the type of the next member. Those of one byte, which all of ours have, are read
-/// at once: prost's function is made for more.
-#[inline(always)]
-fn member(bytes: &mut &[u8]) -> Result<(u32, WireType), Fault> {
-    match bytes.split_first() {
-        Some((first @ 8..0x80, rest)) => {
-            *bytes = rest;
-            let wire_type = WireType::try_from(u64::from(first & 7)).map_err(malformed)?;
-            Ok((u32::from(first >> 3), wire_type))
-        }
-        _ => decode_key(bytes).map_err(malformed),
-    }
-}
-
-#[inline(always)]
-fn varint(bytes: &mut &[u8]) -> Result<u64, Fault> {
-    match bytes.split_first() {
-        Some((first @ ..0x80, rest)) => {
-            *bytes = rest;
-            Ok(u64::from(*first))
-        }
-        _ => decode_varint(bytes).map_err(malformed),
-    }
-}
-
-/// The bytes of a length-delimited member.
-#[inline(always)]
-fn delimited<'r>(bytes: &mut &'r [u8]) -> Result<&'r [u8], Fault> {
-    let length = usize::try_from(varint(bytes)?).ok();
-    let Some((member, rest)) = length.and_then(|length| bytes.split_at_checked(length)) else {
-        let message = "a member is longer than the row";
-        return Err(fault("ROW_MALFORMED", message, None));
-    };
-    *bytes = rest;
-    Ok(member)
-}
-
-fn skip(wire_type: WireType, tag: u32, bytes: &mut &[u8]) -> Result<(), Fault> {
-    skip_field(wire_type, tag, bytes, DecodeContext::default()).map_err(malformed)
-}
-
-fn not_utf8<E>(_: E) -> Fault {
-    fault("ROW_MALFORMED", "a text is not UTF-8", None)
-}
-
-fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
-    str::from_utf8(bytes).map_err(not_utf8)
-}
-
-/// A text of a row, which it goes on sharing.
-fn text(row: &Bytes, bytes: &[u8]) -> Result<ByteString, Fault> {
-    ByteString::try_from(row.slice_ref(bytes)).map_err(not_utf8)
-}
-
-/// A map's entry: key 1, value 2, either of which may be left out when empty. The key is not
-/// known to be UTF-8.
-#[inline(always)]
-fn map_entry(mut entry: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
-    let (mut name, mut value) = (&[][..], &[][..]);
-    while entry.has_remaining() {
-        let (tag, wire_type) = member(&mut entry)?;
-        match (tag, wire_type) {
-            (1, WireType::LengthDelimited) => name = delimited(&mut entry)?,
-            (2, WireType::LengthDelimited) => value = delimited(&mut entry)?,
-            _ => skip(wire_type, tag, &mut entry)?,
-        }
-    }
-    Ok((name, value))
 }
 
 fn fits(value: &Value, declared: FieldType) -> bool {

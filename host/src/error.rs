@@ -1,5 +1,6 @@
-//! Why a pipeline stops, by who is to blame.
+//! Errors that stop a pipeline, by their origin.
 
+use std::error::Error;
 use std::fmt;
 
 use crate::policy::Halted;
@@ -8,27 +9,45 @@ use crate::route::Misfit;
 use crate::source::SourceError;
 use crate::store::{CommitError, StoreError};
 
-/// Why a pipeline did not come to its end.
+/// An error that stops a pipeline before its end.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
-    /// Found before the first row; all of it.
+    /// Everything that was found to be wrong before the first row.
     #[error("{}", Unfit(.0))]
     Unfit(Vec<Misfit>),
-    /// The source's fault.
+    /// The source failed.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The database's fault.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The policy's decision, or a broken plugin.
+    /// The policy decided so, or a plugin is broken.
     #[error("{0}")]
     Halted(#[from] Halted),
-    /// Away for too long.
+    /// The source or the database was away for too long.
     #[error(transparent)]
     GaveUp(#[from] GaveUp<PipelineError>),
-    /// A bug, or a system out of resources.
+    /// A bug in the host, or a system out of resources.
     #[error("{0}")]
     Broken(String),
+}
+
+/// The text of an error and its causes, each once: errors of pipelines, sources and the database
+/// include the causes in their own text.
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut last = error;
+    while !includes_causes(last)
+        && let Some(cause) = last.source()
+    {
+        text.push_str(&format!(": {cause}"));
+        last = cause;
+    }
+    text
+}
+
+fn includes_causes(error: &(dyn Error + 'static)) -> bool {
+    error.is::<PipelineError>() || error.is::<SourceError>() || error.is::<StoreError>()
 }
 
 struct Unfit<'a>(&'a [Misfit]);
@@ -68,23 +87,29 @@ impl Retry for PipelineError {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::Arc;
     use std::time::Duration;
+
+    use tonic::Status;
 
     use super::*;
     use crate::retry::Patience;
 
     fn away() -> PipelineError {
+        let mut cause = Status::unavailable("refused");
+        cause.set_source(Arc::new(io::Error::other("ECONNREFUSED")));
         PipelineError::Source(SourceError::Away {
             address: "http://h:1".into(),
-            message: "refused".into(),
+            cause,
         })
     }
 
     #[test]
-    fn only_who_is_away_may_come_back() {
+    fn only_an_unavailable_side_is_tried_again() {
         let refused = SourceError::Refused {
             address: String::new(),
-            message: String::new(),
+            cause: Status::not_found(""),
         };
         for (error, transient) in [
             (away(), true),
@@ -103,9 +128,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_gave_up_says_what_was_wrong_the_last_time() {
+    async fn giving_up_names_the_last_error() {
         let mut patience = Patience::new(Duration::from_millis(100));
         let error = patience.wait(away()).await.err();
-        insta::assert_snapshot!(error.map(|error| error.to_string()).unwrap_or_default(), @"gave up after 100ms: source http://h:1 is away: refused");
+        insta::assert_snapshot!(error.map(|error| error.to_string()).unwrap_or_default(), @"gave up after 100ms: source http://h:1 is away: The service is currently unavailable: refused");
+    }
+
+    #[test]
+    fn causes_are_kept_and_told_once() {
+        let error = away();
+        let cause = error.source().and_then(Error::source);
+        assert_eq!(
+            cause.map(ToString::to_string).as_deref(),
+            Some("ECONNREFUSED")
+        );
+        let said = "source http://h:1 is away: The service is currently unavailable: refused";
+        assert_eq!(with_causes(&error), said);
+
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot check")]
+        struct Around(#[source] PipelineError);
+        assert_eq!(with_causes(&Around(error)), format!("cannot check: {said}"));
     }
 }

@@ -1,7 +1,7 @@
 //! Named points at which a test can kill the process, as a power cut would.
 //!
 //! `FAILPOINTS="commit.after=6*off->return"` kills at the seventh commit. Without the feature
-//! `fail/failpoints`, which only tests switch on, a point is no code at all.
+//! `fail/failpoints`, which only tests enable, a point compiles to nothing.
 
 macro_rules! point {
     ($name:literal) => {
@@ -10,8 +10,8 @@ macro_rules! point {
 }
 pub(crate) use point;
 
-/// Ends the process by SIGKILL: nothing is flushed, closed or told.
-#[allow(dead_code, reason = "called from points, which only tests switch on")]
+/// Ends the process with SIGKILL: nothing is flushed or closed.
+#[allow(dead_code, reason = "called from points, which only tests enable")]
 pub(crate) fn die() -> ! {
     let sent = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
     // Not reached: the signal cannot be caught.

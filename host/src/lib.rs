@@ -1,25 +1,25 @@
-//! Forebay brings embedding rows from AI servers into PostgreSQL + pgvector and lets WASM
-//! plugins decide what happens to each row.
+//! Forebay streams embedding rows from AI servers into PostgreSQL + pgvector, through WASM plugins
+//! that decide what happens to each row.
 //!
-//! The modules stand in the order in which a row meets them, and each imports only what stands
-//! above it; `tests/tidy.rs` holds that. `ARCHITECTURE.md` is the map.
+//! The modules are declared in the order in which a row meets them, and each imports only modules
+//! above it; `tests/tidy.rs` checks that. `ARCHITECTURE.md` is the map.
 
 // Blank lines keep the formatter from sorting them.
 
-// What every room may use.
+// Used by all modules.
 pub(crate) mod failpoints;
 
 pub mod retry;
 
 pub mod proto;
 
-// The sandbox, a crate of its own, and the rows that it works on.
+// The sandbox, which is a crate of its own, and the rows that it processes.
 pub use forebay_plugin_host as plugin;
 pub use forebay_plugin_host::row;
 
 pub mod config;
 
-// A row's way.
+// The path of a row.
 pub mod source;
 
 pub mod decode;
@@ -38,7 +38,7 @@ pub mod prepare;
 
 pub mod workers;
 
-// A run around it.
+// The run around it.
 pub mod notify;
 
 pub mod metrics;
@@ -55,7 +55,7 @@ pub mod pipeline;
 
 pub mod serve;
 
-// Beside the way: plugin projects and their tests, the demo, the command line.
+// Off the path of a row: plugin projects and their tests, the demo, the command line.
 pub mod cases;
 
 pub mod project;

@@ -1,9 +1,8 @@
-//! Figures for Prometheus: names, help texts, and when they are raised.
+//! Metrics for Prometheus: names, help texts, and the functions that record them.
 //!
-//! Chunks and plugin calls raise them, never single rows. Without [`install`] nobody collects
-//! them, and raising one comes to nothing. Names follow Prometheus' conventions: base units,
-//! `_total` for what only grows. Labels are the names of pipelines, plugins and digests, so
-//! there are as many series as the configuration has parts.
+//! They are recorded per chunk and per plugin call, never per row. Without [`install`] recording
+//! does nothing. Names follow Prometheus' conventions: base units, `_total` for counters. Labels are
+//! names of pipelines and plugins, and digests, so the configuration bounds the number of series.
 
 use std::time::Duration;
 
@@ -32,13 +31,13 @@ const LAST_SUCCESS: &str = "forebay_last_success_timestamp_seconds";
 const NEXT_RUN: &str = "forebay_next_run_timestamp_seconds";
 const BUILD: &str = "forebay_build_info";
 
-/// Seconds of a run: from a look at unchanged rows to a day.
+/// Buckets for the time of a run, in seconds: from one without changed rows to a day.
 const RUN_BUCKETS: [f64; 9] = [
     1.0, 10.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0,
 ];
 
-/// Seconds of a plugin call or of a chunk's stage: from a compiled plugin on a few rows to
-/// more than a call may take by default.
+/// Buckets for the time of a plugin call or of a chunk's stage, in seconds: from a compiled plugin
+/// on a few rows to more than the default deadline of a call.
 const CALL_BUCKETS: [f64; 11] = [
     0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0,
 ];
@@ -51,10 +50,10 @@ const STATUSES: [Status; 5] = [
     Status::Interrupted,
 ];
 
-/// Begins to collect, for this process. What is collected is read through the handle.
+/// Begins to collect metrics in this process; they are read through the handle.
 ///
 /// # Errors
-/// If something in this process collects already.
+/// If a recorder is installed already.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
     let buckets = |name: &str| Matcher::Full(name.to_owned());
     let handle = PrometheusBuilder::new()
@@ -68,27 +67,37 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 }
 
 fn describe() {
+    describe_counters();
+    describe_gauges();
+    describe_histograms();
+}
+
+fn describe_counters() {
     let count = |name, unit, help| describe_counter!(name, unit, help);
-    count(ROWS, Unit::Count, "Rows committed, by what became of them.");
+    count(ROWS, Unit::Count, "Rows committed, by fate.");
     count(CHUNKS, Unit::Count, "Chunks committed.");
-    count(BYTES, Unit::Bytes, "Encoded rows of committed chunks.");
-    count(RUNS, Unit::Count, "Ended runs, by how they ended.");
+    count(
+        BYTES,
+        Unit::Bytes,
+        "Size of the encoded rows of committed chunks.",
+    );
+    count(RUNS, Unit::Count, "Ended runs, by status.");
     count(
         SKIPPED,
         Unit::Count,
-        "Scheduled times that came while the pipeline was still running.",
+        "Scheduled times that were skipped because the pipeline was still running.",
     );
     count(
         FAILED_CALLS,
         Unit::Count,
-        "Plugin calls that trapped, took too long or answered wrongly.",
+        "Plugin calls that trapped, exceeded their deadline or returned an invalid answer.",
     );
     count(
         PLUGIN_ROWS,
         Unit::Count,
-        "Rows settled by a plugin, once for each of its roles.",
+        "Rows answered by a plugin, once for each of its roles.",
     );
-    // Raised by the living directory of plugins.
+    // Raised by `rollout`.
     count(
         "forebay_plugin_swaps_total",
         Unit::Count,
@@ -97,47 +106,55 @@ fn describe() {
     count(
         "forebay_plugin_refused_total",
         Unit::Count,
-        "Versions of a plugin that were not taken up.",
+        "Versions of a plugin that were refused.",
     );
     count(
         "forebay_plugin_rollbacks_total",
         Unit::Count,
-        "Returns to the version before, because the new one misbehaved.",
+        "Returns to the last good version of a plugin, because the new one misbehaved.",
     );
+}
 
+fn describe_gauges() {
     let level = |name, unit, help| describe_gauge!(name, unit, help);
     level(
         REMAINING,
         Unit::Count,
-        "Rows of the dataset that the run has not committed yet, where the source knows how many there are.",
+        "Rows of the dataset that the run has not committed yet, if the source knows their number.",
     );
-    level(RUNNING, Unit::Count, "Whether the pipeline is running.");
+    level(
+        RUNNING,
+        Unit::Count,
+        "1 while the pipeline is running, otherwise 0.",
+    );
     level(
         LAST_SUCCESS,
         Unit::Seconds,
-        "When a run of the pipeline last came to its end, as seconds since 1970.",
+        "Time at which a run of the pipeline last succeeded, in seconds since 1970.",
     );
     level(
         NEXT_RUN,
         Unit::Seconds,
-        "When the schedule starts the pipeline next, as seconds since 1970.",
+        "Time of the next scheduled run of the pipeline, in seconds since 1970.",
     );
-    level(BUILD, Unit::Count, "The version of this host.");
+    level(BUILD, Unit::Count, "Version of this host.");
+}
 
+fn describe_histograms() {
     let time = |name, help| describe_histogram!(name, Unit::Seconds, help);
-    time(RUN_SECONDS, "Duration of ended runs, by how they ended.");
+    time(RUN_SECONDS, "Duration of ended runs, by status.");
     time(
         STAGES,
-        "Duration of a chunk's stages. Stages of different chunks run side by side.",
+        "Duration of the stages of a chunk. Stages of different chunks run side by side.",
     );
     time(
         CALL_SECONDS,
-        "Duration of plugin calls, with copying arguments in and answers out.",
+        "Duration of plugin calls, including the copying of arguments and answers.",
     );
 }
 
-/// Shows a pipeline before anything has happened to it: a counter that appears with its first
-/// event hides that event from `rate` and `increase`.
+/// Initialises the counters of a pipeline: a counter that appears with its first event hides that
+/// event from `rate` and `increase`.
 pub(crate) fn known(pipeline: &str) {
     for fate in [
         "inserted",
@@ -157,7 +174,7 @@ pub(crate) fn known(pipeline: &str) {
     running(pipeline, false);
 }
 
-/// A chunk is committed.
+/// Records a committed chunk.
 pub(crate) fn committed(
     pipeline: &str,
     totals: &Totals,
@@ -186,34 +203,34 @@ fn rows(pipeline: &str, fate: &'static str, count: u64) {
     counter!(ROWS, "pipeline" => pipeline.to_owned(), "fate" => fate).increment(count);
 }
 
-/// A stage of a chunk is over.
+/// Records a stage of a chunk.
 pub(crate) fn stage(pipeline: &str, stage: &'static str, took: Duration) {
     histogram!(STAGES, "pipeline" => pipeline.to_owned(), "stage" => stage).record(took);
 }
 
-/// A pipeline has begun or ended to run.
+/// Records that a pipeline begins or ends a run.
 pub(crate) fn running(pipeline: &str, running: bool) {
     gauge!(RUNNING, "pipeline" => pipeline.to_owned()).set(f64::from(u8::from(running)));
 }
 
-/// A run has ended.
+/// Records an ended run.
 pub(crate) fn ended(pipeline: &str, status: Status, took: Duration) {
     let status = status.as_str();
     counter!(RUNS, "pipeline" => pipeline.to_owned(), "status" => status).increment(1);
     histogram!(RUN_SECONDS, "pipeline" => pipeline.to_owned(), "status" => status).record(took);
 }
 
-/// A run came to its end at that time.
+/// Records the time of a successful run.
 pub(crate) fn last_success(pipeline: &str, time: DateTime<Local>) {
     gauge!(LAST_SUCCESS, "pipeline" => pipeline.to_owned()).set(time.timestamp() as f64);
 }
 
-/// The schedule's next time.
+/// Records the next scheduled time.
 pub(crate) fn next_run(pipeline: &str, time: DateTime<Local>) {
     gauge!(NEXT_RUN, "pipeline" => pipeline.to_owned()).set(time.timestamp() as f64);
 }
 
-/// A time came too early.
+/// Records a scheduled time that was skipped.
 pub(crate) fn skipped(pipeline: &str) {
     counter!(SKIPPED, "pipeline" => pipeline.to_owned()).increment(1);
 }

@@ -1,8 +1,8 @@
-//! Tells API servers that rows have changed.
+//! Notifies API servers that rows have changed.
 //!
-//! What is owed stands in the outbox, written with the rows; it is delivered at least once. A
-//! server that is away costs the run nothing: what it is owed is tried again at the end of the
-//! next one.
+//! Pending notifications are in the outbox, written with the rows; each is delivered at least once.
+//! A server that is unavailable does not fail the run: its notifications are sent again at the end
+//! of the next run.
 
 use std::time::Duration;
 
@@ -17,26 +17,26 @@ use crate::store::run::Run;
 use crate::store::{Store, StoreError};
 use crate::{config, failpoints};
 
-/// How long one call may take.
+/// Maximum time of one call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Attempts at the end of one run; the waits between them double from half a second.
+/// Number of attempts at the end of one run; the waits between them double from half a second.
 const ATTEMPTS: usize = 5;
 
-/// What became of the notification of a run.
+/// Outcome of the notification of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Outcome {
-    /// `none`: not configured; `nothing_changed`; `delivered`; `pending`: owed still.
+    /// `none`: not configured; `nothing_changed`; `delivered`; `pending`: not delivered yet.
     pub status: NotifyStatus,
-    /// Calls made, by this run so far.
+    /// Number of calls of this run so far.
     pub attempts: u32,
-    /// Why the last call failed.
+    /// Error of the last call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 impl Outcome {
-    /// Left to another host.
+    /// The outcome if the notification is left to another host.
     #[must_use]
     pub fn pending() -> Self {
         Self {
@@ -53,15 +53,15 @@ pub enum NotifyStatus {
     /// Not configured.
     #[default]
     None,
-    /// Nothing is owed.
+    /// There is nothing to notify of.
     NothingChanged,
-    /// The server has answered.
+    /// The server has confirmed it.
     Delivered,
-    /// Owed still.
+    /// Not delivered yet.
     Pending,
 }
 
-/// Delivers what a pipeline owes, of this run and of earlier ones.
+/// Delivers the pending notifications of a pipeline, from this run and earlier ones.
 ///
 /// # Errors
 /// If the outbox cannot be read or written.
@@ -74,17 +74,17 @@ pub async fn deliver(
     let Some(notify) = notify else {
         return Ok(Outcome::default());
     };
-    let owed = store.owed(run.pipeline).await?;
+    let pending = store.owed(run.pipeline).await?;
     let mut outcome = Outcome {
         status: NotifyStatus::NothingChanged,
         ..Outcome::default()
     };
-    for owed in owed {
+    for pending in pending {
         failpoints::point!("notify.before");
         let mut attempts = 0;
         let call = || {
             attempts += 1;
-            invalidate(&notify.grpc, pipeline, &owed)
+            invalidate(&notify.grpc, pipeline, &pending)
         };
         let policy = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(500))
@@ -92,19 +92,19 @@ pub async fn deliver(
             .with_jitter();
         let result = call
             .retry(policy)
-            .notify(|error, wait| tracing::warn!(target = owed.target, %error, ?wait, "notification failed, trying again"))
+            .notify(|error, wait| tracing::warn!(target = pending.target, %error, ?wait, "notification failed; trying again"))
             .await;
         failpoints::point!("notify.called");
         store
-            .attempted(&owed, result.as_ref().err().map(String::as_str))
+            .attempted(&pending, result.as_ref().err().map(String::as_str))
             .await?;
         failpoints::point!("notify.noted");
         outcome.attempts += attempts;
         match result {
             Ok(message) => {
                 tracing::info!(
-                    target = owed.target,
-                    changed_rows = owed.changed_rows,
+                    target = pending.target,
+                    changed_rows = pending.changed_rows,
                     answer = message,
                     "notified"
                 );
@@ -113,7 +113,7 @@ pub async fn deliver(
                 }
             }
             Err(error) => {
-                tracing::warn!(target = owed.target, %error, "notification stays owed; the next run tries again");
+                tracing::warn!(target = pending.target, %error, "notification not delivered; the next run tries again");
                 outcome.status = NotifyStatus::Pending;
                 outcome.error = Some(error);
             }
@@ -122,13 +122,13 @@ pub async fn deliver(
     Ok(outcome)
 }
 
-async fn invalidate(address: &str, pipeline: &str, owed: &Owed) -> Result<String, String> {
+async fn invalidate(address: &str, pipeline: &str, pending: &Owed) -> Result<String, String> {
     let channel = connect(address).map_err(|error| error_chain(&error))?;
     let mut request = tonic::Request::new(InvalidateCacheRequest {
-        target: owed.target.clone(),
-        notification_id: owed.id.to_string(),
+        target: pending.target.clone(),
+        notification_id: pending.id.to_string(),
         pipeline: pipeline.to_owned(),
-        changed_rows: owed.changed_rows.unsigned_abs(),
+        changed_rows: pending.changed_rows.unsigned_abs(),
     });
     request.set_timeout(CALL_TIMEOUT);
     let answer = CacheServiceClient::new(channel)

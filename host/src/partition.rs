@@ -5,10 +5,10 @@
 //!    └──────────── at most LOOK_AHEAD chunks ───────────┴▶ writer ─┘
 //! ```
 //!
-//! Receiving goes on while chunks are written (`intake`). Several are written side by side and
-//! committed in their order (`lanes`); how many is found out (`pace`). Whatever fails for a while
-//! ends the attempt: the stream is opened again from the checkpoint, which is the only truth
-//! about how far the partition has come.
+//! Receiving goes on while chunks are written ([`intake`]). Several chunks are written side by side
+//! and committed in their order ([`writers`]); their number is tuned ([`tuning`]). A temporary
+//! failure ends the attempt: the stream is opened again from the checkpoint, which is the only truth
+//! about the progress of the partition.
 
 mod intake;
 mod tuning;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use self::intake::{End, Intake};
+use self::intake::{End, Intake, IntakeContext};
 use self::tuning::Tuning;
 use self::writers::Writers;
 use crate::chunk::{Prepared, Times};
@@ -37,7 +37,7 @@ use crate::{config, failpoints, metrics};
 
 pub(crate) use self::tuning::Bounds;
 
-/// What the loop needs.
+/// One partition of a run, with everything that its loop uses.
 #[derive(Debug)]
 pub(crate) struct Partition {
     pub store: Store,
@@ -56,7 +56,7 @@ pub(crate) struct Partition {
     pub stop: CancellationToken,
 }
 
-/// What this start did.
+/// Counts and times of one start.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tally {
     pub rows: Counts,
@@ -86,7 +86,7 @@ impl Tally {
 }
 
 impl Partition {
-    /// Runs until the end of the partition, a stop, or an error that stays.
+    /// Runs until the end of the partition, a stop, or a permanent error.
     pub(crate) async fn run(mut self) -> (Tally, Result<(), PipelineError>) {
         let mut tally = Tally::default();
         let mut patience = Patience::new(self.give_up_after);
@@ -112,7 +112,7 @@ impl Partition {
         }
     }
 
-    /// Streams from the checkpoint on.
+    /// Streams once, from the checkpoint on.
     async fn attempt(
         &mut self,
         tally: &mut Tally,
@@ -135,62 +135,73 @@ impl Partition {
             .await?;
         failpoints::point!("stream.open");
 
-        let pace = Tuning::new(self.bounds.clone(), Instant::now());
-        let mut intake = Intake::start(self, chunks, pace.rows());
-        let lanes = Writers::new(Arc::clone(&self.workers), writer);
+        let tuning = Tuning::new(self.bounds.clone(), Instant::now());
+        let mut intake = Intake::start(self.intake_context(), chunks, tuning.rows());
+        let writers = Writers::new(Arc::clone(&self.workers), writer);
         let written = self
-            .write_all(&mut intake, lanes, pace, tally, patience)
+            .write_all(&mut intake, writers, tuning, tally, patience)
             .await;
         tally.receiving += intake.receiving();
         written?;
-        // Without a word it has not come to the end of the partition.
+        // A stream that ended without an end has not reached the end of the partition.
         intake.end().ok_or_else(|| {
             PipelineError::Broken("receiving ended early; its panic is on stderr".into())
         })
     }
 
-    /// Writes the chunks of a stream until there are no more. What goes wrong with receiving or
-    /// preparing a chunk concerns none before it: those are still committed.
+    fn intake_context(&self) -> IntakeContext {
+        IntakeContext {
+            pipeline: self.config.name.clone(),
+            workers: Arc::clone(&self.workers),
+            rollout: Arc::clone(&self.rollout),
+            room: Arc::clone(&self.room),
+            in_flight: self.in_flight,
+            stop: self.stop.clone(),
+        }
+    }
+
+    /// Writes the chunks of a stream until there are no more. If receiving or preparing a chunk
+    /// fails, the chunks before it are still committed.
     async fn write_all(
         &self,
         intake: &mut Intake,
-        mut lanes: Writers,
-        mut pace: Tuning,
+        mut writers: Writers,
+        mut tuning: Tuning,
         tally: &mut Tally,
         patience: &mut Patience,
     ) -> Result<(), PipelineError> {
         let mut result = Ok(());
         loop {
-            if lanes.is_busy() && lanes.len() < pace.writers() {
+            if writers.is_busy() && writers.len() < tuning.writers() {
                 match self.open_writer().await {
-                    Ok(writer) => lanes.add(writer),
+                    Ok(writer) => writers.add(writer),
                     Err(error) => {
-                        tracing::warn!(%error, writers = lanes.len(), "no more writers");
-                        pace.hold(lanes.len());
+                        tracing::warn!(%error, writers = writers.len(), "cannot open another writer");
+                        tuning.hold(writers.len());
                     }
                 }
             }
-            let may_write = !lanes.is_busy() && lanes.len() < pace.writers();
+            let may_write = !writers.is_busy() && writers.len() < tuning.writers();
             tokio::select! {
                 biased;
-                Some(committed) = lanes.committed() => {
+                Some(committed) = writers.committed() => {
                     let (prepared, committed) = match committed {
                         Ok(committed) => committed,
                         Err(error) => {
-                            lanes.come_to_rest().await;
+                            writers.drain().await;
                             return Err(error.into());
                         }
                     };
                     self.rollout.tried(committed.comparisons());
                     self.account(&committed, &prepared, tally);
                     let (totals, plugins) = (committed.totals(), prepared.times.plugins);
-                    pace.committed(&totals, prepared.bytes, plugins, Instant::now());
+                    tuning.committed(&totals, prepared.bytes, plugins, Instant::now());
                     patience.progress();
                 }
                 prepared = intake.next(), if may_write && !intake.is_over() => match prepared {
                     Ok(Some(prepared)) => {
                         failpoints::point!("chunk.prepared");
-                        pace.starved(lanes.write(prepared));
+                        tuning.starved(writers.write(prepared));
                     }
                     Ok(None) => {}
                     Err(error) => result = Err(error),

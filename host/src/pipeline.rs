@@ -1,8 +1,8 @@
-//! A pipeline's run, from the first question to the last notification.
+//! A pipeline's run, from the first query to the last notification.
 //!
-//! [`Pipeline::prepare`] asks source, database and plugins, and reports everything that cannot
+//! [`Pipeline::prepare`] queries source, database and plugins, and reports everything that does not
 //! fit together before the first row. [`Pipeline::run`] claims the partitions, runs the loop of
-//! [`crate::partition`] for each of them, delivers what is owed, and reports.
+//! `partition` for each of them, delivers pending notifications, and reports.
 
 mod figures;
 mod host;

@@ -1,4 +1,4 @@
-//! What becomes of rows that failed: the policy plugin decides, the host bounds.
+//! The fate of failed rows: the policy plugin decides, within bounds of the host.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,30 +7,30 @@ use crate::chunk::{DeadLetter, Settled};
 use crate::plugin::{Chain, Comparison, DEFAULT_QUEUE, Decision};
 use crate::row::{Batch, Drop, Embeddings, Failure};
 
-/// How often a row is tried in a chunk at most.
+/// Maximum number of attempts for a row within one chunk.
 pub const MAX_ATTEMPTS: u32 = 5;
 
-/// How long the retries of a chunk may be delayed, all together: its transaction may be open.
+/// Maximum total delay of the retries of a chunk: its transaction may be open meanwhile.
 pub const MAX_DELAY: Duration = Duration::from_secs(5);
 
-/// The pipeline has to stop, with nothing of the chunk written.
+/// The pipeline must stop, and nothing of the chunk is written.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct Halted {
-    /// The policy's message, or what is wrong with a plugin.
+    /// Message of the policy, or the fault of a plugin.
     pub message: String,
 }
 
 /// A failed row that is to be tried again.
 #[derive(Debug)]
 pub struct Retry {
-    /// As it failed the last time.
+    /// The last failure.
     pub failure: Failure,
-    /// How long to wait before.
+    /// Time to wait before the next attempt.
     pub after: Duration,
 }
 
-/// What is left of [`MAX_DELAY`].
+/// The rest of [`MAX_DELAY`].
 #[derive(Debug)]
 pub struct Budget(Duration);
 
@@ -40,7 +40,7 @@ impl Default for Budget {
     }
 }
 
-/// Carries decisions out, within the host's bounds; returns the rows to try again.
+/// Carries out decisions within the bounds of the host; returns the rows to try again.
 ///
 /// # Errors
 /// If the policy halts the pipeline.
@@ -82,16 +82,16 @@ pub fn carry_out(
     Ok(retries)
 }
 
-/// A policy's decisions, and what one on trial would have decided otherwise.
+/// The decisions of a policy, and what its shadow would have decided differently.
 pub type Decided = (Vec<Decision>, Vec<Comparison>);
 
-/// Asks the policy plugin of a chain about failed rows. The worker threads have its instances; a
-/// writer knows them only by this trait.
+/// Asks the policy plugin of a chain about failed rows. Worker threads hold its instances; a writer
+/// knows them only by this trait.
 pub trait Policy: Send + Sync {
-    /// Asks about `failures` of `batch`, one decision each.
+    /// Asks about `failures` of `batch`; returns one decision for each.
     ///
     /// # Errors
-    /// If nobody can be asked any more: the pipeline halts.
+    /// If no worker is left: the pipeline halts.
     fn decide(
         &self,
         chain: &Arc<Chain>,
@@ -119,7 +119,7 @@ pub async fn consult(
     carry_out(failures, decisions, settled, budget)
 }
 
-/// The rows of `failures` as a batch of their own, which can be sent to a worker.
+/// The rows of `failures` as a batch of their own, to be sent to a worker.
 fn subset(batch: &Batch, failures: &[Failure]) -> (Batch, Vec<Failure>) {
     let mut subset = Batch {
         schema: Arc::clone(&batch.schema),
@@ -160,7 +160,7 @@ mod tests {
         }
     }
 
-    /// What becomes of one failure on its n-th attempt, in words.
+    /// The fate of one failure on its n-th attempt, in words.
     fn fate(attempt: u32, decision: Decision, budget: &mut Budget) -> String {
         let mut settled = Settled::default();
         match carry_out(

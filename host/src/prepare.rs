@@ -1,6 +1,5 @@
-//! From the bytes of a chunk to rows that only have to be written. Runs on a worker thread.
+//! Prepares a chunk, from its bytes to rows that are ready to be written. Runs on a worker thread.
 
-use crate::chunk::{Prepared, Received, Times};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread;
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::chunk::Settled;
+use crate::chunk::{Prepared, Received, Settled, Times};
 use crate::decode::Decoder;
 use crate::plugin::{Broken, Chain, PluginStats, Runner};
 use crate::policy::{Budget, Decided, Halted, Retry, carry_out};
@@ -17,7 +16,7 @@ use crate::rollout::{Rollout, Verdict};
 use crate::route::Targets;
 use crate::row::{Batch, Failure, KeySet, Value};
 
-/// What a worker needs to prepare chunks.
+/// Prepares the chunks of one worker.
 pub struct Preparer {
     decoder: Decoder,
     targets: Arc<Targets>,
@@ -33,9 +32,9 @@ struct Sorted {
     settled: Settled,
 }
 
-/// Why a chunk cannot be prepared.
+/// Reason for which a chunk cannot be prepared.
 enum Failed {
-    /// By the plugins it met: perhaps by others.
+    /// A plugin is broken; another version may work.
     Broken(Broken),
     Halted(Halted),
 }
@@ -53,7 +52,7 @@ impl From<Broken> for Failed {
 }
 
 impl Preparer {
-    /// Prepares chunks for `targets`, with the plugins of `rollout`.
+    /// A preparer for `targets`, with the plugins of `rollout`.
     #[must_use]
     pub fn new(decoder: Decoder, targets: Arc<Targets>, rollout: Arc<Rollout>) -> Self {
         let runner = rollout.chain().runner(&targets.schema);
@@ -65,7 +64,7 @@ impl Preparer {
         }
     }
 
-    /// What the plugins of this worker have done.
+    /// Figures of the plugins of this worker.
     #[must_use]
     pub fn stats(&self) -> Vec<PluginStats> {
         self.runner.stats()
@@ -75,13 +74,14 @@ impl Preparer {
     pub fn decide(&mut self, chain: &Arc<Chain>, batch: &Batch, failures: &[Failure]) -> Decided {
         self.runner.take_up(chain);
         let decisions = self.runner.decide(batch, failures);
-        // The chunk goes on either way: a verdict is for the ones after it.
+        // The chunk goes on in any case: the verdict affects later ones.
         let _verdict = self.rollout.judge(chain, &self.runner.take_observed());
         (decisions, self.runner.take_comparisons())
     }
 
-    /// Decode, plugins, route; then the policy about the rows that failed. A chunk that met a
-    /// version which turns out not to work is prepared again with the last good one.
+    /// Decodes a chunk, runs the plugins, routes its rows, and asks the policy about failed rows. If
+    /// a new version of a plugin is barred meanwhile, the chunk is prepared again with the last good
+    /// one.
     ///
     /// # Errors
     /// If the policy halts the pipeline, or a plugin is broken.
@@ -137,8 +137,8 @@ impl Preparer {
         })
     }
 
-    /// From encoded rows to rows that are to be written, and others. Whatever fails, `sorted`
-    /// has the encoded rows.
+    /// Sorts encoded rows into rows to write and others. Also after an error `sorted` holds the
+    /// encoded rows.
     fn sort(
         &mut self,
         wire: Vec<Bytes>,
@@ -155,10 +155,10 @@ impl Preparer {
         timed(&mut times.plugins, || self.runner.run(batch))?;
         timed(&mut times.route, || self.targets.route(batch, digests));
         let mut retries = timed(&mut times.plugins, || {
-            self.settle(batch, settled, &mut budget)
+            self.decide_fates(batch, settled, &mut budget)
         })?;
         while !retries.is_empty() {
-            // Only the rows to try again are live while they are.
+            // During a retry only the retried rows are live.
             let done = std::mem::take(&mut batch.live);
             let attempts = self.decode_again(batch, retries);
             timed(&mut times.plugins, || self.runner.run(batch))?;
@@ -169,13 +169,14 @@ impl Preparer {
                 failure.attempt = attempts.get(&failure.row).map_or(1, |attempt| attempt + 1);
             }
             retries = timed(&mut times.plugins, || {
-                self.settle(batch, settled, &mut budget)
+                self.decide_fates(batch, settled, &mut budget)
             })?;
         }
         Ok(())
     }
 
-    fn settle(
+    /// Asks the policy about the failures of a batch; returns the rows to try again.
+    fn decide_fates(
         &mut self,
         batch: &mut Batch,
         settled: &mut Settled,
@@ -189,7 +190,7 @@ impl Preparer {
         carry_out(failures, decisions, settled, budget)
     }
 
-    /// Takes rows from the wire again; returns how often each had failed.
+    /// Decodes rows again; returns the number of failed attempts of each.
     fn decode_again(&self, batch: &mut Batch, retries: Vec<Retry>) -> HashMap<u32, u32> {
         let mut attempts = HashMap::new();
         for retry in retries {

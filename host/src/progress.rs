@@ -1,4 +1,4 @@
-//! How far a run has come while it is at work: what a progress bar and a gauge show.
+//! Progress of a run at work, for a progress bar and a gauge.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -6,23 +6,23 @@ use std::sync::{Mutex, PoisonError};
 use crate::report::ChunkTimes;
 use crate::store::run::Counts;
 
-/// How far a run has come, for a progress bar.
+/// Progress of a run.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Rows the source has in all; 0 where it does not know.
+    /// Total rows of the source; 0 if unknown.
     pub expected: AtomicU64,
-    /// Rows committed, those of earlier starts of the run included.
+    /// Committed rows, including those of earlier starts of the run.
     pub rows: AtomicU64,
-    /// Of them, dead letters of this start.
+    /// Dead letters of this start.
     pub dead_letters: AtomicU64,
-    /// Of this start's chunks.
+    /// Times of this start's chunks.
     pub chunk_times: ChunkTimes,
-    /// The index that is built, while one is.
+    /// The index that is being built, if any.
     pub building: Activity,
 }
 
 impl Progress {
-    /// Rows still to come, where the source knows.
+    /// Rows still to come, if the source knows its total.
     pub(crate) fn remaining(&self) -> Option<u64> {
         let expected = self.expected.load(Ordering::Relaxed);
         (expected > 0).then(|| expected.saturating_sub(self.rows.load(Ordering::Relaxed)))
@@ -35,12 +35,12 @@ impl Progress {
     }
 }
 
-/// What is done besides moving rows, for a progress bar.
+/// An activity besides moving rows, for a progress bar.
 #[derive(Debug, Default)]
 pub struct Activity(Mutex<Option<String>>);
 
 impl Activity {
-    /// In words; `None` while there is nothing.
+    /// Text of the activity; `None` if there is none.
     #[must_use]
     pub fn get(&self) -> Option<String> {
         let now = self.0.lock();

@@ -1,4 +1,4 @@
-//! What a run came to, for people and for machines.
+//! The report of a run, for people and for machines.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -17,88 +17,87 @@ pub struct Report {
     pub pipeline: String,
     /// Identifies the run across its starts.
     pub run_id: String,
-    /// How it ended.
+    /// Final status of the run.
     pub status: Status,
-    /// Why, unless it succeeded.
+    /// The reason, unless it succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// How often this run was started; more than 1 when an earlier start was cut off.
+    /// Number of starts of this run; more than 1 if an earlier start was interrupted.
     pub starts: i32,
-    /// Over all starts of the run.
+    /// Rows by fate, over all starts of the run.
     pub rows: Counts,
-    /// Over all starts: rows that the source no longer has. Not among `rows`, since they were not
-    /// received. `None` where they are kept and not looked for.
+    /// Rows that the source no longer has, over all starts. Not among `rows`, since they were not
+    /// received. `None` if the pipeline does not look for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<Missing>,
-    /// Over all starts: failed and dropped rows by stage and code. Codes that come after about a
-    /// thousand others are counted as `OTHER`.
+    /// Failed and dropped rows by stage and code, over all starts. After about a thousand codes,
+    /// further ones are counted as `OTHER`.
     pub codes: Vec<Code>,
-    /// Over all starts.
+    /// Number of chunks, over all starts.
     pub chunks: u64,
-    /// Over all starts: encoded rows, in bytes.
+    /// Size of the encoded rows in bytes, over all starts.
     pub bytes_received: u64,
-    /// What this start did.
+    /// Rows by fate, of this start.
     pub this_start: Counts,
-    /// From this start's first request to its last commit, in seconds.
+    /// Time from this start's first request to its last commit, in seconds.
     pub seconds: f64,
-    /// Rows received in this start, by `seconds`.
+    /// Rows received in this start, divided by `seconds`.
     pub rows_per_second: f64,
-    /// Where this start's time went. Steps run side by side: the sum may exceed `seconds`.
+    /// Time of this start by step. Steps run side by side: the sum may exceed `seconds`.
     pub stages_seconds: Stages,
-    /// Statements and commit of each chunk of this start; `None` when there was none.
+    /// Time for statements and commit of a chunk in this start; `None` without chunks.
     pub chunk_seconds: Option<ChunkSeconds>,
-    /// The chain, in its order; figures of this start.
+    /// The plugins in the order of the chain, with the figures of this start.
     pub plugins: Vec<PluginReport>,
-    /// Vector indexes of the tables, as this start has left them.
+    /// Vector indexes of the tables, as this start left them.
     pub indexes: Vec<IndexReport>,
-    /// As committed.
+    /// The committed checkpoints.
     pub checkpoint: Vec<Checkpoint>,
-    /// Whether the API server was told.
+    /// Outcome of the notification of the API server.
     pub notify: Outcome,
-    /// CPU time of this process in this start by its rows, in microseconds; sample servers in
-    /// the same process are not counted.
+    /// CPU time of this process per row in this start, in microseconds. Sample servers in the same
+    /// process are not counted.
     pub cpu_microseconds_per_row: f64,
-    /// The most memory this process has had (resident set), in bytes; `None` where the system
-    /// does not tell.
+    /// Peak memory of this process (resident set), in bytes; `None` if the system does not report it.
     pub peak_memory_bytes: Option<u64>,
 }
 
-/// Rows that the pipeline had written, and that the run has not met.
+/// Rows that the pipeline wrote before and that the run has not met.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Missing {
-    /// How far it has come.
+    /// State of their treatment.
     pub status: MissingStatus,
-    /// Rows that the pipeline had written when the run came to its end.
+    /// Number of rows that the pipeline had written when the run reached its end.
     pub known: u64,
-    /// Of them, those that the run has not met.
+    /// Number of `known` rows that the run has not met.
     pub rows: u64,
-    /// Of `rows`: removed from the tables.
+    /// Number of `rows` that were removed from the tables.
     pub removed: u64,
-    /// Of `rows`: marked.
+    /// Number of `rows` that were flagged.
     pub flagged: u64,
-    /// Of `rows`: refused by the database; tried again after the next run.
+    /// Number of `rows` that the database refused to change; tried again after the next run.
     pub kept: u64,
-    /// Why some or all of them stay.
+    /// Reason for which some or all of them were kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// How far a run has come with missing rows.
+/// State of the treatment of missing rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MissingStatus {
-    /// All that could go are gone.
+    /// All have been treated.
     Done,
-    /// All stay: too many, or not known for certain.
+    /// All were kept: there are too many, or they are not known for certain.
     HeldBack,
-    /// The run has not come so far; the next start goes on.
+    /// The run has not got so far; the next start continues.
     Unfinished,
-    /// Not looked for: this run had begun before it was configured. The next one does.
+    /// Not looked for, since the run began before this was configured. The next run looks for them.
     NextRun,
 }
 
 impl Missing {
-    /// How a run ends that has come to the end of its dataset.
+    /// Status of a run that has reached the end of its dataset.
     #[must_use]
     pub fn ends(&self) -> Status {
         match self.status {
@@ -114,15 +113,26 @@ impl Missing {
 pub struct Code {
     /// `dead_lettered` or `dropped`.
     pub fate: String,
-    /// Where.
+    /// The stage.
     pub stage: String,
     /// The code, or the reason of a drop.
     pub code: String,
-    /// How many.
+    /// Number of rows.
     pub rows: u64,
 }
 
-/// Seconds spent in each step.
+impl From<(String, String, String, u64)> for Code {
+    fn from((fate, stage, code, rows): (String, String, String, u64)) -> Self {
+        Self {
+            fate,
+            stage,
+            code,
+            rows,
+        }
+    }
+}
+
+/// Time spent in each step, in seconds.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Stages {
     /// Waiting for the source.
@@ -131,7 +141,7 @@ pub struct Stages {
     pub decode: f64,
     /// Plugins and policy.
     pub plugins: f64,
-    /// Matching with the tables, and digests.
+    /// Matching rows with the tables, and digests.
     pub route: f64,
     /// Statements.
     pub write: f64,
@@ -139,16 +149,16 @@ pub struct Stages {
     pub commit: f64,
 }
 
-/// How long chunks took, in seconds, within 1 %.
+/// Quantiles of the time of chunks in seconds, with an error of at most 1 %.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct ChunkSeconds {
-    /// Half of the chunks took no longer.
+    /// Median.
     pub p50: f64,
-    /// 99 of 100 chunks took no longer.
+    /// 99th percentile.
     pub p99: f64,
 }
 
-/// The times of all chunks of a start, in a histogram of at most 16 KiB.
+/// Times of all chunks of a start, in a histogram of at most 16 KiB.
 #[derive(Default)]
 pub struct ChunkTimes(Mutex<DDSketch>);
 
@@ -174,58 +184,58 @@ impl std::fmt::Debug for ChunkTimes {
     }
 }
 
-/// What a plugin did.
+/// Figures of a plugin.
 #[derive(Debug, Clone, Serialize)]
 pub struct PluginReport {
     /// Name, version and digest.
     #[serde(flatten)]
     pub id: PluginId,
-    /// `transform`, `validate`, `dead-letter-policy`.
+    /// Its roles: `transform`, `validate`, `dead-letter-policy`.
     pub roles: Vec<&'static str>,
-    /// Batches given to it, halves of bisected ones included.
+    /// Number of calls with a batch, including halves of bisected batches.
     pub calls: u64,
-    /// Rows given to it.
+    /// Number of rows passed to it.
     pub rows: u64,
-    /// Time in calls by rows; 0 without rows.
+    /// Time in calls per row; 0 without rows.
     pub nanoseconds_per_row: u64,
 }
 
-/// What became of a vector index.
+/// Treatment of a vector index in a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct IndexReport {
     /// Schema and name, quoted for use in SQL.
     pub name: String,
-    /// How it was treated: `keep`, `defer`, `rebuild`.
+    /// The mode: `keep`, `defer` or `rebuild`.
     pub mode: &'static str,
-    /// How it is now.
+    /// State after the start.
     pub state: IndexState,
-    /// How long it took this start to build it, in seconds.
+    /// Time that this start took to build it, in seconds.
     pub build_seconds: Option<f64>,
 }
 
-/// How a run has left an index.
+/// State of an index after a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IndexState {
-    /// It was maintained row by row.
+    /// The index was maintained row by row.
     Kept,
-    /// Built of all rows.
+    /// The index was built from all rows.
     Built,
-    /// To be built by the start that comes to the end.
+    /// The index is still to be built, by the start that completes the run.
     Away,
 }
 
 /// CPU time and memory of this process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
-    /// User and system time of all threads, ended ones included.
+    /// User and system time of all threads, including ended ones.
     pub cpu: Duration,
     /// Largest resident set so far, in bytes.
     pub peak_memory: Option<u64>,
 }
 
 impl Usage {
-    /// As of now.
+    /// The usage up to now.
     #[must_use]
     pub fn now() -> Self {
         use nix::sys::resource::{UsageWho, getrusage};
@@ -248,8 +258,8 @@ impl Usage {
     }
 }
 
-/// `VmHWM`, where there is a `/proc`: the figure of `getrusage` has there what the process that
-/// started this one had.
+/// `VmHWM` from `/proc`, if there is one: on Linux the figure of `getrusage` may include that of the
+/// process that started this one.
 fn own_peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

@@ -1,29 +1,30 @@
-//! Trying again, with waits that grow, until there has been no progress for too long.
+//! Retries with growing waits, until there has been no progress for too long.
 
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// The longest wait between two attempts.
+/// Maximum wait between two attempts.
 const MAX_WAIT: Duration = Duration::from_secs(15);
 
-/// An error that says whether the same may succeed later.
-pub trait Retry: std::error::Error + Sized + From<GaveUp<Self>> {
-    /// True if the other side is away, and nothing is lost by asking again.
+/// An error that tells whether a retry may succeed.
+pub trait Retry: std::error::Error + Sized + 'static + From<GaveUp<Self>> {
+    /// True if the other side is unavailable and nothing is lost by trying again.
     fn is_transient(&self) -> bool;
 }
 
 /// There was no progress for too long.
 #[derive(Debug, thiserror::Error)]
 #[error("gave up after {}: {last}", humantime::format_duration(*.after))]
-pub struct GaveUp<E: std::error::Error> {
-    /// As configured.
+pub struct GaveUp<E: std::error::Error + 'static> {
+    /// The configured time without progress.
     pub after: Duration,
-    /// What was wrong the last time.
+    /// Error of the last attempt.
+    #[source]
     pub last: Box<E>,
 }
 
-/// Waits between attempts: from 200 ms, doubling up to 15 s, with jitter.
+/// The waits between attempts: from 200 ms, doubling up to 15 s, with jitter.
 #[derive(Debug)]
 pub struct Patience {
     give_up_after: Duration,
@@ -41,7 +42,7 @@ fn waits() -> ExponentialBackoff {
 }
 
 impl Patience {
-    /// Gives up when that much time has passed without progress.
+    /// Gives up after this much time without progress.
     #[must_use]
     pub fn new(give_up_after: Duration) -> Self {
         Self {
@@ -51,7 +52,7 @@ impl Patience {
         }
     }
 
-    /// Notes progress: the next wait is short again.
+    /// Records progress: the next wait is short again.
     pub fn progress(&mut self) {
         if self.since.take().is_some() {
             self.waits = waits();
@@ -61,7 +62,7 @@ impl Patience {
     /// Waits before the next attempt.
     ///
     /// # Errors
-    /// At once with an error that will not go away; with [`GaveUp`] when it has taken too long.
+    /// The given error at once if it is permanent; [`GaveUp`] if there was no progress for too long.
     pub async fn wait<E: Retry>(&mut self, error: E) -> Result<(), E> {
         if !error.is_transient() {
             return Err(error);
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_gives_up_in_time_and_at_once_where_waiting_is_no_use() {
+    async fn it_gives_up_in_time_and_at_once_if_waiting_is_useless() {
         let mut patience = Patience::new(Duration::from_millis(100));
         let error = patience.wait(Failure::Away).await.err();
         insta::assert_snapshot!(error.map(|error| error.to_string()).unwrap_or_default(), @"gave up after 100ms: away");

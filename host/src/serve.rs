@@ -1,13 +1,12 @@
-//! Pipelines that run at their times, side by side, until the host is asked to stop.
+//! Runs pipelines on their schedules, side by side, until the host is stopped.
 //!
-//! Each pipeline has a task of its own and never overlaps itself: a time that comes while it
-//! runs is skipped, and said so. A run that fails or is halted is logged and counted, and the
-//! next time comes; it goes on from the checkpoint. A time that passes while nobody serves is
-//! not made up for; one that passes while the machine sleeps is, once.
+//! Each pipeline has a task of its own and never overlaps itself: a scheduled time that comes while
+//! it runs is skipped, and logged. A run that fails or halts is logged and counted; the next one
+//! continues from the checkpoint. A time that passes while no host serves is not made up for; one
+//! that passes while the machine sleeps is, once.
 //!
-//! What bounds them: each running pipeline takes `limits.in_flight` of memory, its workers'
-//! threads and a connection for each partition, so the number of pipelines in the configuration
-//! is the limit.
+//! Each running pipeline takes `limits.in_flight` of memory, the threads of its workers and a
+//! connection for each partition, so the number of configured pipelines bounds the resources.
 
 pub mod endpoint;
 pub mod health;
@@ -28,36 +27,36 @@ use crate::report::Report;
 use crate::store::run::Status;
 use crate::{config, metrics};
 
-/// The clock is looked at this often while a time is waited for, since it may be set, and a
-/// machine may sleep.
+/// Time between two looks at the clock while waiting, since the clock may be set and the machine
+/// may sleep.
 const CLOCK: Duration = Duration::from_secs(10);
 
-/// Serves until `stop`, and then until what is running has drained.
+/// Serves until `stop`, and then until the running pipelines have drained.
 ///
 /// # Errors
-/// If there is a bug in the host. What becomes of runs is no error of the host's.
+/// If there is a bug in the host. A failed run is not an error here.
 pub async fn serve(
     host: &Host,
     pipelines: &[config::Pipeline],
-    board: &Arc<HealthState>,
+    health: &Arc<HealthState>,
     stop: &CancellationToken,
 ) -> Result<(), PipelineError> {
-    board.enter(Phase::Serving);
+    health.enter(Phase::Serving);
     let mut tasks = JoinSet::new();
     for config in pipelines {
-        let kept = ScheduledPipeline {
+        let scheduled = ScheduledPipeline {
             host: host.clone(),
             config: config.clone(),
-            board: Arc::clone(board),
+            health: Arc::clone(health),
             stop: stop.clone(),
         };
         let span = tracing::info_span!("serve", pipeline = config.name);
-        tasks.spawn(kept.keep().instrument(span));
+        tasks.spawn(scheduled.serve().instrument(span));
     }
     let result = tokio::select! {
         () = stop.cancelled() => Ok(()),
         result = all_ended(&mut tasks) => match result {
-            // Nothing has a schedule: what there was to do is done.
+            // No pipeline has a schedule, and all have run.
             Ok(()) => {
                 stop.cancelled().await;
                 Ok(())
@@ -65,38 +64,39 @@ pub async fn serve(
             Err(broken) => Err(broken),
         },
     };
-    board.enter(Phase::Stopping);
+    health.enter(Phase::Stopping);
     stop.cancel();
     result.and(all_ended(&mut tasks).await)
 }
 
 /// # Errors
-/// At once if a task panics: rather no host, which somebody will notice, than one that silently
-/// leaves out a pipeline.
+/// At once if a task panics: a host that stops is noticed; one that silently omits a pipeline is
+/// not.
 async fn all_ended(tasks: &mut JoinSet<()>) -> Result<(), PipelineError> {
     while let Some(ended) = tasks.join_next().await {
-        ended
-            .map_err(|error| PipelineError::Broken(format!("a pipeline's task ended: {error}")))?;
+        ended.map_err(|error| {
+            PipelineError::Broken(format!("the task of a pipeline ended: {error}"))
+        })?;
     }
     Ok(())
 }
 
-/// A pipeline that is kept running.
+/// A pipeline that is run on its schedule.
 struct ScheduledPipeline {
     host: Host,
     config: config::Pipeline,
-    board: Arc<HealthState>,
+    health: Arc<HealthState>,
     stop: CancellationToken,
 }
 
-/// How a run ended, and whether it may go better without anybody's help.
+/// End of a run, and whether trying again without a change may help.
 struct Ended {
     status: Status,
     gave_up: bool,
 }
 
 impl ScheduledPipeline {
-    async fn keep(self) {
+    async fn serve(self) {
         self.recall_last_success().await;
         match self.config.schedule.clone() {
             Some(schedule) => self.on_schedule(&schedule).await,
@@ -108,7 +108,7 @@ impl ScheduledPipeline {
         &self.config.name
     }
 
-    /// So that a host that was just started does not look as if nothing had ever succeeded.
+    /// Restores the time of the last success, which a restart would otherwise lose.
     async fn recall_last_success(&self) {
         match self.host.store.last_success(self.name()).await {
             Ok(Some(seconds)) => {
@@ -117,15 +117,15 @@ impl ScheduledPipeline {
                 }
             }
             Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "cannot ask when the last run succeeded"),
+            Err(error) => tracing::warn!(%error, "cannot query when the last run succeeded"),
         }
     }
 
-    /// Without a schedule there is one run; it is begun again as long as source or database
-    /// are away.
+    /// Without a schedule there is one run; it is begun again as long as the source or the database
+    /// is away.
     async fn once(&self) {
         tracing::info!(
-            "runs once, now: it has no schedule; with pipelines.{}.schedule it runs again",
+            "runs once, now: it has no schedule; set pipelines.{}.schedule to run it regularly",
             self.name()
         );
         while self.run().await.is_some_and(|ended| ended.gave_up) {}
@@ -162,7 +162,8 @@ impl ScheduledPipeline {
         self.stop.cancelled().await;
     }
 
-    /// Says at once what would otherwise be found out at the first time, perhaps at night.
+    /// Reports problems at once that would otherwise appear at the first scheduled time, perhaps at
+    /// night.
     async fn look_ahead(&self, next: Option<DateTime<Local>>) {
         let prepared = tokio::select! {
             prepared = Pipeline::prepare(&self.host, &self.config) => prepared,
@@ -170,13 +171,13 @@ impl ScheduledPipeline {
             () = self.stop.cancelled() => return,
         };
         if let Err(error) = prepared {
-            tracing::error!(%error, "as things are, it will fail");
-            self.board.problem(self.name(), error.to_string());
+            tracing::error!(%error, "the next run will fail unless this is fixed");
+            self.health.problem(self.name(), error.to_string());
         }
     }
 
-    /// The first time after `due` that is still to come. After `due` also when the clock was
-    /// set back in between: a time comes once.
+    /// The next time in the future. It is after `due` even if the clock was set back meanwhile: each
+    /// time comes once.
     fn advance(&self, schedule: &Schedule, due: DateTime<Local>) -> Option<DateTime<Local>> {
         let next = schedule.after(due.max(Local::now()));
         self.announce(next);
@@ -184,7 +185,7 @@ impl ScheduledPipeline {
     }
 
     fn announce(&self, next: Option<DateTime<Local>>) {
-        self.board.next(self.name(), next);
+        self.health.next(self.name(), next);
         if let Some(next) = next {
             metrics::next_run(self.name(), next);
         }
@@ -194,7 +195,10 @@ impl ScheduledPipeline {
     fn skip(&self, time: DateTime<Local>, before: u64) {
         metrics::skipped(self.name());
         if before == 0 {
-            tracing::warn!(time = shown(time), "still running: this time is skipped");
+            tracing::warn!(
+                time = shown(time),
+                "still running: this scheduled time is skipped"
+            );
         }
     }
 
@@ -204,24 +208,24 @@ impl ScheduledPipeline {
         if skipped > 0 {
             tracing::warn!(
                 times = skipped,
-                "times were skipped, since it was still running"
+                "scheduled times were skipped, since the pipeline was still running"
             );
         }
         match ended.status {
             Status::Succeeded | Status::Interrupted => tracing::info!(status, next, "waiting"),
             Status::HeldBack => {
-                tracing::warn!(status, next, "rows that the source no longer has stay");
+                tracing::warn!(status, next, "missing rows were kept");
             }
             Status::Failed | Status::Halted => {
-                tracing::warn!(status, next, "it goes on from its checkpoint next time");
+                tracing::warn!(status, next, "the next run continues from the checkpoint");
             }
         }
     }
 
-    /// Runs to the end. `None` if it was asked to stop before there was anything to drain.
+    /// Runs to the end. `None` if the host was stopped before there was anything to drain.
     async fn run(&self) -> Option<Ended> {
         let started = Instant::now();
-        self.board.running(self.name());
+        self.health.running(self.name());
         metrics::running(self.name(), true);
         let prepared = tokio::select! {
             biased;
@@ -266,7 +270,7 @@ impl ScheduledPipeline {
             seconds: took.as_secs_f64(),
             rows: report.map(|report| report.rows),
         };
-        self.board.ended(self.name(), run);
+        self.health.ended(self.name(), run);
         Ended {
             status,
             gave_up: matches!(error, Some(PipelineError::GaveUp { .. })),
@@ -275,11 +279,11 @@ impl ScheduledPipeline {
 
     fn succeeded(&self, time: DateTime<Local>) {
         metrics::last_success(self.name(), time);
-        self.board.last_success(self.name(), time);
+        self.health.last_success(self.name(), time);
     }
 }
 
-/// Waits for a time of the wall clock.
+/// Waits until a time of the wall clock.
 async fn until(time: DateTime<Local>) {
     // An error means that the time has passed.
     while let Ok(left) = (time - Local::now()).to_std()
@@ -289,7 +293,7 @@ async fn until(time: DateTime<Local>) {
     }
 }
 
-/// Waits for a time, and returns it; for ever where there is none.
+/// Waits until a time, and returns it; without one it waits forever.
 async fn until_any(time: Option<DateTime<Local>>) -> DateTime<Local> {
     match time {
         Some(time) => {

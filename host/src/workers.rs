@@ -1,8 +1,8 @@
-//! The threads that prepare chunks: decoding and plugins are plain computing.
+//! The threads that prepare chunks: decoding and plugins are CPU work.
 //!
-//! Each worker has its own instances of the plugins. Chunks are dealt out in turn and handed
-//! back by the caller's own waiting in order, so there is no queue to bound here: as many jobs
-//! are under way as chunks are in flight.
+//! Each worker has its own instances of the plugins. Chunks are assigned in turn, and the caller
+//! awaits them in order. The queues need no bound of their own: there are as many jobs as chunks in
+//! flight.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -17,12 +17,13 @@ use crate::policy::{Decided, Halted, Policy};
 use crate::prepare::Preparer;
 use crate::row::{Batch, Failure};
 
-/// More workers than this only hold more instances: the database is the bottleneck by then.
+/// Maximum number of workers: with more, the database is the bottleneck and the instances only take
+/// memory.
 const MAX_WORKERS: usize = 4;
 
-/// A worker ended early: a bug in the host.
+/// A worker thread has panicked: a bug in the host.
 #[derive(Debug, thiserror::Error)]
-#[error("a worker thread has gone; its panic is on stderr")]
+#[error("a worker thread has ended; its panic is on stderr")]
 pub struct WorkerGone;
 
 enum Job {
@@ -35,7 +36,7 @@ enum Job {
     ),
 }
 
-/// The workers of one pipeline. They end when this is joined or dropped.
+/// The workers of one pipeline. Joining or dropping ends them.
 #[derive(Debug)]
 pub struct Workers {
     queues: Vec<mpsc::Sender<Job>>,
@@ -43,7 +44,7 @@ pub struct Workers {
     threads: Vec<JoinHandle<Vec<PluginStats>>>,
 }
 
-/// As many workers as help on this machine.
+/// Number of workers that is useful on this machine.
 #[must_use]
 pub fn count() -> usize {
     thread::available_parallelism()
@@ -55,7 +56,7 @@ impl Workers {
     /// Starts a thread for each preparer.
     ///
     /// # Errors
-    /// If the system has no more threads.
+    /// If the system cannot create more threads.
     pub fn start(preparers: Vec<Preparer>) -> std::io::Result<Self> {
         let (mut queues, mut threads) = (Vec::new(), Vec::new());
         for (index, preparer) in preparers.into_iter().enumerate() {
@@ -74,10 +75,10 @@ impl Workers {
         })
     }
 
-    /// Hands a chunk to the next worker; the answer comes when it is prepared.
+    /// Gives a chunk to the next worker; the receiver gets it when it is prepared.
     ///
     /// # Errors
-    /// If the worker has gone.
+    /// If the worker has ended.
     pub fn prepare(
         &self,
         received: Received,
@@ -96,7 +97,7 @@ impl Workers {
             .map_err(|_| WorkerGone)
     }
 
-    /// Ends the workers and returns what their plugins did, by worker.
+    /// Ends the workers, and returns the figures of their plugins by worker.
     #[must_use]
     pub fn join(mut self) -> Vec<Vec<PluginStats>> {
         self.queues.clear();
@@ -136,7 +137,7 @@ impl Policy for Workers {
 fn work(mut preparer: Preparer, jobs: &mpsc::Receiver<Job>) -> Vec<PluginStats> {
     while let Ok(job) = jobs.recv() {
         match job {
-            // Whoever asked may have given up: then nobody takes the answer, and it is dropped.
+            // The caller may have given up; then the result is dropped.
             Job::Prepare(received, reply) => drop(reply.send(preparer.prepare(*received))),
             Job::Decide(chain, batch, failures, reply) => {
                 drop(reply.send(preparer.decide(&chain, &batch, &failures)))

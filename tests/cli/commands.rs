@@ -146,10 +146,10 @@ async fn check_says_what_fits_and_what_does_not() {
          narrow.grade: is NOT NULL, but nothing feeds it
            hint: map a field to it with `rename`, or give it a default
     FAIL pipeline c-no-plugin: pipelines.c-no-plugin.plugins: no plugin `recruit-rule` in [plugins]
-           hint: there are: recruit-dlq, recruit-normalize, recruit-rules
+           hint: available: recruit-dlq, recruit-normalize, recruit-rules
     FAIL pipeline d-setting: pipelines.d-setting.settings: plugin recruit-rules refuses its settings: unknown setting `max_year`; there are min_years, max_years, english_levels, require_keyword
-           hint: the plugin's own documentation says what it may be
-    FAIL pipeline e-no-dataset: source http://[address]: no dataset `recruti`; it has: recruit
+           hint: see the documentation of the plugin for valid settings
+    FAIL pipeline e-no-dataset: source http://[address]: no dataset `recruti`; available: recruit
     "#);
     assert_eq!(place.run(&["run"]).code, Some(2));
 
@@ -270,7 +270,7 @@ async fn a_run_and_what_can_be_asked_about_it() {
       pipeline   recruit, partition (only one)
       key        [uuid]
       failed     at decode with EMBEDDING_DIMENSIONS
-      message    `vector` has 60 bytes, 16 dimensions need 64
+      message    `vector` has 60 bytes; 16 dimensions need 64
       field      vector
       plugin     (none)
       seen       1 times, [time] to [time]

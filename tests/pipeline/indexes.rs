@@ -414,10 +414,10 @@ async fn who_may_not_is_told_before_the_first_row() {
         said.push(hint.trim().to_owned());
     }
     insta::assert_snapshot!(said.join("\n"), @r#"
-    "rebuild" of public."Items vector" changes the catalog, which only a superuser may
-      hint: run it as a superuser, or use "keep", or "defer-always", with which searches have no index meanwhile
-    "defer" drops and creates public."Items vector", which this role may not
-      hint: let it own the table, and grant it CREATE on the schema; or use "keep"
+    "rebuild" of public."Items vector" changes the catalog, which only a superuser may do
+      hint: run it as a superuser, or use "keep" or "defer-always"; with "defer-always" searches have no index meanwhile
+    "defer" drops and creates public."Items vector", which this role must not do
+      hint: make it the owner of the table and grant it CREATE on the schema, or use "keep"
     "#);
     assert_eq!(database.number("select count(*) from items").await, 400);
     database
@@ -487,9 +487,9 @@ async fn a_check_says_what_the_index_will_cost() {
         said.extend(lines.map(|line| format!("{mode}: {line}")));
     }
     insta::assert_snapshot!(said.join("\n"), @r#"
-    keep: index public."Items vector" (hnsw): kept; estimate for 89,600 more rows: 2 min to insert them into it one by one, 23 s to build it of all 90,000
-    defer: index public."Items vector" (hnsw): kept, since its table has rows (index = "defer-always" drops it all the same, "rebuild" keeps it for searches); estimate for 89,600 more rows: 2 min to insert them into it one by one, 23 s to build it of all 90,000
-    defer-always: index public."Items vector" (hnsw): dropped, built at the end; estimate for 89,600 more rows: 2 min to insert them into it one by one, 23 s to build it of all 90,000
-    rebuild: index public."Items vector" (hnsw): left to searches as it is, built anew at the end (new and changed rows enter it then); estimate for 89,600 more rows: 2 min to insert them into it one by one, 23 s to build it of all 90,000
+    keep: index public."Items vector" (hnsw): kept; estimate for 89,600 more rows: 2 min to insert them one by one, 23 s to build it from all 90,000
+    defer: index public."Items vector" (hnsw): kept, since its table has rows (index = "defer-always" drops it anyway, "rebuild" keeps it for searches); estimate for 89,600 more rows: 2 min to insert them one by one, 23 s to build it from all 90,000
+    defer-always: index public."Items vector" (hnsw): dropped, built at the end; estimate for 89,600 more rows: 2 min to insert them one by one, 23 s to build it from all 90,000
+    rebuild: index public."Items vector" (hnsw): left to searches as it is, rebuilt at the end (which adds new and changed rows); estimate for 89,600 more rows: 2 min to insert them one by one, 23 s to build it from all 90,000
     "#);
 }

@@ -170,20 +170,20 @@ async fn metrics_have_names_types_and_help() {
     let mut families: Vec<&str> = text.lines().filter(|line| line.starts_with("# ")).collect();
     families.sort_unstable();
     assert_snapshot!(families.join("\n"), @r#"
-    # HELP forebay_build_info The version of this host.
+    # HELP forebay_build_info Version of this host.
     # HELP forebay_chunks_total Chunks committed.
-    # HELP forebay_last_success_timestamp_seconds When a run of the pipeline last came to its end, as seconds since 1970.
-    # HELP forebay_pipeline_running Whether the pipeline is running.
-    # HELP forebay_plugin_call_duration_seconds Duration of plugin calls, with copying arguments in and answers out.
-    # HELP forebay_plugin_failed_calls_total Plugin calls that trapped, took too long or answered wrongly.
-    # HELP forebay_plugin_rows_total Rows settled by a plugin, once for each of its roles.
-    # HELP forebay_received_bytes_total Encoded rows of committed chunks.
-    # HELP forebay_remaining_rows Rows of the dataset that the run has not committed yet, where the source knows how many there are.
-    # HELP forebay_rows_total Rows committed, by what became of them.
-    # HELP forebay_run_duration_seconds Duration of ended runs, by how they ended.
-    # HELP forebay_runs_total Ended runs, by how they ended.
-    # HELP forebay_skipped_times_total Scheduled times that came while the pipeline was still running.
-    # HELP forebay_stage_duration_seconds Duration of a chunk's stages. Stages of different chunks run side by side.
+    # HELP forebay_last_success_timestamp_seconds Time at which a run of the pipeline last succeeded, in seconds since 1970.
+    # HELP forebay_pipeline_running 1 while the pipeline is running, otherwise 0.
+    # HELP forebay_plugin_call_duration_seconds Duration of plugin calls, including the copying of arguments and answers.
+    # HELP forebay_plugin_failed_calls_total Plugin calls that trapped, exceeded their deadline or returned an invalid answer.
+    # HELP forebay_plugin_rows_total Rows answered by a plugin, once for each of its roles.
+    # HELP forebay_received_bytes_total Size of the encoded rows of committed chunks.
+    # HELP forebay_remaining_rows Rows of the dataset that the run has not committed yet, if the source knows their number.
+    # HELP forebay_rows_total Rows committed, by fate.
+    # HELP forebay_run_duration_seconds Duration of ended runs, by status.
+    # HELP forebay_runs_total Ended runs, by status.
+    # HELP forebay_skipped_times_total Scheduled times that were skipped because the pipeline was still running.
+    # HELP forebay_stage_duration_seconds Duration of the stages of a chunk. Stages of different chunks run side by side.
     # TYPE forebay_build_info gauge
     # TYPE forebay_chunks_total counter
     # TYPE forebay_last_success_timestamp_seconds gauge
@@ -203,8 +203,8 @@ async fn metrics_have_names_types_and_help() {
     assert_eq!(text.matches(plugin).count(), 1, "{text}");
 
     assert_eq!(serving.get("/metrics?name=x").0, 200);
-    assert_snapshot!(format!("{:?}", serving.get("/")), @r#"(404, "there are /metrics and /health\n")"#);
-    assert_snapshot!(format!("{:?}", serving.ask("POST /metrics HTTP/1.1\r\ncontent-length: 0\r\n\r\n")), @r#"(405, "only GET\n")"#);
+    assert_snapshot!(format!("{:?}", serving.get("/")), @r#"(404, "available: /metrics, /health\n")"#);
+    assert_snapshot!(format!("{:?}", serving.ask("POST /metrics HTTP/1.1\r\ncontent-length: 0\r\n\r\n")), @r#"(405, "only GET and HEAD are supported\n")"#);
     let (status, body) = serving.ask("HEAD /health HTTP/1.1\r\n\r\n");
     assert_eq!((status, body.as_str()), (200, ""));
     serving.stop();
@@ -287,7 +287,7 @@ async fn a_pipeline_never_overlaps_itself() {
     let database = &recruit.home.database;
     let held = database.hold(&same_key(&recruit.clean_key(550))).await;
     let mut serving = Serving::start(&recruit.home);
-    serving.until("still running: this time is skipped", 1);
+    serving.until("still running: this scheduled time is skipped", 1);
     database.until_blocked().await;
     assert_eq!(serving.health().1["pipelines"][0]["state"], "running");
     assert_eq!(
@@ -299,7 +299,10 @@ async fn a_pipeline_never_overlaps_itself() {
     serving.until_metric(skipped, 2.0);
     assert_eq!(database.number("select count(*) from forebay.run").await, 1);
     held.rollback().await.unwrap();
-    serving.until("times were skipped, since it was still running", 1);
+    serving.until(
+        "scheduled times were skipped, since the pipeline was still running",
+        1,
+    );
     serving.until("run ended", 1);
     serving.stop();
 }

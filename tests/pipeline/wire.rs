@@ -143,7 +143,7 @@ async fn a_gap_in_the_sequence_ends_the_run_and_keeps_what_came_before() {
     assert_eq!(report["status"], "failed");
     let message = report["message"].as_str().unwrap();
     assert!(
-        message.contains("sent chunk 4 where 3 was due"),
+        message.contains("sent chunk 4, expected chunk 3"),
         "{message}"
     );
     assert_eq!(report["rows"]["inserted"], 10);
@@ -164,7 +164,7 @@ async fn a_chunk_with_too_many_rows_ends_the_run() {
     let source = script().chunk(rows(1..=10)).chunk(rows(11..=21)).serve();
     home.configure(&source.pipeline_with(&["items"], "plugins = []", 10, ""));
     let ended = home.run();
-    ended.said("sent 11 rows, 10 at most were asked for");
+    ended.said("sent 11 rows; at most 10 were requested");
     assert_eq!(ended.exit(1)["rows"]["inserted"], 10);
 }
 

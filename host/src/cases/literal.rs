@@ -11,10 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::reader::{Entries, Node, Reader};
 use super::vectors;
-use crate::row::{FieldType, Value, Vector};
-
-/// Elements of an embedding: the most that pgvector stores.
-const MAX_DIMENSIONS: usize = 16_000;
+use crate::row::{FieldType, MAX_DIMENSIONS, Value, Vector};
 
 /// Elements up to which a vector is written as numbers; a longer one is written as base64.
 const MAX_LISTED: usize = 16;

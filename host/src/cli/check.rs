@@ -5,10 +5,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::output::error_text;
 use super::{Exit, Global, print_json, session};
 use crate::config::{Config, schema};
-use crate::error::PipelineError;
+use crate::error::{PipelineError, with_causes};
 use crate::pipeline::{Host, Pipeline};
 use crate::store::preflight::Severity;
 
@@ -47,7 +46,7 @@ impl Check {
                 check_host(&config, &database, &mut findings).await;
                 database.close().await?;
             }
-            Err(error) => findings.push(finding("database", Err(error_text(&error)))),
+            Err(error) => findings.push(finding("database", Err(with_causes(error.as_ref())))),
         }
         let ok = findings.iter().all(|finding| finding.ok);
         if global.json {
@@ -112,7 +111,7 @@ async fn check_host(
             }
             findings.extend(found);
         }
-        Err(error) => findings.push(finding("plugins", Err(error_text(&error)))),
+        Err(error) => findings.push(finding("plugins", Err(with_causes(error.as_ref())))),
     }
 }
 

@@ -8,10 +8,6 @@ use std::sync::OnceLock;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::error::PipelineError;
-use crate::source::SourceError;
-use crate::store::StoreError;
-
 /// Why a result could not be written.
 static UNWRITTEN: OnceLock<io::Error> = OnceLock::new();
 
@@ -33,19 +29,6 @@ fn note(written: io::Result<()>) {
     {
         UNWRITTEN.get_or_init(|| error);
     }
-}
-
-/// The text of an error with its contexts. An error of a pipeline, the source or the database ends
-/// it: its own text includes those of its causes.
-pub(super) fn error_text(error: &anyhow::Error) -> String {
-    let mut texts = Vec::new();
-    for cause in error.chain() {
-        texts.push(cause.to_string());
-        if cause.is::<PipelineError>() || cause.is::<SourceError>() || cause.is::<StoreError>() {
-            break;
-        }
-    }
-    texts.join(": ")
 }
 
 /// Prints a result as indented JSON.

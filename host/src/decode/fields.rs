@@ -3,11 +3,12 @@
 use bytes::{Buf, Bytes};
 use prost::encoding::WireType;
 
-use super::{Fault, delimited, fault, member, skip, text, varint};
+use super::fault::{Fault, fault};
+use super::wire::{delimited, member, skip, text, varint};
 use crate::row::{Value, Vector};
 
-/// `forebay.v1.Value`: the last member that is set counts, none means null. Texts and the like
-/// become slices of `row`.
+/// Decodes a `forebay.v1.Value`: the last member counts; without one the value is null. Texts and
+/// bytes become slices of `row`.
 pub(super) fn value(row: &Bytes, mut bytes: &[u8]) -> Result<Value, Fault> {
     let mut value = Value::Null;
     while bytes.has_remaining() {
@@ -40,7 +41,7 @@ pub(super) fn value(row: &Bytes, mut bytes: &[u8]) -> Result<Value, Fault> {
     Ok(value)
 }
 
-/// `google.protobuf.Timestamp` in whole microseconds.
+/// Decodes a `google.protobuf.Timestamp`, in whole microseconds.
 fn timestamp(mut bytes: &[u8]) -> Result<Value, Fault> {
     let (mut seconds, mut nanoseconds) = (0i64, 0i64);
     while bytes.has_remaining() {
@@ -80,7 +81,7 @@ fn json(row: &Bytes, bytes: &[u8]) -> Result<Value, Fault> {
     }
 }
 
-/// `forebay.v1.Vector`, as a slice of `row`; `None` if no member is set.
+/// Decodes a `forebay.v1.Vector` as a slice of `row`; `None` if no member is set.
 pub(super) fn vector(row: &Bytes, mut bytes: &[u8]) -> Result<Option<Vector>, Fault> {
     let mut vector = None;
     while bytes.has_remaining() {
@@ -105,7 +106,7 @@ pub(super) fn vector(row: &Bytes, mut bytes: &[u8]) -> Result<Option<Vector>, Fa
     Ok(vector)
 }
 
-/// The first element that is a NaN or an infinity: one whose exponent bits are all set.
+/// Index of the first element that is a NaN or an infinity: its exponent bits are all set.
 pub(super) fn first_not_finite(vector: &Vector) -> Option<usize> {
     match vector {
         Vector::F32(bytes) => first(bytes, |element| {
@@ -117,7 +118,7 @@ pub(super) fn first_not_finite(vector: &Vector) -> Option<usize> {
     }
 }
 
-/// The first element that is `bad`; mostly there is none.
+/// Index of the first element that is `bad`; usually there is none.
 fn first<const WIDTH: usize>(bytes: &[u8], bad: impl Fn([u8; WIDTH]) -> bool) -> Option<usize> {
     let (elements, _) = bytes.as_chunks::<WIDTH>();
     // Folding without an early exit lets the compiler compare many elements at once.

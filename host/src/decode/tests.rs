@@ -23,7 +23,7 @@ fn schema() -> Schema {
         ("posted", Some(Timestamp)),
         ("skills", Some(Texts)),
         ("extra", Some(Json)),
-        // A column of the table that only plugins can fill.
+        // A column that only plugins can fill.
         ("filled", None),
     ];
     let column = |(name, field_type): (&str, _)| Column {
@@ -131,7 +131,7 @@ fn decode(key_type: KeyType, wire: Vec<u8>) -> Batch {
     decoder(key_type).decode(vec![wire.into()])
 }
 
-/// What a batch of one row came to, in words.
+/// The fate of the row of a batch of one, in words.
 fn fate(batch: &Batch) -> String {
     match (batch.live.as_slice(), batch.failures.as_slice()) {
         ([0], []) => "live".into(),
@@ -181,7 +181,7 @@ fn a_good_row_has_all_its_members() {
 
 #[test]
 fn texts_and_vectors_are_slices_of_the_received_buffer() {
-    // As a chunk has it: the row is a slice of something larger.
+    // As in a chunk: the row is a slice of a larger buffer.
     let wire = Bytes::from([vec![9; 100], row().encode_to_vec(), vec![9; 100]].concat());
     let received = wire.as_ptr_range();
     let batch = decoder(KeyType::Uuid).decode(vec![wire.slice(100..wire.len() - 100)]);
@@ -281,21 +281,21 @@ fn every_fault_has_its_code() {
     ROW_MALFORMED: a vector has the wrong wire type
     ROW_MALFORMED: member 3 has the wrong wire type
     ROW_MALFORMED: failed to decode Protobuf message: invalid wire type value: 7
-    ROW_TOO_LARGE: the row has 4312 bytes, 4096 are allowed
+    ROW_TOO_LARGE: the row has 4312 bytes; at most 4096 are allowed
     KEY_MISSING: the row has no key
     KEY_INVALID: `6f9619ff-8b86-d011-b42d-00c04fc964ff0` is not a uuid
     KEY_INVALID: `ключ ключ ключ ключ ключ ключ ключ ключ ключ ключ ключ ключ ` is not a uuid
     FIELD_UNKNOWN in salary: the dataset declares no field `salary`
     FIELD_UNKNOWN in filled: the dataset declares no field `filled`
-    FIELD_TYPE in years: `years` is declared Integer and came as a text
-    FIELD_TYPE in flag: `flag` is declared Boolean and came as an integer
-    FIELD_TYPE in score: `score` is declared Real and came as an integer
-    FIELD_TYPE in title: `title` is declared Text and came as a boolean
-    FIELD_TYPE in blob: `blob` is declared Binary and came as JSON
-    FIELD_TYPE in posted: `posted` is declared Timestamp and came as a real
-    FIELD_TYPE in skills: `skills` is declared Texts and came as binary
-    FIELD_TYPE in extra: `extra` is declared Json and came as texts
-    FIELD_TYPE in title: `title` is declared Text and came as a timestamp
+    FIELD_TYPE in years: `years` is declared Integer but is a text
+    FIELD_TYPE in flag: `flag` is declared Boolean but is an integer
+    FIELD_TYPE in score: `score` is declared Real but is an integer
+    FIELD_TYPE in title: `title` is declared Text but is a boolean
+    FIELD_TYPE in blob: `blob` is declared Binary but is JSON
+    FIELD_TYPE in posted: `posted` is declared Timestamp but is a real
+    FIELD_TYPE in skills: `skills` is declared Texts but is binary
+    FIELD_TYPE in extra: `extra` is declared Json but is texts
+    FIELD_TYPE in title: `title` is declared Text but is a timestamp
     FIELD_TYPE in posted: the timestamp is out of range
     FIELD_TYPE in posted: the timestamp is out of range
     FIELD_TYPE in posted: the timestamp is out of range
@@ -303,10 +303,10 @@ fn every_fault_has_its_code() {
     EMBEDDING_MISSING in vector: `vector` is missing
     EMBEDDING_MISSING in vector: `vector` is missing
     EMBEDDING_UNKNOWN in other: the dataset declares no embedding `other`
-    EMBEDDING_DIMENSIONS in vector: `vector` has 8 bytes, 3 dimensions need 12
-    EMBEDDING_DIMENSIONS in vector: `vector` has 16 bytes, 3 dimensions need 12
-    EMBEDDING_DIMENSIONS in vector: `vector` has 13 bytes, 3 dimensions need 12
-    EMBEDDING_DIMENSIONS in vector: `vector` has 12 bytes, 3 dimensions need 6
+    EMBEDDING_DIMENSIONS in vector: `vector` has 8 bytes; 3 dimensions need 12
+    EMBEDDING_DIMENSIONS in vector: `vector` has 16 bytes; 3 dimensions need 12
+    EMBEDDING_DIMENSIONS in vector: `vector` has 13 bytes; 3 dimensions need 12
+    EMBEDDING_DIMENSIONS in vector: `vector` has 12 bytes; 3 dimensions need 6
     EMBEDDING_NOT_FINITE in vector: `vector` has a NaN or an infinity at element 2
     EMBEDDING_NOT_FINITE in vector: `vector` has a NaN or an infinity at element 1
     EMBEDDING_NOT_FINITE in half: `half` has a NaN or an infinity at element 0
@@ -314,7 +314,7 @@ fn every_fault_has_its_code() {
 }
 
 #[test]
-fn a_key_has_to_fit_and_is_spelled_as_the_database_has_it() {
+fn a_key_must_fit_and_is_spelled_as_in_the_database() {
     let uuid = KEY.to_uppercase();
     let long = "k".repeat(MAX_KEY_BYTES);
     for (key_type, key, expected) in [
@@ -373,7 +373,7 @@ fn the_fields_of_a_row_that_failed_are_kept_for_the_policy() {
 }
 
 #[test]
-fn of_a_tombstone_only_the_key_counts() {
+fn only_the_key_of_a_tombstone_counts() {
     let tombstone = |key: &str| {
         let row = proto::Row {
             key: key.into(),
@@ -388,7 +388,7 @@ fn of_a_tombstone_only_the_key_counts() {
     let mut unfit = with_field("flag", Kind::Text("x".into()));
     unfit.extend(tombstone(""));
     assert_eq!(fate_of(unfit), "deleted");
-    // The last of equals wins.
+    // The last duplicate wins.
     assert_eq!(fate_of(with_bytes(&[0x20, 1, 0x20, 0])), "live");
     let batch = decode(KeyType::Uuid, tombstone(&KEY.to_uppercase()));
     assert_eq!((fate(&batch).as_str(), &*batch.keys[0]), ("deleted", KEY));
@@ -425,7 +425,7 @@ fn rows_without_a_readable_key_are_known() {
     let mut batch = decoder.decode(rows.map(Bytes::from).into());
     assert_eq!(batch.keyless, [1, 2, 5]);
     assert_eq!(batch.keys[6], KEY);
-    // Tried again they are not counted twice.
+    // A retry does not count them twice.
     for row in [5, 1] {
         decoder.decode_row(&mut batch, row);
     }
@@ -433,7 +433,7 @@ fn rows_without_a_readable_key_are_known() {
 }
 
 #[test]
-fn unknown_members_are_passed_over_and_the_last_of_equals_wins() {
+fn unknown_members_are_skipped_and_the_last_duplicate_wins() {
     let title = |title: &str| {
         let fields = [(
             "title".to_owned(),
@@ -510,7 +510,7 @@ fn a_row_cut_off_anywhere_is_not_live() {
     }
 }
 
-/// splitmix64, so that a failure can be repeated.
+/// splitmix64, so that a failure is reproducible.
 struct Random(u64);
 
 impl Random {
@@ -528,7 +528,7 @@ impl Random {
 }
 
 #[test]
-fn no_bytes_panic_and_what_is_live_is_whole() {
+fn no_input_panics_and_live_rows_are_complete() {
     let whole = row().encode_to_vec();
     for seed in 0..20_000 {
         let mut random = Random(seed);

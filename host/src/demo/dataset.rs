@@ -23,6 +23,7 @@ use self::hash::{Purpose, Seed};
 use self::vectors::Geometry;
 use self::words::Words;
 use crate::proto;
+use crate::row::MAX_DIMENSIONS;
 
 /// The name under which the sample servers offer the dataset.
 pub const NAME: &str = "recruit";
@@ -32,8 +33,6 @@ pub const EMBEDDING: &str = "vector";
 pub const DEFAULT_ROWS: u64 = 10_000;
 /// Elements of a vector where nobody says otherwise.
 pub const DEFAULT_DIMENSIONS: usize = 1536;
-/// What pgvector can store.
-const MAX_DIMENSIONS: usize = 16_000;
 
 /// What a row has besides its vector, with some to spare.
 const TYPICAL_TEXT_BYTES: usize = 512;

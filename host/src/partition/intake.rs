@@ -1,7 +1,7 @@
-//! Receiving: chunks are taken from the stream, handed to the workers, and taken back in order.
+//! Receives chunks from the stream, hands them to the workers, and takes them back in order.
 //!
-//! What is received and not yet committed is bounded in bytes, by permits that travel in the
-//! chunk, and in chunks. Beyond that the stream is not read, and gRPC's flow control holds the
+//! Received and not yet committed chunks are bounded in bytes, by permits that travel in the
+//! chunk, and in number. Beyond that the stream is not read, and gRPC's flow control holds the
 //! source.
 
 use std::sync::Arc;
@@ -14,7 +14,6 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::Partition;
 use crate::chunk::{Prepared, Received};
 use crate::error::PipelineError;
 use crate::policy::Halted;
@@ -24,30 +23,41 @@ use crate::source::{Chunks, SourceError};
 use crate::workers::{WorkerGone, Workers};
 use crate::{failpoints, metrics};
 
-/// Chunks received and not yet being written. Enough to keep every worker busy.
+/// Maximum number of chunks received and not yet being written: enough to keep every worker busy.
 const LOOK_AHEAD: usize = 4;
 
-/// Chunks are joined up to this share of the bytes that may be in flight.
+/// Chunks are joined up to this fraction (1/8) of the bytes that may be in flight.
 const SHARE: usize = 8;
 
-/// How a stream ended.
+/// End of a stream.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum End {
-    /// There is nothing more for now.
+    /// The source has nothing more for now.
     Complete,
-    /// Asked to stop; everything received is committed.
+    /// The host was stopped; everything received is committed.
     Stopped,
 }
 
-/// A chunk that a worker is at.
+/// A chunk that a worker is preparing.
 type InPreparation = oneshot::Receiver<Result<Prepared, Halted>>;
 
-/// What the receiving task hands over.
+/// An item from the receiving task.
 enum Item {
-    /// A chunk, and how long it was waited for.
+    /// A chunk, and the time spent waiting for it.
     Chunk(InPreparation, Duration),
-    /// Nothing more, and why.
+    /// The end of the stream.
     Ended(End),
+}
+
+/// The parts of a partition that receiving uses.
+pub(super) struct IntakeContext {
+    pub(super) pipeline: String,
+    pub(super) workers: Arc<Workers>,
+    pub(super) rollout: Arc<Rollout>,
+    /// The bytes that are still free; `in_flight` of them in all.
+    pub(super) room: Arc<Semaphore>,
+    pub(super) in_flight: usize,
+    pub(super) stop: CancellationToken,
 }
 
 /// The prepared chunks of a stream. Receiving ends when this is dropped.
@@ -69,24 +79,24 @@ impl Drop for Intake {
 
 impl Intake {
     /// Receives on a task of its own, so that the next chunks come while others are written.
-    /// Chunks that have come already are joined to as many rows as `rows` says.
-    pub(super) fn start(partition: &Partition, chunks: Chunks, rows: Arc<AtomicUsize>) -> Self {
+    /// Chunks that have already arrived are joined up to `rows` rows.
+    pub(super) fn start(context: IntakeContext, chunks: Chunks, rows: Arc<AtomicUsize>) -> Self {
         let (sender, items) = mpsc::channel(LOOK_AHEAD);
         let receiver = Receiver {
             stream: Stream {
                 chunks,
                 ended: None,
                 rows,
-                bytes: partition.in_flight / SHARE,
+                bytes: context.in_flight / SHARE,
             },
-            workers: Arc::clone(&partition.workers),
-            rollout: Arc::clone(&partition.rollout),
-            room: Arc::clone(&partition.room),
-            in_flight: partition.in_flight,
-            stop: partition.stop.clone(),
+            workers: context.workers,
+            rollout: context.rollout,
+            room: context.room,
+            in_flight: context.in_flight,
+            stop: context.stop,
         };
         Self {
-            pipeline: partition.config.name.clone(),
+            pipeline: context.pipeline,
             task: tokio::spawn(receiver.run(sender)),
             items,
             in_preparation: None,
@@ -96,8 +106,7 @@ impl Intake {
         }
     }
 
-    /// The next chunk; `None` when there are no more, as after an error. Can be dropped and
-    /// called again.
+    /// The next chunk; `None` when there are no more, also after an error. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Option<Prepared>, PipelineError> {
         let next = self.take().await;
         self.over = !matches!(next, Ok(Some(_)));
@@ -125,17 +134,17 @@ impl Intake {
         Ok(Some(prepared?))
     }
 
-    /// Whether there are no more chunks.
+    /// True if there are no more chunks.
     pub(super) fn is_over(&self) -> bool {
         self.over
     }
 
-    /// How long chunks were waited for.
+    /// Time spent waiting for chunks.
     pub(super) fn receiving(&self) -> Duration {
         self.receiving
     }
 
-    /// How the stream ended, if it said so.
+    /// The end of the stream, once it is reached.
     pub(super) fn end(&self) -> Option<End> {
         self.end
     }
@@ -152,14 +161,14 @@ struct Receiver {
 }
 
 impl Receiver {
-    /// Ends with the stream, with a stop, or when nobody takes its chunks any more.
+    /// Ends with the stream, on a stop, or when the other side is dropped.
     async fn run(mut self, sender: mpsc::Sender<Result<Item, PipelineError>>) {
         loop {
             let started = Instant::now();
             let received = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => {
-                    // Nobody listening means that the attempt has ended: fine as well.
+                    // Fails only if the attempt has ended; then the end is of no interest.
                     drop(sender.send(Ok(Item::Ended(End::Stopped))).await);
                     return;
                 }
@@ -187,10 +196,10 @@ impl Receiver {
         }
     }
 
-    /// Waits for room, and gives the chunk to a worker. `None` if there is no room ever again.
+    /// Waits for room, and gives the chunk to a worker. `None` if the semaphore is closed.
     async fn hand_over(&mut self, chunk: Chunk) -> Option<Result<InPreparation, PipelineError>> {
         let bytes = size(&chunk);
-        // A chunk larger than the whole room takes all of it: then it is alone.
+        // A chunk larger than the whole room takes all of it, and is then alone.
         let permits = u32::try_from(bytes.min(self.in_flight)).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room);
         let permit = room.acquire_many_owned(permits).await.ok()?;
@@ -208,18 +217,17 @@ fn size(chunk: &Chunk) -> usize {
     chunk.rows.iter().map(Bytes::len).sum()
 }
 
-/// A stream whose chunks are joined where that is wanted.
+/// A stream whose chunks are joined if that pays.
 struct Stream {
     chunks: Chunks,
-    /// What came after the chunks that were joined last.
+    /// What followed the chunks that were joined last.
     ended: Option<Result<Option<Chunk>, SourceError>>,
     rows: Arc<AtomicUsize>,
     bytes: usize,
 }
 
 impl Stream {
-    /// As [`Chunks::next`]. Can be dropped and called again: nothing is waited for once a chunk
-    /// has come.
+    /// As [`Chunks::next`]. Cancel-safe: once a chunk has arrived, nothing is awaited.
     async fn next(&mut self) -> Result<Option<Chunk>, SourceError> {
         let first = match self.ended.take() {
             Some(ended) => ended,

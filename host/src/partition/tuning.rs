@@ -1,10 +1,9 @@
-//! How many chunks are written at once, and how many rows go into one: as the database answers.
+//! Tunes the number of writers and the rows of a chunk to the speed of the database.
 //!
-//! Both stay within the bounds of the configuration, and stand still where those are one number.
-//! *Writers*: another one is tried for some chunks, and kept if more rows were committed in the
-//! time. *Rows*: more of them go into a chunk while round trips make up much of its time, or while
-//! it is light; fewer when a chunk takes long, in the database or in its plugins, which have a
-//! deadline.
+//! Both stay within the bounds of the configuration, and are fixed if the bounds are equal.
+//! *Writers*: another one is tried for some chunks, and kept if the rate of committed rows rises.
+//! *Rows*: a chunk gets more of them while round trips take much of its time or while it is light,
+//! and fewer when it takes long in the database or in its plugins, which have a deadline.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -13,52 +12,52 @@ use std::time::{Duration, Instant};
 
 use crate::store::Totals;
 
-/// Chunks between two decisions: fewer say too little.
+/// Number of chunks between two decisions: fewer are too few to compare.
 const WINDOW: u32 = 16;
 
-/// What one more writer has to bring, and what one fewer may cost, for it to be kept.
+/// Ratio of rates above which one more (`WORTH`) or one fewer (`FREE`) writer is kept.
 const WORTH: f64 = 1.03;
 const FREE: f64 = 0.98;
 
-/// Windows for which a number of writers stays that has proven best.
+/// Number of windows for which the best number of writers is kept.
 const REST: u32 = 8;
 
-/// Statements of a usual chunk, one after the other: begin, look up, copy twice, remember, move
-/// the checkpoint, commit. A copy takes two round trips.
+/// Round trips of a usual chunk: begin, look up, copy twice (two round trips each), store digests,
+/// move the checkpoint, commit.
 const ROUND_TRIPS: u32 = 9;
 
-/// Above this, a larger chunk only makes others wait.
+/// Time above which a larger chunk only makes others wait.
 const LONG: Duration = Duration::from_secs(1);
 
-/// Below this, a chunk has fewer bytes of rows than are worth what it takes by itself: statements,
-/// a commit, everybody woken up. Chunks of 4 MiB cost more again.
+/// Bytes of rows below which the fixed costs of a chunk (statements, a commit, wake-ups) are too
+/// high. Chunks of 4 MiB cost more again.
 const LIGHT: u64 = 3 << 19;
 
-/// What may be chosen.
+/// The values that may be chosen.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounds {
-    /// Chunks written at once.
+    /// Number of chunks written at once.
     pub writers: RangeInclusive<usize>,
-    /// Rows of a chunk; at the least of them chunks are as the source sends them.
+    /// Rows of a chunk; at the minimum, chunks are left as the source sends them.
     pub rows: RangeInclusive<usize>,
-    /// What a chunk may take in its plugins.
+    /// Maximum time of a chunk in its plugins.
     pub plugins: Duration,
 }
 
-/// What is chosen.
+/// The current values, and the measurements behind them.
 #[derive(Debug)]
 pub(super) struct Tuning {
     bounds: Bounds,
     writers: usize,
     rows: Arc<AtomicUsize>,
-    /// The number of writers before the last change, and rows in a second with it.
+    /// Number of writers before the last change, and the rows per second with it.
     before: Option<(usize, f64)>,
     upwards: bool,
     rest: u32,
     window: Window,
 }
 
-/// Since the last decision.
+/// Measurements since the last decision.
 #[derive(Debug)]
 struct Window {
     since: Instant,
@@ -68,7 +67,7 @@ struct Window {
     starved: Duration,
     writing: Duration,
     plugins: Duration,
-    /// The least: what is above it is not the way to the server.
+    /// The minimum: anything above it is not caused by the network.
     round_trip: Duration,
 }
 
@@ -90,7 +89,7 @@ impl Window {
 impl Tuning {
     pub(super) fn new(bounds: Bounds, now: Instant) -> Self {
         Self {
-            // Two are best on most servers.
+            // The best number on most servers.
             writers: 2.clamp(*bounds.writers.start(), *bounds.writers.end()),
             rows: Arc::new(AtomicUsize::new(0)),
             bounds,
@@ -101,29 +100,29 @@ impl Tuning {
         }
     }
 
-    /// Chunks to be written at once.
+    /// Number of chunks to write at once.
     pub(super) fn writers(&self) -> usize {
         self.writers
     }
 
-    /// There are no more writers than so many.
+    /// Limits the number of writers: no more can be opened.
     pub(super) fn hold(&mut self, writers: usize) {
         let most = writers.max(1);
         self.bounds.writers = *self.bounds.writers.start().min(&most)..=most;
         self.writers = self.writers.min(most);
     }
 
-    /// Rows that chunks are to be joined to, for whoever receives them.
+    /// Number of rows up to which received chunks are joined.
     pub(super) fn rows(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.rows)
     }
 
-    /// A writer had nothing to write for so long.
+    /// Records the time for which a writer had nothing to write.
     pub(super) fn starved(&mut self, time: Duration) {
         self.window.starved += time;
     }
 
-    /// A chunk of so many bytes is committed that was in its plugins for so long.
+    /// Records a committed chunk: its size, and the time in its plugins.
     pub(super) fn committed(
         &mut self,
         totals: &Totals,
@@ -139,8 +138,8 @@ impl Tuning {
         window.plugins += plugins;
         window.round_trip = window.round_trip.min(totals.beginning);
         if totals.gave_way {
-            // Chunks have something in common, such as a row that a trigger counts them in:
-            // side by side they only wait for each other.
+            // Chunks share something, such as a row in which a trigger counts them: side by side
+            // they only wait for each other.
             self.writers = *self.bounds.writers.start();
             self.before = None;
             self.upwards = true;
@@ -156,7 +155,7 @@ impl Tuning {
     fn choose_writers(&mut self, window: &Window, now: Instant) {
         let took = now.saturating_duration_since(window.since);
         if window.starved > took / 4 {
-            // Whatever is slow, it is not the database.
+            // The bottleneck is not the database.
             self.before = None;
             return;
         }
@@ -218,11 +217,11 @@ mod tests {
 
     const MILLISECOND: Duration = Duration::from_millis(1);
 
-    /// A database that takes so long for a chunk with so many writers at work.
+    /// A database whose time for a chunk depends on the number of writers.
     struct Database {
         now: Instant,
-        pace: Tuning,
-        /// Of a row.
+        tuning: Tuning,
+        /// Size of a row.
         bytes: usize,
     }
 
@@ -235,10 +234,10 @@ mod tests {
                 rows,
                 plugins,
             };
-            let pace = Tuning::new(bounds, now);
+            let tuning = Tuning::new(bounds, now);
             Self {
                 now,
-                pace,
+                tuning,
                 bytes: 6_500,
             }
         }
@@ -262,21 +261,21 @@ mod tests {
                 committing: Duration::ZERO,
                 gave_way: false,
             };
-            let rows = self.pace.rows.load(Ordering::Relaxed).max(300);
+            let rows = self.tuning.rows.load(Ordering::Relaxed).max(300);
             let bytes = rows * self.bytes;
-            self.pace.committed(&totals, bytes, plugins, self.now);
+            self.tuning.committed(&totals, bytes, plugins, self.now);
         }
 
-        /// The numbers of writers over so many windows, where `every` says how long apart the
-        /// chunks are then.
+        /// The number of writers after each window, if `every` is the time between two chunks with
+        /// that many writers.
         fn writers(&mut self, windows: usize, every: impl Fn(usize) -> Duration) -> Vec<usize> {
             let mut writers = Vec::new();
             for _ in 0..windows {
                 for _ in 0..WINDOW {
-                    let every = every(self.pace.writers());
+                    let every = every(self.tuning.writers());
                     self.chunk(every, every, Duration::ZERO, Duration::ZERO);
                 }
-                writers.push(self.pace.writers());
+                writers.push(self.tuning.writers());
             }
             writers
         }
@@ -285,7 +284,7 @@ mod tests {
             for _ in 0..WINDOW {
                 self.chunk(writing, writing, beginning, plugins);
             }
-            self.pace.rows.load(Ordering::Relaxed)
+            self.tuning.rows.load(Ordering::Relaxed)
         }
     }
 
@@ -294,7 +293,7 @@ mod tests {
         let mut wide = Database::new(1..=8, 300..=300);
         let every = |writers: usize| 60 * MILLISECOND / writers.min(4) as u32;
         assert_eq!(wide.writers(4, every), [3, 4, 5, 4]);
-        // One fewer is tried after a while, and taken back.
+        // One fewer is tried after a while, and reverted.
         let later = wide.writers(12, every);
         assert_eq!(later, [4, 4, 4, 4, 4, 4, 4, 4, 3, 4, 4, 4]);
     }
@@ -314,9 +313,9 @@ mod tests {
             ..Totals::default()
         };
         database
-            .pace
+            .tuning
             .committed(&totals, 0, Duration::ZERO, database.now);
-        assert_eq!(database.pace.writers(), 1);
+        assert_eq!(database.tuning.writers(), 1);
         let writers = database.writers(10, |_| MILLISECOND);
         assert_eq!(writers, [1, 1, 1, 1, 1, 1, 1, 1, 2, 1]);
     }
@@ -332,7 +331,7 @@ mod tests {
     fn nothing_is_concluded_while_the_source_is_slow() {
         let mut database = Database::new(1..=4, 300..=300);
         for _ in 0..4 {
-            database.pace.starved(15 * MILLISECOND);
+            database.tuning.starved(15 * MILLISECOND);
             assert_eq!(database.writers(1, |_| MILLISECOND), [2]);
         }
     }
@@ -345,7 +344,7 @@ mod tests {
         assert_eq!(database.rows(60 * MILLISECOND, far, Duration::ZERO), 600);
         assert_eq!(database.rows(80 * MILLISECOND, far, Duration::ZERO), 1200);
         assert_eq!(database.rows(90 * MILLISECOND, far, Duration::ZERO), 1200);
-        // Interpreted plugins come close to their deadline.
+        // Interpreted plugins get close to their deadline.
         assert_eq!(database.rows(90 * MILLISECOND, far, 120 * MILLISECOND), 600);
         assert_eq!(database.rows(90 * MILLISECOND, far, 60 * MILLISECOND), 600);
         assert_eq!(database.rows(1200 * MILLISECOND, far, Duration::ZERO), 0);
@@ -363,14 +362,14 @@ mod tests {
             (500, [600, 1200, 2400]),
         ] {
             database.bytes = bytes;
-            database.pace.rows.store(0, Ordering::Relaxed);
+            database.tuning.rows.store(0, Ordering::Relaxed);
             assert_eq!(
                 [(); 3].map(|()| rows(&mut database, 20 * MILLISECOND)),
                 joined
             );
         }
-        // Where they take long all the same, they would only take longer.
-        database.pace.rows.store(0, Ordering::Relaxed);
+        // Chunks that take long anyway would only take longer.
+        database.tuning.rows.store(0, Ordering::Relaxed);
         assert_eq!(rows(&mut database, 300 * MILLISECOND), 0);
     }
 }

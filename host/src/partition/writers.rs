@@ -1,5 +1,4 @@
-//! Chunks that are written side by side, each over a connection of its own, and committed in
-//! their order.
+//! Writes chunks side by side, each over a connection of its own, and commits them in order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,14 +18,14 @@ pub(super) struct Writers {
     policy: Arc<Workers>,
     idle: Vec<Writer>,
     writing: FuturesOrdered<BoxFuture<'static, Written>>,
-    /// Of the chunks being written, in their order.
+    /// Keys of the chunks being written, in their order.
     keys: VecDeque<Arc<KeySet>>,
     last: Option<LaterChunk>,
     /// When a writer last became idle, or the last idle one was given a chunk.
     idle_since: Instant,
 }
 
-/// A writer that is done, and its chunk.
+/// A writer that has finished, and its chunk.
 type Written = (Writer, Prepared, Result<Committed, CommitError>);
 
 impl Writers {
@@ -41,35 +40,35 @@ impl Writers {
         }
     }
 
-    /// Chunks being written.
+    /// Number of chunks being written.
     pub(super) fn len(&self) -> usize {
         self.writing.len()
     }
 
-    /// Whether every writer is at work.
+    /// True if every writer is at work.
     pub(super) fn is_busy(&self) -> bool {
         self.idle.is_empty()
     }
 
-    /// One more writer.
+    /// Adds an idle writer.
     pub(super) fn add(&mut self, writer: Writer) {
         self.idle.push(writer);
     }
 
-    /// Begins to write a chunk, and says for how long a writer was idle before. Does nothing
+    /// Begins to write a chunk; returns the time for which a writer was idle before. Does nothing
     /// if every writer is at work.
     pub(super) fn write(&mut self, prepared: Prepared) -> Duration {
         let Some(mut writer) = self.idle.pop() else {
             return Duration::ZERO;
         };
-        // What it would find of a row depends on a chunk that is not committed yet.
+        // The state of its rows depends on a chunk that is not committed yet.
         let waits = self
             .keys
             .iter()
             .any(|earlier| earlier.meets(&prepared.keys));
         self.keys.push_back(Arc::clone(&prepared.keys));
-        let (turn, behind) = Turn::new(self.last.take(), waits);
-        self.last = Some(behind);
+        let (turn, later) = Turn::new(self.last.take(), waits);
+        self.last = Some(later);
         let policy = Arc::clone(&self.policy);
         let write = async move {
             let committed = writer.commit(&prepared, policy.as_ref(), turn).await;
@@ -81,7 +80,7 @@ impl Writers {
         idle
     }
 
-    /// The next chunk in order, when it is committed; `None` if none is being written.
+    /// Waits until the next chunk in order is committed; `None` if none is being written.
     pub(super) async fn committed(&mut self) -> Option<Result<(Prepared, Committed), CommitError>> {
         let (writer, prepared, committed) = self.writing.next().await?;
         self.keys.pop_front();
@@ -90,10 +89,10 @@ impl Writers {
         Some(committed.map(|committed| (prepared, committed)))
     }
 
-    /// Waits until no writer is at work, after a chunk that was not committed: those behind it
-    /// never will be, and say so. A connection that is left in the middle of a statement would
-    /// hand the server's answer to whoever uses it next.
-    pub(super) async fn come_to_rest(&mut self) {
+    /// After a failed commit, waits for the other writers to stop. Later chunks can no longer commit,
+    /// and report that. A connection that is abandoned in the middle of a statement would give the
+    /// server's response to its next user.
+    pub(super) async fn drain(&mut self) {
         while self.writing.next().await.is_some() {}
     }
 }

@@ -1,4 +1,4 @@
-//! The figures of a report, added up from what partitions and workers did.
+//! The figures of a report, added up from those of partitions and workers.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) fn stages(tally: &Tally) -> Stages {
     }
 }
 
-/// Every version that was used: those in use in the order of the chain, then those before.
+/// Every version that was used: the active ones in the order of the chain, then earlier ones.
 pub(super) fn plugin_reports(chain: &Chain, stats: &[Vec<PluginStats>]) -> Vec<PluginReport> {
     let mut ids: Vec<&Arc<PluginId>> = chain.ids().collect();
     for stats in stats.iter().flatten() {

@@ -1,4 +1,4 @@
-//! What all pipelines of a host share.
+//! The parts that all pipelines of a host share.
 
 use std::sync::Arc;
 
@@ -8,19 +8,19 @@ use crate::retry::Patience;
 use crate::rollout::PluginWatcher;
 use crate::store::Store;
 
-/// What all pipelines of a host share.
+/// The parts that all pipelines of a host share.
 #[derive(Debug, Clone)]
 pub struct Host {
-    /// Checked.
+    /// The checked configuration.
     pub config: Arc<Config>,
-    /// Connected and migrated.
+    /// The database, connected and migrated.
     pub store: Store,
     /// The plugin directory.
     pub plugins: Arc<PluginWatcher>,
 }
 
 impl Host {
-    /// Asks source or database, and again while they are away.
+    /// Queries the source or the database, and tries again while it is away.
     pub(super) async fn retrying<T, E, R>(
         &self,
         mut attempt: impl FnMut() -> R,
@@ -39,8 +39,8 @@ impl Host {
     }
 }
 
-/// Does what blocks on a thread of its own.
-pub(super) async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+/// Does blocking work on a thread of its own.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         // Nothing aborts it.

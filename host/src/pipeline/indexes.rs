@@ -1,12 +1,10 @@
-//! A run and the vector indexes of its tables: out of the way before the first row, back after
-//! the last one and before anybody is told of the rows.
+//! Takes vector indexes out of the way of a run before the first row, and restores them after the
+//! last one, before anyone is notified of the rows.
 //!
-//! What an earlier run has left is finished too: at once where indexes are to be kept, and
-//! otherwise with this run's end. A run that ends early leaves its indexes away, since the next
-//! start goes on loading, and says so.
+//! Indexes that an earlier run has left are restored too: at once if indexes are to be kept,
+//! otherwise at the end of this run. A run that ends early does not restore its indexes, since the
+//! next start goes on loading, and reports that.
 
-use crate::partition::Tally;
-use crate::progress::Progress;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,6 +16,8 @@ use super::prepare::Pipeline;
 use crate::config::IndexMode;
 use crate::error::PipelineError;
 use crate::failpoints;
+use crate::partition::Tally;
+use crate::progress::Progress;
 use crate::report::{IndexReport, IndexState};
 use crate::store::StoreError;
 use crate::store::index::build::{Building, Watch};
@@ -27,11 +27,11 @@ use crate::store::index::{Manner, VectorIndex, Work};
 use crate::store::run::Run;
 use crate::workers::Workers;
 
-/// The server is asked about once a second; the log is told this often.
+/// The log gets every n-th look at the server; there is about one a second.
 const LOOKS_PER_LINE: u64 = 5;
 
 impl Pipeline {
-    /// Runs the partitions with the indexes as they are configured.
+    /// Runs the partitions with the indexes in their configured mode.
     pub(super) async fn run_with_indexes(
         &self,
         run: &Run,
@@ -54,19 +54,19 @@ impl Pipeline {
         (tally, reports, result)
     }
 
-    /// What is to be known about the indexes before a run: what they cost, and which are away.
+    /// Describes the indexes before a run: their costs, and which ones are away.
     ///
     /// # Errors
-    /// If the database cannot be asked.
+    /// If the database cannot be queried.
     pub async fn index_outlook(&self) -> Result<Vec<String>, PipelineError> {
         let mut lines = Vec::new();
         let (store, tables) = (&self.host.store, self.tables());
         for work in store.index_work(Uuid::nil(), &tables).await? {
             let (name, manner) = (&work.quoted, work.manner.as_str());
-            let mut line = format!("index {name}: away ({manner}), built by the next run");
+            let mut line = format!("index {name}: away ({manner}); the next run builds it");
             if !work.others.is_empty() {
                 line += &format!(
-                    " that completes what is unfinished of {}",
+                    " if it completes the unfinished runs of {}",
                     work.others.join(", ")
                 );
             }
@@ -80,7 +80,7 @@ impl Pipeline {
         Ok(lines)
     }
 
-    /// Whether rows or an index are still to come.
+    /// True if rows or an index are still to come.
     pub(super) async fn is_owing(
         &self,
         run: &Run,
@@ -115,7 +115,7 @@ impl Pipeline {
         failpoints::point!("index.joined");
         for table in self.tables() {
             let indexes = self.host.retrying(|| store.vector_indexes(&table)).await?;
-            // One that an earlier run has left to searches is valid as well.
+            // An index that an earlier run has left to searches is valid, too.
             let is_new = |index: &VectorIndex| !away.iter().any(|work| work.quoted == index.quoted);
             for index in indexes.into_iter().filter(is_new) {
                 let said = outlook(&index, mode, self.dataset.row_count);
@@ -139,7 +139,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Puts back what this run has waited for, if it has come to its end.
+    /// Restores the indexes of this run, if it has reached its end.
     async fn indexes_back(
         &self,
         run: &Run,
@@ -171,7 +171,7 @@ impl Pipeline {
         tracing::warn!(
             pipeline,
             index,
-            "is still to be built, by the start that comes to the end of the run"
+            "the index is still away; the start that completes the run builds it"
         );
         reports.push(report(work, IndexState::Away, None));
     }
@@ -186,7 +186,7 @@ impl Pipeline {
     ) -> Result<(), PipelineError> {
         let pipeline = &self.config.name;
         let index = work.quoted.as_str();
-        tracing::info!(pipeline, index, "building");
+        tracing::info!(pipeline, index, "building the index");
         let looks = AtomicU64::new(0);
         let said = |building: &Building| {
             let look = looks.fetch_add(1, Ordering::Relaxed);
@@ -210,16 +210,18 @@ impl Pipeline {
         match finished? {
             Finished::Built(took) => {
                 let seconds = took.as_secs_f64();
-                tracing::info!(pipeline, index, seconds, "built");
+                tracing::info!(pipeline, index, seconds, "index built");
                 reports.push(report(work, IndexState::Built, Some(seconds)));
             }
-            Finished::NothingLeft => tracing::info!(pipeline, index, "nothing is left to be done"),
+            Finished::NothingLeft => {
+                tracing::info!(pipeline, index, "nothing left to do for the index")
+            }
             Finished::LeftTo(others) => {
                 let others = others.join(", ");
                 tracing::warn!(
                     pipeline,
                     index,
-                    "is away still: it is built at the end of the unfinished run of {others}"
+                    "the index is still away; it is built at the end of the unfinished run of {others}"
                 );
                 reports.push(report(work, IndexState::Away, None));
             }
@@ -238,7 +240,7 @@ fn report(work: &Work, state: IndexState, build_seconds: Option<f64>) -> IndexRe
     }
 }
 
-/// How far a build is, in words.
+/// The progress of a build, in words.
 fn far(index: &str, building: &Building) -> String {
     let phase = &building.phase;
     match building.percent {
@@ -247,7 +249,7 @@ fn far(index: &str, building: &Building) -> String {
     }
 }
 
-/// How a configured mode applies to an index; `None` to keep it.
+/// Manner in which a mode treats an index; `None` to keep it.
 fn manner(index: &VectorIndex, mode: IndexMode) -> Option<Manner> {
     if !index.plain {
         return None;
@@ -256,22 +258,22 @@ fn manner(index: &VectorIndex, mode: IndexMode) -> Option<Manner> {
         IndexMode::Keep => None,
         IndexMode::Defer if index.has_rows => None,
         IndexMode::Rebuild if index.has_rows => Some(Manner::Rebuild),
-        // Searches of an empty table miss no index, and would not find new rows in it.
+        // Searches of an empty table do not need the index, and would not find new rows in it.
         IndexMode::Defer | IndexMode::DeferAlways | IndexMode::Rebuild => Some(Manner::Defer),
     }
 }
 
-/// What becomes of an index in a run, and what that costs.
+/// Describes the treatment of an index in a run, and its estimated cost.
 fn outlook(index: &VectorIndex, mode: IndexMode, expected: Option<u64>) -> String {
     let does = match (manner(index, mode), mode) {
         (Some(Manner::Defer), _) => "dropped, built at the end",
         (Some(Manner::Rebuild), _) => {
-            "left to searches as it is, built anew at the end (new and changed rows enter it then)"
+            "left to searches as it is, rebuilt at the end (which adds new and changed rows)"
         }
         (None, IndexMode::Keep) => "kept",
         (None, _) if !index.plain => "kept, since it is partitioned",
         (None, _) => {
-            "kept, since its table has rows (index = \"defer-always\" drops it all the same, \"rebuild\" keeps it for searches)"
+            "kept, since its table has rows (index = \"defer-always\" drops it anyway, \"rebuild\" keeps it for searches)"
         }
     };
     let name = format!("index {} ({}): {does}", index.quoted, index.shape.name());
@@ -285,6 +287,6 @@ fn outlook(index: &VectorIndex, mode: IndexMode, expected: Option<u64>) -> Strin
     let (more, all) = (HumanCount(rows), HumanCount(rows + index.rows));
     let (maintaining, building) = (roughly(cost.maintaining), roughly(cost.building));
     format!(
-        "{name}; estimate for {more} more rows: {maintaining} to insert them into it one by one, {building} to build it of all {all}"
+        "{name}; estimate for {more} more rows: {maintaining} to insert them one by one, {building} to build it from all {all}"
     )
 }

@@ -1,9 +1,8 @@
-//! What a pipeline asks of its database, and what the database's answer means for it.
+//! Checks that the database meets the requirements of a pipeline.
 
 use super::host::Host;
 use crate::config;
-use crate::config::IndexMode;
-use crate::config::MissingPolicy;
+use crate::config::{IndexMode, MissingPolicy};
 use crate::error::PipelineError;
 use crate::route::{ColumnKind, Misfit, Table, Target, Targets};
 use crate::source::Dataset;
@@ -11,10 +10,11 @@ use crate::store::StoreError;
 use crate::store::index::VectorIndex;
 use crate::store::preflight::{Demand, Finding, Severity, Wanted};
 
-/// What a row takes besides its vectors: key, digest, other values, headers, entries in indexes.
+/// Estimated size of a row without its vectors, in bytes: key, digest, other values, headers,
+/// entries in indexes.
 const ROW_BYTES: u64 = 512;
 
-/// Looks at the database. What cannot be looked at is no reason not to begin.
+/// Checks the database. A check that fails itself does not keep the run from beginning.
 pub(super) async fn look(
     host: &Host,
     config: &config::Pipeline,
@@ -39,7 +39,7 @@ pub(super) async fn look(
     });
     let demand = Demand {
         tables: wanted.collect(),
-        // The writers of each partition, and one for all that is asked beside them.
+        // The writers of each partition, and one connection for everything else.
         connections: u32::try_from(dataset.partitions.len() * config.writers.start() + 1)
             .unwrap_or(u32::MAX),
         bytes: dataset
@@ -55,7 +55,7 @@ pub(super) async fn look(
             tracing::warn!(
                 pipeline,
                 error,
-                "the database could not be looked at before the run"
+                "the database could not be checked before the run"
             );
             Ok(Vec::new())
         }
@@ -63,7 +63,7 @@ pub(super) async fn look(
     }
 }
 
-/// The columns that are written, besides the key.
+/// The columns that are written, without the key.
 fn written(target: &Target) -> Vec<String> {
     let fed = target.columns.iter().map(|column| &column.column.name);
     let items = target.items.iter().flat_map(|items| &items.columns);
@@ -71,14 +71,14 @@ fn written(target: &Target) -> Vec<String> {
     fed.chain(items).chain(&target.touched).cloned().collect()
 }
 
-/// The columns that might be written, where it is not known which are.
+/// The columns that may be written, if the written ones are unknown.
 fn writable(table: &Table) -> Vec<String> {
     let columns = table.columns.iter();
     let columns = columns.filter(|it| !it.generated && !table.primary_key.contains(&it.name));
     columns.map(|column| column.name.clone()).collect()
 }
 
-/// What a row takes on disk, about.
+/// Estimated size of a row on disk, in bytes.
 fn row_bytes(targets: &Targets) -> u64 {
     let columns = targets.tables.iter().flat_map(|target| &target.columns);
     let vectors = columns.map(|column| match column.kind {
@@ -89,7 +89,7 @@ fn row_bytes(targets: &Targets) -> u64 {
     ROW_BYTES + vectors.sum::<u64>()
 }
 
-/// What refuses a run, and the rest.
+/// Separates the findings that refuse a run from the others.
 pub(super) fn refusing(findings: Vec<Finding>) -> (Vec<Misfit>, Vec<Finding>) {
     let (errors, others): (Vec<_>, Vec<_>) = findings
         .into_iter()
@@ -97,7 +97,7 @@ pub(super) fn refusing(findings: Vec<Finding>) -> (Vec<Misfit>, Vec<Finding>) {
     (errors.into_iter().map(Misfit::from).collect(), others)
 }
 
-/// What a mode needs and the role may not. Asked before the first row.
+/// Privileges that the index mode needs and the role lacks. Checked before the first row.
 pub(super) async fn index_misfits(
     host: &Host,
     config: &config::Pipeline,
@@ -127,20 +127,22 @@ fn misfit(host: &Host, pipeline: &str, index: &VectorIndex, mode: IndexMode) -> 
     let (mode, name) = (mode.as_str(), &index.quoted);
     if mode == "rebuild" && !index.superuser {
         return misfit(
-            format!("\"{mode}\" of {name} changes the catalog, which only a superuser may"),
-            "run it as a superuser, or use \"keep\", or \"defer-always\", with which searches have no index meanwhile",
+            format!("\"{mode}\" of {name} changes the catalog, which only a superuser may do"),
+            "run it as a superuser, or use \"keep\" or \"defer-always\"; with \"defer-always\" searches have no index meanwhile",
         );
     }
     if mode == "rebuild" && host.store.is_shared() {
         return misfit(
-            format!("\"{mode}\" of {name} needs a connection of its own, and a pooler shares them"),
-            "connect to the server itself, or use \"keep\" or \"defer\"",
+            format!(
+                "\"{mode}\" of {name} needs a connection of its own, but a pooler shares connections"
+            ),
+            "connect to the server directly, or use \"keep\" or \"defer\"",
         );
     }
     if !index.owned {
         return misfit(
-            format!("\"{mode}\" drops and creates {name}, which this role may not"),
-            "let it own the table, and grant it CREATE on the schema; or use \"keep\"",
+            format!("\"{mode}\" drops and creates {name}, which this role must not do"),
+            "make it the owner of the table and grant it CREATE on the schema, or use \"keep\"",
         );
     }
     None

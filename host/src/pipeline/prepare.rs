@@ -1,10 +1,10 @@
-//! Before the first row: whether source, plugins and tables fit together.
+//! Checks before the first row that source, plugins and tables fit together.
 
-use super::host::{Host, apart};
-use super::preflight;
-use crate::error::PipelineError;
 use std::sync::Arc;
 
+use super::host::{Host, blocking};
+use super::preflight;
+use crate::error::PipelineError;
 use crate::plugin::Chain;
 use crate::rollout::Rollout;
 use crate::route::{Binding, Misfit, Targets, absent};
@@ -26,10 +26,10 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Asks source and database about a pipeline, and its plugins about their settings.
+    /// Queries source and database about a pipeline, and gives its plugins their settings.
     ///
     /// # Errors
-    /// With everything that does not fit, or if one of them is away for too long.
+    /// Everything that does not fit; or if the source or the database is away for too long.
     pub async fn prepare(host: &Host, config: &config::Pipeline) -> Result<Self, PipelineError> {
         let source = Source::new(&config.source, host.config.limits)?;
         let dataset = host
@@ -89,7 +89,7 @@ impl Pipeline {
         }
     }
 
-    /// As the source describes it.
+    /// The dataset, as the source describes it.
     #[must_use]
     pub fn dataset(&self) -> &Dataset {
         &self.dataset
@@ -107,14 +107,14 @@ impl Pipeline {
         self.rollout.chain()
     }
 
-    /// What is known about its database; no errors among them.
+    /// Warnings and advice about its database; errors are not among them.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
 }
 
-/// The plugins of a pipeline with their settings. Other pipelines go on while they are loaded.
+/// The plugins of a pipeline with their settings. Other pipelines go on meanwhile.
 async fn rollout(
     host: &Host,
     config: &config::Pipeline,
@@ -122,18 +122,18 @@ async fn rollout(
 ) -> Result<Arc<Rollout>, Vec<Misfit>> {
     let directory = Arc::clone(host.plugins.directory());
     let (rules, pipeline) = (Arc::clone(&host.config), config.clone());
-    let anew = host.plugins.is_new(&config.name);
+    let order = host.plugins.next_run(&config.name);
     let new = move || {
         Rollout::new(
             &directory,
             &pipeline,
             &rules.plugins,
             &known,
-            anew,
+            order,
             workers::count(),
         )
     };
-    apart(new).await.map_err(|misfits| {
+    blocking(new).await.map_err(|misfits| {
         let misfits = misfits.into_iter();
         misfits
             .map(|misfit| misfit_of(host, config, misfit))
@@ -155,23 +155,23 @@ fn misfit_of(host: &Host, config: &config::Pipeline, misfit: rollout::Misfit) ->
             Misfit {
                 place: format!("pipelines.{name}.plugins"),
                 message: format!("{message} in {}", directory.path().display()),
-                hint: format!("there are: {}", there.join(", ")),
+                hint: format!("available: {}", there.join(", ")),
             }
         }
         rollout::Misfit::Barred { .. } => Misfit {
             place: format!("pipelines.{name}.plugins"),
             message,
-            hint: "put another version into its file, or `forebay plugin promote` it".into(),
+            hint: "replace its file by another version, or run `forebay plugin promote`".into(),
         },
         rollout::Misfit::Role(_) => Misfit {
             place: format!("pipelines.{name}.plugins"),
             message,
-            hint: "put a version into its file that has the role".into(),
+            hint: "replace its file by a version that has the role".into(),
         },
         rollout::Misfit::Chain(_) => Misfit {
             place: format!("pipelines.{name}.settings"),
             message,
-            hint: "the plugin's own documentation says what it may be".into(),
+            hint: "see the documentation of the plugin for valid settings".into(),
         },
     }
 }

@@ -1,4 +1,4 @@
-//! The end of a run that has read its whole dataset: rows that it has not met.
+//! Deletes or flags missing rows at the end of a run that has read its whole dataset.
 
 use tokio_util::sync::CancellationToken;
 
@@ -10,8 +10,8 @@ use crate::store::StoreError;
 use crate::store::run::Run;
 
 impl Pipeline {
-    /// Finds the rows that a complete run has not met, and deals with them. Asked to stop, it
-    /// ends after the transaction it is at; the next start goes on there.
+    /// Finds the rows that a complete run has not met, and treats them as configured. A stop ends it
+    /// after the current transaction; the next start goes on there.
     pub(super) async fn refresh(
         &self,
         run: &Run,
@@ -36,7 +36,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Whether a run has come to the end of every partition.
+    /// True if a run has reached the end of every partition.
     pub(super) async fn all_complete(&self, run: &Run) -> Result<bool, StoreError> {
         for partition in &run.partitions {
             if !self
@@ -52,7 +52,7 @@ impl Pipeline {
         Ok(true)
     }
 
-    /// What a run has found missing, for its report. `ended` says how it came to its end.
+    /// The missing rows of a run, for its report. `ended` is the result of the run.
     pub(super) async fn missing(
         &self,
         run: &Run,

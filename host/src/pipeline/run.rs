@@ -1,10 +1,5 @@
 //! A run, from the claim of its partitions to its report.
 
-use super::host::apart;
-use super::prepare::Pipeline;
-use crate::error::PipelineError;
-use crate::progress::Progress;
-use crate::store::preflight::Severity;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,23 +9,27 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::figures::{plugin_reports, stages};
+use super::host::blocking;
+use super::prepare::Pipeline;
 use crate::decode::Decoder;
+use crate::error::PipelineError;
 use crate::partition::{Bounds, Partition, Tally};
 use crate::plugin::PluginStats;
 use crate::prepare::Preparer;
-use crate::report::{ChunkSeconds, Code, IndexReport, Report, Usage};
+use crate::progress::Progress;
+use crate::report::{ChunkSeconds, IndexReport, Missing, Report, Usage};
 use crate::store::StoreError;
-use crate::store::preflight::Finding;
+use crate::store::preflight::{Finding, Severity};
 use crate::store::run::{NewRun, Run, Status};
 use crate::workers::Workers;
 use crate::{failpoints, notify, rollout, workers};
 
 impl Pipeline {
-    /// Runs to the end of the dataset, or until `stop`. The error comes with the report of what
-    /// was done before it.
+    /// Runs to the end of the dataset, or until `stop`. An error during the run is returned beside
+    /// the report of what was done before it.
     ///
     /// # Errors
-    /// If the run could not even be begun.
+    /// If the run cannot be begun.
     pub async fn run(
         &self,
         progress: &Arc<Progress>,
@@ -48,7 +47,7 @@ impl Pipeline {
             .await?;
         failpoints::point!("run.begun");
         let (plugins, rollout) = (Arc::clone(&self.host.plugins), Arc::clone(&self.rollout));
-        apart(move || plugins.enter(&rollout)).await;
+        blocking(move || plugins.enter(&rollout)).await;
         rollout::follow(&self.rollout, store).await?;
         let before: u64 = run
             .partitions
@@ -66,7 +65,7 @@ impl Pipeline {
         let workers = Arc::new(self.start_workers()?);
         let (tally, indexes, ended) = self.run_with_indexes(&run, &workers, progress, stop).await;
         let ended = self.refresh(&run, ended, stop).await;
-        let did = RunOutcome {
+        let outcome = RunOutcome {
             tally,
             indexes,
             seconds: started.elapsed().as_secs_f64(),
@@ -76,19 +75,19 @@ impl Pipeline {
                 .map(Workers::join)
                 .unwrap_or_default(),
         };
-        match (self.end(&run, &did, &ended, stop).await, ended) {
+        match (self.end(&run, &outcome, &ended, stop).await, ended) {
             (Ok(report), ended) => {
                 let (status, rows) = (report.status.as_str(), report.rows.received);
                 tracing::info!(pipeline, run = %run.id, status, rows, "run ended");
                 Ok((report, ended.err()))
             }
-            // What went wrong first says more.
+            // The first error says more.
             (Err(_), Err(error)) => Err(error),
             (Err(error), Ok(())) => Err(error.into()),
         }
     }
 
-    /// Says what is to be feared, once for a run. Advice is for those who ask.
+    /// Logs the warnings, once for a run. Advice is left to `check`.
     fn warn(&self) {
         let pipeline = &self.config.name;
         for Finding {
@@ -130,7 +129,7 @@ impl Pipeline {
         progress: &Arc<Progress>,
         stop: &CancellationToken,
     ) -> (Tally, Result<(), PipelineError>) {
-        // One partition that fails stops the others, which drain and end in order.
+        // A partition that fails stops the others, which drain first.
         let stop = stop.child_token();
         let room = Arc::new(Semaphore::new(self.host.config.limits.in_flight));
         let mut partitions = JoinSet::new();
@@ -161,7 +160,7 @@ impl Pipeline {
                 (
                     Tally::default(),
                     Err(PipelineError::Broken(format!(
-                        "a partition's task ended: {error}"
+                        "the task of a partition ended: {error}"
                     ))),
                 )
             });
@@ -174,7 +173,7 @@ impl Pipeline {
         (total, result)
     }
 
-    /// What each of so many partitions may choose: their writers share the connections.
+    /// The bounds for each of `partitions` partitions: their writers share the connections.
     fn bounds(&self, partitions: usize) -> Bounds {
         let share = self.host.store.writers() / partitions.max(1);
         let (least, most) = (*self.config.writers.start(), *self.config.writers.end());
@@ -183,13 +182,13 @@ impl Pipeline {
         Bounds {
             writers: least.min(most)..=most,
             rows: source.chunk_rows as usize..=source.max_chunk_rows as usize,
-            // A chunk has to stay far from the deadline of its calls.
+            // A chunk must stay far below the deadline of its calls.
             plugins: self.host.config.plugins.limits.deadline / 4,
         }
     }
 
-    /// Delivers what is owed, then notes how the run ended: cut off between the two, the next
-    /// start goes on with this run and finds nothing left but that.
+    /// Delivers pending notifications, then records how the run ended. After a crash between the two
+    /// the next start continues this run, and only the record is left to write.
     async fn deliver_and_finish(
         &self,
         run: &Run,
@@ -209,17 +208,17 @@ impl Pipeline {
     async fn end(
         &self,
         run: &Run,
-        did: &RunOutcome,
+        outcome: &RunOutcome,
         ended: &Result<(), PipelineError>,
         stop: &CancellationToken,
     ) -> Result<Report, StoreError> {
         let store = &self.host.store;
         let missing = self.missing(run, ended, stop).await?;
         let status = match ended {
-            Ok(()) if stop.is_cancelled() && self.is_owing(run, &did.indexes).await? => {
+            Ok(()) if stop.is_cancelled() && self.is_owing(run, &outcome.indexes).await? => {
                 Status::Interrupted
             }
-            Ok(()) => missing.as_ref().map_or(Status::Succeeded, |it| it.ends()),
+            Ok(()) => missing.as_ref().map_or(Status::Succeeded, Missing::ends),
             Err(PipelineError::Halted(_)) => Status::Halted,
             Err(_) => Status::Failed,
         };
@@ -229,7 +228,7 @@ impl Pipeline {
         }
         rollout::follow(&self.rollout, store).await?;
         let notify = match ended {
-            // The run is another host's now, and so is what it owes.
+            // Another host has taken over the run, and its notifications.
             Err(PipelineError::Store(StoreError::Fenced(_))) => notify::Outcome::pending(),
             _ => {
                 self.deliver_and_finish(run, status, message.as_deref())
@@ -237,7 +236,7 @@ impl Pipeline {
             }
         };
         let totals = store.totals(run.id).await?;
-        let rows = did.tally.rows.received;
+        let rows = outcome.tally.rows.received;
         Ok(Report {
             pipeline: self.config.name.clone(),
             run_id: run.id.to_string(),
@@ -246,34 +245,25 @@ impl Pipeline {
             starts: run.starts,
             rows: totals.rows,
             missing,
-            codes: totals
-                .codes
-                .into_iter()
-                .map(|(fate, stage, code, rows)| Code {
-                    fate,
-                    stage,
-                    code,
-                    rows,
-                })
-                .collect(),
+            codes: totals.codes.into_iter().map(Into::into).collect(),
             chunks: totals.chunks,
             bytes_received: totals.bytes_received,
-            this_start: did.tally.rows,
-            seconds: did.seconds,
-            rows_per_second: rows as f64 / did.seconds,
-            stages_seconds: stages(&did.tally),
-            chunk_seconds: did.chunks,
-            plugins: plugin_reports(&self.rollout.chain(), &did.stats),
-            indexes: did.indexes.clone(),
+            this_start: outcome.tally.rows,
+            seconds: outcome.seconds,
+            rows_per_second: rows as f64 / outcome.seconds,
+            stages_seconds: stages(&outcome.tally),
+            chunk_seconds: outcome.chunks,
+            plugins: plugin_reports(&self.rollout.chain(), &outcome.stats),
+            indexes: outcome.indexes.clone(),
             checkpoint: store.checkpoints(&self.config.name).await?,
             notify,
-            cpu_microseconds_per_row: did.cpu.as_secs_f64() * 1e6 / rows.max(1) as f64,
+            cpu_microseconds_per_row: outcome.cpu.as_secs_f64() * 1e6 / rows.max(1) as f64,
             peak_memory_bytes: Usage::now().peak_memory,
         })
     }
 }
 
-/// What a start did, and what it took.
+/// Results and costs of a start.
 struct RunOutcome {
     tally: Tally,
     indexes: Vec<IndexReport>,

@@ -1,6 +1,6 @@
-//! The task that follows the plugin directory while a host runs, and the ledger with it.
+//! The task that watches the plugin directory and the ledger while a host runs.
 //!
-//! Loading, compiling and examining happen on threads of their own, off the data path.
+//! Plugins are loaded, compiled and examined on threads of their own, off the data path.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Refusal, Rollout};
+use super::Rollout;
+use super::candidate::RunOrder;
+use super::refusal::Refusal;
 use crate::plugin::{Change, Directory, Plugin, Refused};
 use crate::row::PluginId;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
-/// How often the directory is looked at. A file is taken for finished when it is found the same
-/// twice.
+/// Time between two looks at the directory. A file that is the same in both is complete.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// The plugin directory, and the pipelines that use it.
@@ -22,18 +23,18 @@ const INTERVAL: Duration = Duration::from_millis(100);
 pub struct PluginWatcher {
     directory: Arc<Directory>,
     rollouts: Mutex<Vec<Weak<Rollout>>>,
-    /// Pipelines that have run since the host was started.
+    /// Pipelines that have begun a run since the host was started.
     entered: Mutex<BTreeSet<String>>,
 }
 
-/// Ends the watching when it is dropped.
+/// Watches the directory until it is dropped.
 #[derive(Debug)]
 pub struct Watching {
     _guard: DropGuard,
 }
 
 impl PluginWatcher {
-    /// Nothing is watched yet.
+    /// A watcher that does not watch yet.
     #[must_use]
     pub fn new(directory: Directory) -> Arc<Self> {
         Arc::new(Self {
@@ -49,15 +50,19 @@ impl PluginWatcher {
         &self.directory
     }
 
-    /// Whether a pipeline has not run yet.
+    /// The order of the next run of a pipeline.
     #[must_use]
-    pub fn is_new(&self, pipeline: &str) -> bool {
+    pub fn next_run(&self, pipeline: &str) -> RunOrder {
         let entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner);
-        !entered.contains(pipeline)
+        if entered.contains(pipeline) {
+            RunOrder::Later
+        } else {
+            RunOrder::First
+        }
     }
 
-    /// From now on, until it is dropped, a pipeline is offered what is new; so is, now, what has
-    /// come since it was put together. Blocks for as long as it takes to configure that.
+    /// Offers new versions to a pipeline until `rollout` is dropped, beginning with those that have
+    /// come since it was put together. Blocks while those are configured.
     pub fn enter(&self, rollout: &Arc<Rollout>) {
         {
             let mut rollouts = self.rollouts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,7 +73,7 @@ impl PluginWatcher {
         }
         for plugin in self.directory.plugins() {
             match rollout.offer(&plugin) {
-                // That was said when the pipeline was put together.
+                // Reported when the pipeline was put together.
                 Ok(()) | Err(Refusal::Barred(_)) => {}
                 Err(refusal) => not_taken_up(rollout, &plugin, &refusal),
             }
@@ -80,7 +85,7 @@ impl PluginWatcher {
         rollouts.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Watches the directory until what is returned is dropped.
+    /// Watches the directory until the result is dropped.
     #[must_use]
     pub fn watch(self: &Arc<Self>, store: &Store) -> Watching {
         let stop = CancellationToken::new();
@@ -91,7 +96,7 @@ impl PluginWatcher {
         }
     }
 
-    /// Looks once, and offers what is new.
+    /// Looks at the directory once, and offers new versions.
     fn look(&self) {
         for change in self.directory.look() {
             match change {
@@ -113,7 +118,7 @@ impl PluginWatcher {
     fn refuse(&self, refused: &Refused) {
         let (plugin, error) = (&refused.name, &refused.error);
         metrics::counter!("forebay_plugin_refused_total", "plugin" => plugin.clone()).increment(1);
-        tracing::error!(plugin, %error, "a file is not taken up; the version in use stays");
+        tracing::error!(plugin, %error, "a file is refused; the active version stays");
         let id = PluginId {
             name: plugin.clone(),
             version: String::new(),
@@ -129,7 +134,7 @@ impl PluginWatcher {
         for rollout in self.rollouts() {
             if rollout.removed(name) {
                 let (pipeline, file) = (rollout.pipeline(), plugin.path().display());
-                tracing::error!(pipeline, plugin = name, %file, "the file of a plugin in use was removed; it stays in use: put it back, or take it out of `plugins` of the pipeline and start anew");
+                tracing::error!(pipeline, plugin = name, %file, "the file of an active plugin was removed; the plugin stays in use: restore the file, or remove the plugin from `plugins` of the pipeline and restart");
             }
         }
     }
@@ -139,10 +144,10 @@ fn not_taken_up(rollout: &Rollout, plugin: &Plugin, refusal: &Refusal) {
     let (pipeline, id) = (rollout.pipeline(), plugin.id());
     rollout.refused(id, &refusal.to_string());
     metrics::counter!("forebay_plugin_refused_total", "plugin" => id.name.clone()).increment(1);
-    tracing::error!(pipeline, plugin = id.name, version = id.version, reason = %refusal, "a new version is not taken up; the one in use stays");
+    tracing::error!(pipeline, plugin = id.name, version = id.version, reason = %refusal, "a new version is refused; the active version stays");
 }
 
-async fn watch(living: Arc<PluginWatcher>, store: Store, stop: CancellationToken) {
+async fn watch(watcher: Arc<PluginWatcher>, store: Store, stop: CancellationToken) {
     let mut interval = tokio::time::interval(INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -150,24 +155,21 @@ async fn watch(living: Arc<PluginWatcher>, store: Store, stop: CancellationToken
             () = stop.cancelled() => return,
             _ = interval.tick() => {}
         }
-        let looking = Arc::clone(&living);
+        let looking = Arc::clone(&watcher);
         if let Err(panic) = tokio::task::spawn_blocking(move || looking.look()).await {
-            tracing::error!(%panic, "looking at the plugin directory failed");
+            tracing::error!(%panic, "cannot look at the plugin directory");
         }
-        for rollout in living.rollouts() {
+        for rollout in watcher.rollouts() {
             if let Err(error) = follow(&rollout, &store).await {
                 let pipeline = rollout.pipeline();
-                tracing::warn!(pipeline, %error, "the ledger of plugin versions cannot be kept");
+                tracing::warn!(pipeline, %error, "cannot update the ledger of plugin versions");
             }
         }
     }
 }
 
-/// Writes what has happened into the ledger, and does what is asked for there.
-pub(crate) async fn follow(
-    rollout: &Arc<Rollout>,
-    store: &Store,
-) -> Result<(), crate::store::StoreError> {
+/// Writes the notes into the ledger, and carries out the promotions that are requested there.
+pub(crate) async fn follow(rollout: &Arc<Rollout>, store: &Store) -> Result<(), StoreError> {
     let _following = rollout.following.lock().await;
     let notes = rollout.take_notes();
     if !notes.is_empty()
@@ -182,14 +184,14 @@ pub(crate) async fn follow(
     for (name, digest) in store.promotions(rollout.pipeline()).await? {
         let promoting = Arc::clone(rollout);
         let (plugin, version) = (name.clone(), digest.clone());
-        // It may have to be configured.
+        // Blocks if the version has to be configured.
         let promoted = tokio::task::spawn_blocking(move || promoting.promote(&plugin, &version));
         if !promoted.await.unwrap_or(false) {
             let pipeline = rollout.pipeline();
             tracing::error!(
                 pipeline,
                 plugin = name,
-                "cannot be promoted: it is not in the directory any more"
+                "the version cannot be promoted: it is no longer in the directory"
             );
         }
         store.promoted(rollout.pipeline(), &name, &digest).await?;

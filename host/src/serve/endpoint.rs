@@ -1,8 +1,8 @@
-//! `/metrics` for Prometheus and `/health` for whoever watches over processes.
+//! HTTP: `/metrics` for Prometheus and `/health` for process supervisors.
 //!
-//! Whoever can reach the address can read them: names of pipelines and plugins, counts and
-//! errors, but no rows. A connection is answered once and closed; connections, their time and
-//! what they may send are bounded, so that nobody who asks badly can hold up the host.
+//! Every client that reaches the address can read them: names of pipelines and plugins, counts and
+//! errors, but no rows. Each connection serves one request. The number of connections, their time
+//! and the size of a request are bounded, so that a misbehaving client cannot hold up the host.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,20 +23,21 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::health::HealthState;
 
-/// At a time; more wait. One Prometheus and one probe need two.
+/// Maximum number of connections at a time; further ones wait. One Prometheus and one probe need
+/// two.
 const MAX_CONNECTIONS: usize = 16;
 
-/// From the connection to the end of the answer.
+/// Maximum time from the connection to the end of the response.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Request line and headers, in bytes.
+/// Maximum size of the request line and headers, in bytes.
 const MAX_REQUEST: usize = 16 << 10;
 
-/// How often measured durations are sorted into their buckets while nobody asks; until then
+/// Time after which measured durations are sorted into their buckets without a request; until then
 /// each takes a few bytes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Answers until it is dropped.
+/// Serves until it is dropped.
 #[derive(Debug)]
 pub struct Endpoint {
     address: SocketAddr,
@@ -44,22 +45,22 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Listens on `address`; port 0 takes any that is free.
+    /// Listens on `address`; port 0 takes any free port.
     ///
     /// # Errors
-    /// If the address is taken, or not one of this machine.
+    /// If the address is in use, or not an address of this machine.
     pub async fn start(
         address: SocketAddr,
         metrics: PrometheusHandle,
-        board: Arc<HealthState>,
+        health: Arc<HealthState>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let task = tokio::spawn(listen(listener, Shown { metrics, board }));
+        let task = tokio::spawn(listen(listener, Served { metrics, health }));
         Ok(Self { address, task })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -73,36 +74,36 @@ impl Drop for Endpoint {
 }
 
 #[derive(Clone)]
-struct Shown {
+struct Served {
     metrics: PrometheusHandle,
-    board: Arc<HealthState>,
+    health: Arc<HealthState>,
 }
 
-async fn listen(listener: TcpListener, shown: Shown) {
+async fn listen(listener: TcpListener, served: Served) {
     let mut connections = JoinSet::new();
     let mut upkeep = tokio::time::interval(UPKEEP);
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(tokio::time::timeout(PATIENCE, converse(stream, shown.clone())));
+                    connections.spawn(tokio::time::timeout(PATIENCE, converse(stream, served.clone())));
                 }
-                // Out of file descriptors, most likely: that passes.
+                // Most likely out of file descriptors, which passes.
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection to the endpoint");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             },
-            // How it ended concerns only the one who asked.
+            // The result concerns only the client.
             Some(_) = connections.join_next() => {}
-            _ = upkeep.tick() => shown.metrics.run_upkeep(),
+            _ = upkeep.tick() => served.metrics.run_upkeep(),
         }
     }
 }
 
-async fn converse(stream: TcpStream, shown: Shown) {
+async fn converse(stream: TcpStream, served: Served) {
     let service = service_fn(|request: Request<Incoming>| {
-        let answer = shown.answer(request.method(), request.uri().path());
+        let answer = served.answer(request.method(), request.uri().path());
         async { Ok::<_, Infallible>(answer) }
     });
     let conversation = http1::Builder::new()
@@ -114,16 +115,20 @@ async fn converse(stream: TcpStream, shown: Shown) {
     }
 }
 
-impl Shown {
+impl Served {
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         if method != Method::GET && method != Method::HEAD {
-            return response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".into());
+            return response(
+                StatusCode::METHOD_NOT_ALLOWED,
+                TEXT,
+                "only GET and HEAD are supported\n".into(),
+            );
         }
         match path {
             "/metrics" => response(StatusCode::OK, PROMETHEUS, self.metrics.render()),
             "/health" => {
-                let (well, text) = self.board.answer();
-                let status = if well {
+                let (healthy, text) = self.health.answer();
+                let status = if healthy {
                     StatusCode::OK
                 } else {
                     StatusCode::SERVICE_UNAVAILABLE
@@ -131,7 +136,7 @@ impl Shown {
                 response(status, JSON, text)
             }
             _ => {
-                let known = "there are /metrics and /health\n";
+                let known = "available: /metrics, /health\n";
                 response(StatusCode::NOT_FOUND, TEXT, known.into())
             }
         }

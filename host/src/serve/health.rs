@@ -1,8 +1,8 @@
-//! How a serving host is, for whoever asks over HTTP.
+//! Health of a serving host, for HTTP.
 //!
-//! It is well as long as it can do its work: from when the database was reached until it is
-//! asked to stop. A pipeline that failed is named, and makes the status `failing`, but does not
-//! make the host unwell: starting it again would mend nothing, and cut off the others.
+//! A host is healthy as long as it can work: from when it has reached the database until it is
+//! stopped. A failed pipeline is named, and makes the status `failing`, but the host stays healthy:
+//! a restart would not fix it, and would interrupt the others.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +13,7 @@ use crate::config::VERSION;
 use crate::config::schedule::shown;
 use crate::store::run::{Counts, Status};
 
-/// What the pipelines of a host are doing.
+/// State of the pipelines of a host.
 #[derive(Debug)]
 pub struct HealthState(Mutex<Host>);
 
@@ -36,7 +36,7 @@ struct Pipeline {
     state: State,
     next: Option<String>,
     last_success: Option<String>,
-    /// Why the next run will fail, as far as was seen without running.
+    /// Reason for which the next run will fail, found by a check without a run.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
     last_run: Option<LastRun>,
@@ -47,20 +47,20 @@ struct Pipeline {
 enum State {
     Idle,
     Running,
-    /// Its last run did not come to the end.
+    /// The last run failed or halted.
     Failed,
 }
 
-/// How a run ended.
+/// Result of a run.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct LastRun {
-    /// `None` for one that could not be begun.
+    /// `None` for a run that could not be begun.
     pub run_id: Option<String>,
     pub status: Status,
     pub message: Option<String>,
     pub ended: String,
     pub seconds: f64,
-    /// Of all starts of the run.
+    /// Counts over all starts of the run.
     pub rows: Option<Counts>,
 }
 
@@ -72,7 +72,7 @@ struct Answer<'a> {
 }
 
 impl HealthState {
-    /// Of a host that is starting, with these pipelines.
+    /// The state of a host that is starting, with these pipelines.
     #[must_use]
     pub fn new<'n>(pipelines: impl IntoIterator<Item = &'n str>) -> Self {
         let idle = |name: &str| Pipeline {
@@ -89,7 +89,7 @@ impl HealthState {
         }))
     }
 
-    /// Whether the host is well, and everything about it as JSON.
+    /// True if the host is healthy; and its state as JSON.
     #[must_use]
     pub fn answer(&self) -> (bool, String) {
         let host = self.lock();
@@ -155,7 +155,7 @@ impl HealthState {
 }
 
 impl Pipeline {
-    /// Stays so while it is tried again, until that has succeeded.
+    /// True until a run succeeds, also while one is tried.
     fn failing(&self) -> bool {
         let last = self.last_run.as_ref().map(|run| run.status);
         self.problem.is_some() || matches!(last, Some(Status::Failed | Status::Halted))

@@ -1,9 +1,11 @@
-//! The answers to a call that streams them, read where they lie.
+//! The response to a streaming call, read in place.
 //!
-//! A message is decoded from the pieces it came in, and what it keeps of them are slices: only a
-//! row that lies across two pieces is copied. tonic's own `Streaming` would first copy every
+//! A message is decoded from the pieces in which it arrived and keeps slices of them; only a row
+//! that spans two pieces is copied. tonic's own `Streaming` would first copy every
 //! piece into one buffer, which cost a tenth of a run. Format: the gRPC project,
 //! "gRPC over HTTP2" (`PROTOCOL-HTTP2.md`).
+
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use bytes_utils::SegmentedBuf;
@@ -12,31 +14,31 @@ use prost::Message;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, StatusCode, Version, header};
 use tonic::codegen::{Service, http};
-use tonic::transport::Channel;
+use tonic::transport::{self, Channel};
 use tonic::{Code, Status};
 
-use super::error_chain;
+use super::error::error_chain;
 
-/// Before each message: whether it is compressed, and its length.
+/// Size of the prefix of a message, in bytes: a flag for compression, and the length.
 const PREFIX: usize = 5;
 
-/// What a server answers to one call, message by message.
+/// The server's response to one call, message by message.
 #[derive(Debug)]
 pub(super) struct Answers {
     body: Body,
-    /// Received, and not yet decoded.
+    /// Received but not yet decoded.
     pieces: SegmentedBuf<Bytes>,
-    /// The length of the message of which these are the beginning, once it is known.
+    /// Length of the message that `pieces` begin with, once its prefix has been read.
     length: Option<usize>,
     max_bytes: usize,
     ended: bool,
 }
 
 impl Answers {
-    /// Asks. No message may be larger than `max_bytes`.
+    /// Sends the request. No message of the response may be larger than `max_bytes`.
     ///
     /// # Errors
-    /// If the server is away, or refuses.
+    /// If the server is away or refuses the request.
     pub(super) async fn open(
         mut channel: Channel,
         path: &'static str,
@@ -57,12 +59,10 @@ impl Answers {
             .map_err(|error| Status::internal(error.to_string()))?;
 
         let ready = std::future::poll_fn(|context| channel.poll_ready(context));
-        ready
-            .await
-            .map_err(|error| Status::unavailable(error_chain(&error)))?;
+        ready.await.map_err(unavailable)?;
         let response = channel.call(request).await;
         let response = response.map_err(|error| Status::from_error(error.into()))?;
-        // A refusal may come with the headers, instead of after the messages.
+        // A refusal may come in the headers instead of the trailers.
         let ended = succeeded(response.headers())?;
         if response.status() != StatusCode::OK {
             return Err(without_status(response.status()));
@@ -76,10 +76,10 @@ impl Answers {
         })
     }
 
-    /// The next message; `None` after the last one. Can be dropped and called again.
+    /// The next message; `None` after the last one. Cancel-safe.
     ///
     /// # Errors
-    /// If the server went away, or failed, or sent what is none.
+    /// If the server went away, failed, or sent something that is not a message.
     pub(super) async fn next<M: Message + Default>(&mut self) -> Result<Option<M>, Status> {
         loop {
             if let Some(message) = self.decode()? {
@@ -89,7 +89,7 @@ impl Answers {
                 return Ok(None);
             }
             let Some(frame) = self.body.frame().await else {
-                let message = "the answer ended without saying how";
+                let message = "the response ended without a status";
                 return Err(Status::unavailable(message));
             };
             match frame?.into_data() {
@@ -100,7 +100,7 @@ impl Answers {
                         None => false,
                     };
                     if self.ended && (self.length.is_some() || self.pieces.has_remaining()) {
-                        let message = "the answer ended in the middle of a message";
+                        let message = "the response ended in the middle of a message";
                         return Err(Status::internal(message));
                     }
                 }
@@ -108,21 +108,21 @@ impl Answers {
         }
     }
 
-    /// The first message of what has come, if all of it has.
+    /// The first message among the received pieces, if it is complete.
     fn decode<M: Message + Default>(&mut self) -> Result<Option<M>, Status> {
         let length = match self.length {
             Some(length) => length,
             None if self.pieces.remaining() < PREFIX => return Ok(None),
             None => {
                 if self.pieces.get_u8() != 0 {
-                    let message = "the answer is compressed, which was not asked for";
+                    let message = "the response is compressed, which was not requested";
                     return Err(Status::unimplemented(message));
                 }
                 let length = self.pieces.get_u32() as usize;
                 if length > self.max_bytes {
                     let limit = self.max_bytes;
                     return Err(Status::out_of_range(format!(
-                        "a message of {length} bytes; `limits.chunk` allows {limit}"
+                        "a message has {length} bytes; `limits.chunk` allows {limit}"
                     )));
                 }
                 *self.length.insert(length)
@@ -135,11 +135,11 @@ impl Answers {
         let message = M::decode((&mut self.pieces).take(length));
         message
             .map(Some)
-            .map_err(|error| Status::internal(format!("cannot decode an answer: {error}")))
+            .map_err(|error| Status::internal(format!("cannot decode a response: {error}")))
     }
 }
 
-/// Whether these headers say how the call ended, and that it did well.
+/// True if these headers or trailers end the call with success, false if they do not end it.
 fn succeeded(headers: &HeaderMap) -> Result<bool, Status> {
     match Status::from_header_map(headers) {
         Some(status) if status.code() != Code::Ok => Err(status),
@@ -147,8 +147,15 @@ fn succeeded(headers: &HeaderMap) -> Result<bool, Status> {
     }
 }
 
-/// What stands before the server has answered: the gRPC project, "HTTP to gRPC Status Code
-/// Mapping" (`http-grpc-status-mapping.md`).
+/// The transport cannot reach the server.
+fn unavailable(error: transport::Error) -> Status {
+    let mut status = Status::unavailable(error_chain(&error));
+    status.set_source(Arc::new(error));
+    status
+}
+
+/// The status of an HTTP response without a gRPC status. Mapping: the gRPC project, "HTTP to gRPC
+/// Status Code Mapping" (`http-grpc-status-mapping.md`).
 fn without_status(status: StatusCode) -> Status {
     let code = match status.as_u16() {
         400 => Code::Internal,
@@ -158,7 +165,10 @@ fn without_status(status: StatusCode) -> Status {
         429 | 502 | 503 | 504 => Code::Unavailable,
         _ => Code::Unknown,
     };
-    Status::new(code, format!("answered with HTTP status {status}"))
+    Status::new(
+        code,
+        format!("the server responded with HTTP status {status}"),
+    )
 }
 
 #[cfg(test)]
@@ -170,7 +180,8 @@ mod tests {
     use http_body_util::StreamBody;
 
     use super::*;
-    use crate::{proto::StreamChunksResponse, source::wire::Chunk};
+    use crate::proto::StreamChunksResponse;
+    use crate::source::wire::Chunk;
 
     type Frame = hyper::body::Frame<Bytes>;
 
@@ -258,16 +269,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_is_believed_only_when_it_is_said() {
+    async fn a_response_without_a_status_is_cut_off() {
         let bytes = encoded(&[answer(1, &[b"one"])]);
-        // Within a message, and right after what says that there is one.
+        // Within a message, and right after its prefix.
         let cut = [bytes.len() - 1, PREFIX].map(|length| Frame::data(bytes.slice(..length)));
         let whole = Frame::data(bytes);
         assert_eq!(
             fails(vec![whole]).await,
             (
                 Code::Unavailable,
-                "the answer ended without saying how".into()
+                "the response ended without a status".into()
             )
         );
         for cut in cut {
@@ -275,7 +286,7 @@ mod tests {
                 fails(vec![cut, well()]).await,
                 (
                     Code::Internal,
-                    "the answer ended in the middle of a message".into()
+                    "the response ended in the middle of a message".into()
                 )
             );
         }
@@ -287,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_message_is_refused() {
+    async fn invalid_messages_are_refused() {
         let prefixed = |flag: u8, length: u32, rest: &[u8]| {
             let bytes = [&[flag][..], &length.to_be_bytes(), rest].concat();
             vec![Frame::data(bytes.into()), well()]
@@ -296,33 +307,33 @@ mod tests {
             fails(prefixed(1, 2, b"xx")).await,
             (
                 Code::Unimplemented,
-                "the answer is compressed, which was not asked for".into()
+                "the response is compressed, which was not requested".into()
             )
         );
         assert_eq!(
             fails(prefixed(0, 1_001, b"")).await,
             (
                 Code::OutOfRange,
-                "a message of 1001 bytes; `limits.chunk` allows 1000".into()
+                "a message has 1001 bytes; `limits.chunk` allows 1000".into()
             )
         );
         let (code, message) = fails(prefixed(0, 2, &[0xff, 0xff])).await;
         assert_eq!(code, Code::Internal);
         assert!(
-            message.starts_with("cannot decode an answer: "),
+            message.starts_with("cannot decode a response: "),
             "{message}"
         );
     }
 
     #[test]
-    fn a_server_that_speaks_no_grpc_is_told_by_its_http_status() {
+    fn a_server_without_grpc_is_reported_with_its_http_status() {
         let told = |status| without_status(StatusCode::from_u16(status).unwrap());
         assert_eq!(told(503).code(), Code::Unavailable);
         assert_eq!(told(404).code(), Code::Unimplemented);
         assert_eq!(told(418).code(), Code::Unknown);
         assert_eq!(
             told(503).message(),
-            "answered with HTTP status 503 Service Unavailable"
+            "the server responded with HTTP status 503 Service Unavailable"
         );
     }
 }

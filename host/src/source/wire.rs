@@ -1,8 +1,8 @@
-//! The one message that is not generated: a chunk whose rows stay as they came.
+//! The one message that is not generated: a chunk whose rows stay as received.
 //!
 //! On the wire a message field and a `bytes` field are the same, so this is
 //! `forebay.v1.Chunk` with each row as a slice of the received buffer. A row that cannot be
-//! decoded then concerns only itself, and a dead letter holds exactly what was received.
+//! decoded then affects only itself, and a dead letter holds exactly what was received.
 
 use bytes::Bytes;
 
@@ -15,7 +15,7 @@ pub struct Chunk {
     /// The position after this chunk, opaque.
     #[prost(string, tag = "2")]
     pub resume_token: String,
-    /// Counts the chunks of a stream from 1 on.
+    /// Number of the chunk in its stream, from 1 on.
     #[prost(uint64, tag = "3")]
     pub sequence: u64,
 }

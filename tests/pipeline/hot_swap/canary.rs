@@ -90,7 +90,7 @@ async fn with_nothing_to_go_back_to_no_row_goes_on_without() {
     stage.source.again();
     stage.put("2000");
     let ended = stage.home.start("").wait();
-    ended.said("there is nothing to go back to");
+    ended.said("there is no version to fall back to");
     ended.exit(3);
     let rows = "select count(*) from items";
     let letters = "select count(*) from forebay.dead_letter";
@@ -129,7 +129,7 @@ async fn within_the_share_that_is_allowed_it_stays() {
     let mut host = stage.home.start("");
     stage.until_met(&mut host, "0000").await;
     stage.put("1000");
-    host.until("has proven itself");
+    host.until("has passed its trial");
     stage.end(host).await;
     let states = stage.states().await;
     assert_eq!(states, ["0000 retired", "1000 active"]);

@@ -13,9 +13,9 @@ async fn what_is_no_plugin_leaves_the_version_in_use() {
     stage.until_met(&mut host, "0000").await;
 
     stage.put_bytes(b"\0asm, but not really");
-    host.until("a file is not taken up; the version in use stays");
+    host.until("a file is refused; the active version stays");
     stage.put("5000");
-    host.until("a new version is not taken up; the one in use stays");
+    host.until("a new version is refused; the active version stays");
     stage.until_state(&mut host, "5000", "refused").await;
 
     let listed = stage.json(&["plugin", "list"]);
@@ -70,7 +70,7 @@ async fn a_file_that_is_written_slowly_is_never_seen_in_part() {
     for part in most.chunks(most.len() / 3 + 1) {
         file.write_all(part).unwrap();
         file.sync_all().unwrap();
-        host.until("a file is not taken up; the version in use stays");
+        host.until("a file is refused; the active version stays");
     }
     file.write_all(last).unwrap();
     drop(file);
@@ -85,7 +85,7 @@ async fn a_plugin_in_use_cannot_be_removed() {
     let mut host = stage.home.start("");
     stage.until_met(&mut host, "0000").await;
     fs::remove_file(stage.file()).unwrap();
-    host.until("the file of a plugin in use was removed; it stays in use");
+    host.until("the file of an active plugin was removed; the plugin stays in use");
     host.until("chunk committed");
     stage.end(host).await;
     let listed = stage.json(&["plugin", "list"]);
@@ -94,7 +94,7 @@ async fn a_plugin_in_use_cannot_be_removed() {
     // Nor between two runs, as long as the configuration names it.
     stage.source.again();
     let mut host = stage.home.start("");
-    host.until("no file of the directory has it; the copy of the last good version is used");
+    host.until("its file is not in the directory; the copy of the last good version is used");
     host.until("chunk committed");
     stage.source.end();
     host.wait().done();
@@ -140,7 +140,7 @@ async fn a_version_that_fails_its_own_cases_is_not_taken_up() {
     stage.until_met(&mut host, "0000").await;
     fs::write(stage.plugins.join("stamp.cases.toml"), cases).unwrap();
     stage.put("0001");
-    host.until("a file is not taken up; the version in use stays");
+    host.until("a file is refused; the active version stays");
     let refused = "select message from forebay.plugin_version where state = 'refused'";
     let why = loop {
         host.until("chunk committed");
@@ -175,7 +175,7 @@ async fn a_plugin_in_use_that_nobody_names_stays_as_well() {
     fs::remove_file(stage.file()).unwrap();
     stage.source.again();
     let mut host = stage.home.start("");
-    host.until("no file of the directory has it; the copy of the last good version is used");
+    host.until("its file is not in the directory; the copy of the last good version is used");
     host.until("chunk committed");
     stage.source.end();
     host.wait().done();

@@ -23,7 +23,7 @@ async fn serving_takes_versions_up_goes_back_and_counts() {
     stage.put("2000");
     host.until("barred until its file changes");
     stage.put_bytes(b"no plugin");
-    host.until("a file is not taken up; the version in use stays");
+    host.until("a file is refused; the active version stays");
 
     let metrics = get(&address, "/metrics");
     for (name, count) in [("swaps", 2), ("rollbacks", 1), ("refused", 1)] {

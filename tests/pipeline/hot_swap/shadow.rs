@@ -10,7 +10,7 @@ async fn what_would_change_is_shown_and_promoted_by_hand() {
     let mut host = stage.home.start("");
     stage.until_met(&mut host, "0000").await;
     stage.put("4000");
-    host.until("a new version runs beside the one in use");
+    host.until("a new version runs as a shadow of the active one");
     let compared = "select coalesce(max(rows_compared), 0) from forebay.plugin_version";
     while stage.home.database.number(compared).await < 20 * i64::try_from(CHUNK).unwrap() {
         host.until("chunk committed");
@@ -67,7 +67,7 @@ async fn a_shadow_that_traps_harms_nobody() {
     let mut host = stage.home.start("");
     stage.until_met(&mut host, "0000").await;
     stage.put("2000");
-    host.until("ran beside the one in use is barred until its file changes");
+    host.until("the shadow is barred until its file changes");
     host.until("chunk committed");
     stage.end(host).await;
     assert_eq!(stage.versions().await, ["0000"]);

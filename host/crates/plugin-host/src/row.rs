@@ -16,6 +16,9 @@ use uuid::Uuid;
 
 pub use self::keys::KeySet;
 
+/// Maximum number of elements of an embedding: what a `vector` of pgvector can store.
+pub const MAX_DIMENSIONS: usize = 16_000;
+
 /// Type of a field, as the source declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldType {
