@@ -21,7 +21,7 @@ class Cache(cache_pb2_grpc.CacheServiceServicer):
             flush=True,
         )
         return cache_pb2.InvalidateCacheResponse(
-            success=True, message=f"dropped what was cached of {request.target}"
+            success=True, message=f"dropped the cache of {request.target}"
         )
 
 

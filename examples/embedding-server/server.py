@@ -54,11 +54,11 @@ class EmbeddingSource(source_pb2_grpc.EmbeddingSourceServiceServicer):
         if request.dataset != DATASET or request.partition:
             context.abort(
                 grpc.StatusCode.NOT_FOUND,
-                f"there is no dataset {request.dataset!r} with a partition {request.partition!r}",
+                f"unknown dataset {request.dataset!r} or partition {request.partition!r}",
             )
         if request.max_chunk_rows == 0:
             context.abort(
-                grpc.StatusCode.INVALID_ARGUMENT, "max_chunk_rows is 0: it must be at least 1"
+                grpc.StatusCode.INVALID_ARGUMENT, "max_chunk_rows is 0; it must be at least 1"
             )
         start = self.first_row(request.resume_token)
         if start is None:

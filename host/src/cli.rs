@@ -4,12 +4,12 @@
 //! standard error. Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 halted by policy,
 //! 130 interrupted after everything received was committed.
 
-/// As that of `std`, which panics when nobody reads any more; see [`output::write`].
+/// Like `std::print!`, but does not panic when the reader is gone; see [`output::write`].
 macro_rules! print {
     ($($text:tt)*) => { $crate::cli::output::write(format_args!($($text)*)) };
 }
 
-/// Likewise.
+/// Like `std::println!`, but does not panic when the reader is gone.
 macro_rules! println {
     () => { print!("\n") };
     ($($text:tt)*) => { print!("{}\n", format_args!($($text)*)) };
@@ -20,25 +20,29 @@ mod checkpoint;
 mod db;
 mod demo;
 mod dlq;
+mod exit;
+mod global;
 mod logs;
 mod migrate;
 mod output;
 mod plugin;
 mod progress;
 mod run;
+mod screen;
 mod serve;
 mod session;
 mod stop;
 mod summary;
+mod table;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use output::print_json;
+use self::exit::{Exit, UsageError};
+use self::global::Global;
 
-/// Brings embedding rows from AI servers into PostgreSQL + pgvector, through WASM plugins.
+/// Streams embedding rows from AI servers through WASM plugins into PostgreSQL + pgvector.
 #[derive(Debug, Parser)]
 #[command(name = "forebay", version, max_term_width = 100)]
 struct Cli {
@@ -48,87 +52,37 @@ struct Cli {
     command: Command,
 }
 
-/// Looked for in the current directory; commands that can do without may find none.
-const DEFAULT_CONFIG: &str = "forebay.toml";
-
-/// Options of every command.
-#[derive(Debug, clap::Args)]
-struct Global {
-    /// The configuration
-    // Without a short form: `db psql -c` is psql's.
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        default_value = DEFAULT_CONFIG
-    )]
-    config: PathBuf,
-    /// Print results as JSON
-    #[arg(long, global = true)]
-    json: bool,
-    /// How logs are written; by default as text
-    #[arg(long, global = true, value_enum, default_value_t = logs::Format::Text, value_name = "FORMAT")]
-    log_format: logs::Format,
-    /// What is logged, such as `info` or `forebay=debug,plugin=info`
-    #[arg(long, global = true, env = "FOREBAY_LOG", value_name = "FILTER")]
-    log: Option<String>,
-    /// A PostgreSQL installation with pgvector, for the embedded server
-    #[arg(long, global = true, value_name = "DIR")]
-    pg_dir: Option<PathBuf>,
-}
-
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Watch a pipeline at work: embedded database, sample servers, 10,000 rows
+    /// Run an example pipeline: embedded database, sample servers, 10,000 rows
     Demo(demo::Demo),
     /// Run pipelines to the end of their datasets
     Run(run::Run),
-    /// Run pipelines at the times of their schedules, until stopped
+    /// Run pipelines on their schedules until stopped
     Serve(serve::Serve),
-    /// Check configuration, plugins, source and tables; no data is moved
+    /// Check configuration, plugins, source and tables without moving data
     Check(check::Check),
     /// Bring the schema `forebay` in the database up to date
     Migrate(migrate::Migrate),
-    /// Write, test, look at and switch plugins
+    /// Write, test, inspect and promote plugins
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
-    /// Read the dead letters
+    /// List and show dead letters
     #[command(subcommand)]
     Dlq(dlq::Dlq),
-    /// Read or reset how far a pipeline has come
+    /// Show or reset the progress of a pipeline
     #[command(subcommand)]
     Checkpoint(checkpoint::Checkpoint),
-    /// The embedded PostgreSQL
+    /// Manage the embedded PostgreSQL
     #[command(subcommand)]
     Db(db::Db),
 }
 
-/// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Exit {
-    Done = 0,
-    Failed = 1,
-    Usage = 2,
-    Halted = 3,
-    Interrupted = 130,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
-
-/// An error that is the user's to mend: exit code 2.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct UsageError(pub String);
-
-/// Parses the command line, runs the command, and says how it ended.
+/// Parses the command line, runs the command, and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Does nothing without the feature that tests switch on.
-    let _faults = fail::FailScenario::setup();
+    // Does nothing unless the feature that tests enable is on.
+    let _failpoints = fail::FailScenario::setup();
     let cli = Cli::parse();
     logs::start(
         cli.global.log_format,
@@ -174,13 +128,14 @@ fn exit_of(error: &anyhow::Error) -> Exit {
 }
 
 impl Command {
-    /// The demo says itself what it does; the others log it.
+    /// The filter of the log when none is given.
     fn default_log(&self) -> &'static str {
         match self {
+            // The demo prints its own progress.
             Self::Demo(_) => "warn,progress=info",
-            // Plugins under test trap on purpose; what they said is in the result.
+            // Plugins under test trap on purpose; their log lines are in the result.
             Self::Plugin(_) => "warn,plugin=off",
-            // The server's notices are that what `migrate` makes is there already.
+            // The server's notices report that what `migrate` creates already exists.
             _ => "info,sqlx::postgres::notice=warn",
         }
     }

@@ -281,7 +281,7 @@ async fn data_of_another_version_is_left_alone() {
     let error = embedded::start(&settings).await.unwrap_err();
     assert!(matches!(error, Error::Version { data: 9, .. }), "{error}");
     assert!(
-        error.to_string().contains("was made by PostgreSQL 9"),
+        error.to_string().contains("was created by PostgreSQL 9"),
         "{error}"
     );
 }
@@ -300,7 +300,10 @@ async fn an_incomplete_installation_is_named() {
     fs::write(pg_dir.join("bin/postgres"), "").unwrap();
     fs::write(pg_dir.join("bin/initdb"), "").unwrap();
     let error = embedded::start(&settings).await.unwrap_err().to_string();
-    assert!(error.contains("vector.control is in none of"), "{error}");
+    assert!(
+        error.contains("vector.control is missing; searched"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

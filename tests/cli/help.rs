@@ -1,36 +1,35 @@
-//! What `-h` says, of every command.
+//! The output of `-h` for every command.
 
 use insta::assert_snapshot;
 use support::Place;
 
 #[test]
-fn help_says_what_there_is() {
+fn help_of_every_command() {
     let place = Place::new();
     assert_snapshot!(place.done(&["-h"]), @r#"
-    Brings embedding rows from AI servers into PostgreSQL + pgvector, through WASM plugins
+    Streams embedding rows from AI servers through WASM plugins into PostgreSQL + pgvector
 
     Usage: forebay [OPTIONS] <COMMAND>
 
     Commands:
-      demo        Watch a pipeline at work: embedded database, sample servers, 10,000 rows
+      demo        Run an example pipeline: embedded database, sample servers, 10,000 rows
       run         Run pipelines to the end of their datasets
-      serve       Run pipelines at the times of their schedules, until stopped
-      check       Check configuration, plugins, source and tables; no data is moved
+      serve       Run pipelines on their schedules until stopped
+      check       Check configuration, plugins, source and tables without moving data
       migrate     Bring the schema `forebay` in the database up to date
-      plugin      Write, test, look at and switch plugins
-      dlq         Read the dead letters
-      checkpoint  Read or reset how far a pipeline has come
-      db          The embedded PostgreSQL
+      plugin      Write, test, inspect and promote plugins
+      dlq         List and show dead letters
+      checkpoint  Show or reset the progress of a pipeline
+      db          Manage the embedded PostgreSQL
       help        Print this message or the help of the given subcommand(s)
 
     Options:
-          --config <FILE>        The configuration [default: forebay.toml]
+          --config <FILE>        Configuration file [default: forebay.toml]
           --json                 Print results as JSON
-          --log-format <FORMAT>  How logs are written; by default as text [default: text] [possible
-                                 values: text, json]
-          --log <FILTER>         What is logged, such as `info` or `forebay=debug,plugin=info` [env:
+          --log-format <FORMAT>  Format of the log [default: text] [possible values: text, json]
+          --log <FILTER>         Filter of the log, such as `info` or `forebay=debug,plugin=info` [env:
                                  FOREBAY_LOG=]
-          --pg-dir <DIR>         A PostgreSQL installation with pgvector, for the embedded server
+          --pg-dir <DIR>         PostgreSQL installation with pgvector to use for the embedded server
       -h, --help                 Print help (see more with '--help')
       -V, --version              Print version
     "#);
@@ -69,43 +68,41 @@ fn help_says_what_there_is() {
     Usage: forebay run [OPTIONS] [PIPELINES]...
 
     Arguments:
-      [PIPELINES]...  Names of pipelines; all of the configuration if none is given
+      [PIPELINES]...  Names of the pipelines [default: all]
 
     Options:
-          --report <FILE>        Write the report as JSON to this file: an object, or an array for
+          --report <FILE>        Write the report to this file as JSON: an object, or an array for
                                  several pipelines
-          --allow-missing        This once, let rows go that the source no longer has, however many: no
-                                 missing_limit
+          --allow-missing        Ignore `missing_limit` for this run
     ---
-    Run pipelines at the times of their schedules, until stopped
+    Run pipelines on their schedules until stopped
 
     Usage: forebay serve [OPTIONS] [PIPELINES]...
 
     Arguments:
-      [PIPELINES]...  Names of pipelines; all of the configuration if none is given
+      [PIPELINES]...  Names of the pipelines [default: all]
 
     Options:
-          --listen <ADDRESS>     Where /metrics and /health are, such as 127.0.0.1:9464; instead of
+          --listen <ADDRESS>     Address of /metrics and /health, such as 127.0.0.1:9464; overrides
                                  serve.listen
     ---
-    Check configuration, plugins, source and tables; no data is moved
+    Check configuration, plugins, source and tables without moving data
 
     Usage: forebay check [OPTIONS]
 
     Options:
-          --schema               Print the JSON Schema of the configuration, for editors, and do nothing
-                                 else
+          --schema               Print the JSON Schema of the configuration, for editors, and exit
     ---
-    Watch a pipeline at work: embedded database, sample servers, 10,000 rows
+    Run an example pipeline: embedded database, sample servers, 10,000 rows
 
     Usage: forebay demo [OPTIONS]
 
     Options:
-          --rows <N>             Rows the sample server has [default: 10000]
-          --dimensions <N>       Elements of each embedding, 1 to 16,000 [default: 1536]
-          --report <FILE>        Write the report as JSON to this file
-          --plugins <DIR>        Where the three recruit plugins are, as `make plugins` builds them
-          --fresh                Begin anew: drop the demo's tables and forget its runs
+          --rows <N>             Number of rows of the sample server [default: 10000]
+          --dimensions <N>       Dimensions of the embeddings, 1 to 16,000 [default: 1536]
+          --report <FILE>        Write the report to this file as JSON
+          --plugins <DIR>        Directory of the three recruit plugins, which `make plugins` builds
+          --fresh                Start afresh: drop the demo's tables and forget its runs
     ---
     Bring the schema `forebay` in the database up to date
 
@@ -113,51 +110,52 @@ fn help_says_what_there_is() {
 
     Options:
     ---
-    Read the dead letters
+    List and show dead letters
 
     Usage: forebay dlq [OPTIONS] <COMMAND>
 
     Commands:
-      list  List dead letters, the latest first
-      show  Show one with its row as it came
+      list  List dead letters, latest first
+      show  Show a dead letter with its row as received
       help  Print this message or the help of the given subcommand(s)
 
     Options:
     ---
-    List dead letters, the latest first
+    List dead letters, latest first
 
     Usage: forebay dlq list [OPTIONS] [PIPELINE]
 
     Arguments:
-      [PIPELINE]  Of this pipeline only
+      [PIPELINE]  Only those of this pipeline
 
     Options:
-          --code <CODE>          With this code only
-          --queue <QUEUE>        In this queue only
-          --stage <STAGE>        At this stage only: decode, transform, validate or write
-          --status <STATUS>      With this status only: open, replayed or discarded
-          --limit <LIMIT>        At most so many [default: 50]
+          --code <CODE>          Only those with this code
+          --queue <QUEUE>        Only those in this queue
+          --stage <STAGE>        Only those that failed at this stage: decode, transform, validate or
+                                 write
+          --status <STATUS>      Only those with this status: open, replayed or discarded
+          --limit <LIMIT>        Maximum number of dead letters [default: 50]
     ---
-    Read or reset how far a pipeline has come
+    Show or reset the progress of a pipeline
 
     Usage: forebay checkpoint [OPTIONS] <COMMAND>
 
     Commands:
-      show   Show how far a pipeline has come
-      reset  Make the next run begin from the start
+      show   Show the checkpoints of a pipeline
+      reset  Make the next run start from the beginning
       help   Print this message or the help of the given subcommand(s)
 
     Options:
     ---
-    The embedded PostgreSQL
+    Manage the embedded PostgreSQL
 
     Usage: forebay db [OPTIONS] <COMMAND>
 
     Commands:
       start  Start the server and keep it running until `db stop`
-      stop   Stop the server, at once or when the last process that uses it is done
-      url    Print the connection URL, for sqlx and everything that uses libpq
-      psql   Open psql on the embedded database, starting the server if need be
+      stop   Stop the server: at once, or when the last process that uses it ends
+      url    Print the connection URL for clients that use libpq or sqlx
+      psql   Open psql on the embedded database; starts the server if it is not running
       help   Print this message or the help of the given subcommand(s)
 
     Options:

@@ -11,4 +11,6 @@ mod commands;
 mod embedded;
 mod help;
 mod plugin_test;
+#[cfg(target_os = "linux")]
+mod screen;
 mod tutorial;

@@ -209,7 +209,7 @@ fn answers_can_be_taken_for_right() {
     // Settings that are not refused are nothing to write down.
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(
-        ended.out.ends_with("3 of 4 answers taken for right\n"),
+        ended.out.ends_with("3 of 4 results accepted\n"),
         "{}",
         ended.out
     );
@@ -263,7 +263,7 @@ row = [
           + fails PLUGIN_ERROR: met row error
 
     faulty 0.1.0: 1 of 3 cases passed, 7 rows, [time] ns/row, peak guest memory [memory]
-    0 of 2 answers taken for right
+    0 of 2 results accepted
     "#);
     let after = fs::read_to_string(place.path().join("faulty.cases.toml")).unwrap();
     assert_eq!(after, text);
@@ -322,7 +322,7 @@ fn what_is_wrong_with_the_files_is_told_at_once() {
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert_shown!(ended.err, @r#"
     error: no cases for [root]/target/test-plugins/faulty.wasm
-      hint: name their files, or write faulty.cases.toml or faulty.cases/*.toml beside it
+      hint: name their files, or create faulty.cases.toml or faulty.cases/*.toml beside it
     "#);
     place.write("c.toml", "");
     let ended = place.run(&["plugin", "test", "c.toml"]);
@@ -431,6 +431,6 @@ fn two_builds_are_compared_with_a_control() {
     let ended = place.run(&["plugin", "bench", &rules, &other, &other]);
     assert_eq!(
         (ended.code, ended.err.as_str()),
-        (Some(2), "error: two builds are compared, not more\n")
+        (Some(2), "error: at most two builds can be compared\n")
     );
 }

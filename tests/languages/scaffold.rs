@@ -158,9 +158,9 @@ fn a_new_project_says_what_to_do() {
         "plugin", "new", "my-rules", "--lang", "c", "--role", "validate",
     ];
     assert_snapshot!(done(&place, &path, &new), @"
-    wrote 12 files into my-rules
+    wrote 12 files to my-rules
 
-    next, as its README.md says:
+    next steps, explained in its README.md:
       cd my-rules
       python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
       forebay plugin build

@@ -77,7 +77,7 @@ async fn rows_that_do_not_come_are_removed_from_all_tables() {
     assert!(
         ended
             .stdout
-            .contains("no longer in the source: 5 of 101 rows, removed 5\n"),
+            .contains("missing from the source: 5 of 101 rows, removed 5\n"),
         "{}",
         ended.stdout
     );
@@ -228,12 +228,13 @@ async fn more_than_the_limit_is_held_back_until_somebody_allows_it() {
     let (home, source) = filled(ITEMS, 1..=100, REMOVE).await;
     source.change(|_| script((1..=89).chain([101])));
     let ended = home.run();
-    let text: Vec<&str> = ended.stdout.lines().take(4).collect();
+    let text: Vec<&str> = ended.stdout.lines().take(5).collect();
     assert_snapshot!(text.join("\n"), @r#"
-    rows: done, but rows that the source no longer has stay
-      received 90 = inserted 1 + updated 0 + unchanged 89 + dropped 0 + dead-lettered 0
-      no longer in the source: 11 of 101 rows, all kept
-      11 of 101 rows are missing, more than missing_limit = "10%": they are kept. If the source is right, run the pipeline once with --allow-missing
+    rows: done, but missing rows were kept
+      received 90 = inserted 1 + updated 0 + unchanged 89 + dropped 0
+        + dead-lettered 0
+      missing from the source: 11 of 101 rows, all kept
+      11 of 101 rows are missing, more than missing_limit = "10%": they stay. If the source is right, run the pipeline once with --allow-missing
     "#);
     ended.said("missing_limit");
     let report = ended.exit(3);
@@ -427,7 +428,7 @@ async fn a_signal_ends_it_between_two_transactions() {
     let mut host = home.start("");
     home.database.until_blocked().await;
     host.signal(Signal::SIGTERM);
-    host.until("stopping when what was received is committed");
+    host.until("stopping after the received chunks are committed");
     held.rollback().await.unwrap();
     let report = host.wait().exit(130);
     assert_eq!(missing(&report), [2_500, 2_400, 1_000, 0, 0], "{report:#}");

@@ -315,7 +315,7 @@ async fn stopping_drains_and_the_next_start_goes_on() {
     let mut serving = Serving::start(&recruit.home);
     database.until_blocked().await;
     serving.host.signal(Signal::SIGTERM);
-    serving.until("stopping when what was received is committed", 1);
+    serving.until("stopping after the received chunks are committed", 1);
     // It answers until the end.
     while serving.health().1["status"] != "stopping" {
         std::thread::sleep(Duration::from_millis(20));
@@ -349,7 +349,7 @@ async fn what_is_away_at_the_start_is_waited_for_longer_than_a_run_would() {
     let patience = "retry.give_up_after = \"100ms\"";
     home.configure_with(&guests("plugins"), patience, &pipeline);
     let mut serving = Serving::start(&home);
-    serving.until("the database is away", 2);
+    serving.until("the database is unreachable", 2);
     let (status, health) = serving.health();
     assert_eq!((status, &health["status"]), (503, &"starting".into()));
 

@@ -13,7 +13,7 @@ async fn a_signal_drains_and_the_next_run_goes_on() {
     let mut host = recruit.home.start("");
     database.until_blocked().await;
     host.signal(Signal::SIGTERM);
-    host.until("stopping when what was received is committed");
+    host.until("stopping after the received chunks are committed");
     held.rollback().await.unwrap();
     let first = host.wait().exit(130);
     assert_eq!(first["status"], "interrupted");
@@ -40,7 +40,7 @@ async fn the_second_signal_does_not_wait() {
     let mut host = recruit.home.start("");
     database.until_blocked().await;
     host.signal(Signal::SIGTERM);
-    host.until("stopping when what was received is committed");
+    host.until("stopping after the received chunks are committed");
     host.signal(Signal::SIGINT);
     assert_eq!(host.wait().status.code(), Some(130));
     held.rollback().await.unwrap();

@@ -1,11 +1,14 @@
-//! `forebay check`: everything that can be known without moving a row.
+//! `forebay check`: everything that can be checked without moving a row.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Exit, Global, print_json, session};
+use super::exit::Exit;
+use super::global::Global;
+use super::output::print_json;
+use super::session;
 use crate::config::{Config, schema};
 use crate::error::{PipelineError, with_causes};
 use crate::pipeline::{Host, Pipeline};
@@ -13,17 +16,17 @@ use crate::store::preflight::Severity;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
-    /// Print the JSON Schema of the configuration, for editors, and do nothing else
+    /// Print the JSON Schema of the configuration, for editors, and exit
     #[arg(long)]
     schema: bool,
 }
 
-/// What was looked at, and what is wrong with it.
+/// The result of one check.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Finding {
     what: String,
     ok: bool,
-    /// Of something that is no failure, and worth knowing.
+    /// Severity of a finding that is not a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     severity: Option<Severity>,
     detail: String,
@@ -90,11 +93,11 @@ async fn check_host(
         Ok(host) => {
             for plugin in host.plugins.directory().plugins() {
                 let id = plugin.id();
-                let digest = id.short_digest();
                 let granted: Vec<_> = plugin.grants().iter().map(|it| it.name()).collect();
                 let mut detail = format!(
-                    "{} (sha256 {digest}…) as {}",
+                    "{} (sha256 {}…) as {}",
                     id.version,
+                    id.short_digest(),
                     plugin.roles().names().join(", ")
                 );
                 if !granted.is_empty() {
@@ -128,7 +131,7 @@ async fn check_pipeline(
             severity: Some(it.severity),
             detail: format!("{}\n  hint: {}", it.message, it.hint),
         };
-        // Pipelines have a database, and may have tables, in common.
+        // Pipelines share the database, and may share tables.
         if !found.contains(&of_database) {
             found.push(of_database);
         }

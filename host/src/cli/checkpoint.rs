@@ -1,19 +1,23 @@
 //! `forebay checkpoint show|reset`
 
-use super::output::table;
-use super::{Exit, Global, UsageError, print_json, session};
+use super::exit::{Exit, UsageError};
+use super::global::Global;
+use super::output::{print_json, thousands};
+use super::session;
+use super::table::{Column, Table};
+use crate::store::run;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Checkpoint {
-    /// Show how far a pipeline has come
+    /// Show the checkpoints of a pipeline
     Show {
         /// Name of the pipeline
         pipeline: String,
     },
-    /// Make the next run begin from the start
+    /// Make the next run start from the beginning
     ///
-    /// A host that runs the pipeline now is fenced off. Rows that are in the tables stay, and
-    /// count as unchanged when they come again.
+    /// A host that is running the pipeline is fenced off. Rows in the tables stay, and count as
+    /// unchanged when they are received again.
     Reset {
         /// Name of the pipeline
         pipeline: String,
@@ -41,29 +45,7 @@ impl Checkpoint {
                     println!("{pipeline} has not run yet");
                     return Ok(Exit::Done);
                 }
-                let mut table = table([
-                    "partition",
-                    "position",
-                    "chunks",
-                    "rows",
-                    "complete",
-                    "epoch",
-                ]);
-                for checkpoint in checkpoints {
-                    table.add_row([
-                        if checkpoint.partition.is_empty() {
-                            "(only one)".into()
-                        } else {
-                            checkpoint.partition
-                        },
-                        checkpoint.position,
-                        checkpoint.sequence.to_string(),
-                        checkpoint.rows.to_string(),
-                        checkpoint.complete.to_string(),
-                        checkpoint.epoch.to_string(),
-                    ]);
-                }
-                println!("{table}");
+                println!("{}", table(&checkpoints));
             }
             Self::Reset { pipeline } => {
                 if database.store.checkpoints(pipeline).await?.is_empty() {
@@ -76,11 +58,63 @@ impl Checkpoint {
                     )?;
                 } else {
                     println!(
-                        "{pipeline}: the next run begins from the start ({partitions} partitions)"
+                        "{pipeline}: the next run starts from the beginning ({partitions} partitions)"
                     );
                 }
             }
         }
         Ok(Exit::Done)
+    }
+}
+
+fn table(checkpoints: &[run::Checkpoint]) -> Table<6> {
+    let mut table = Table::new([
+        Column::name("partition"),
+        Column::text("position"),
+        Column::number("chunks"),
+        Column::number("rows"),
+        Column::name("complete"),
+        Column::number("epoch"),
+    ]);
+    for checkpoint in checkpoints {
+        let partition = match checkpoint.partition.as_str() {
+            "" => "(only one)",
+            name => name,
+        };
+        table.row([
+            partition.to_owned(),
+            checkpoint.position.clone(),
+            thousands(checkpoint.sequence.unsigned_abs()),
+            thousands(checkpoint.rows.unsigned_abs()),
+            checkpoint.complete.to_string(),
+            checkpoint.epoch.to_string(),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn long_positions_are_cut() {
+        let checkpoint = |partition: &str, position: &str| run::Checkpoint {
+            partition: partition.into(),
+            epoch: 12,
+            position: position.into(),
+            sequence: 33_334,
+            rows: 10_000_000,
+            complete: true,
+        };
+        let token = "eyJzbmFwc2hvdCI6IjIwMjYtMTEtMjciLCJyb3ciOjEwMDAwMDAwfQ";
+        let checkpoints = [checkpoint("", "row:10000000"), checkpoint("eu", token)];
+        assert_snapshot!(table(&checkpoints).within(80), @"
+        partition   position                         chunks        rows  complete  epoch
+        (only one)  row:10000000                     33,334  10,000,000  true         12
+        eu          eyJzbmFwc2hvdCI6IjIwMjYtMTEtMj…  33,334  10,000,000  true         12
+        ");
     }
 }

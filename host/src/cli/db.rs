@@ -1,4 +1,4 @@
-//! `forebay db`: the embedded server, by hand.
+//! `forebay db`: manages the embedded server.
 
 use std::process::ExitCode;
 
@@ -8,28 +8,28 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::embedded;
 use crate::embedded::{Settings, Stopped};
 
-/// What to do with the embedded server.
+/// Commands for the embedded server.
 #[derive(clap::Subcommand, Debug)]
 pub(super) enum Db {
     /// Start the server and keep it running until `db stop`.
     Start,
-    /// Stop the server, at once or when the last process that uses it is done.
+    /// Stop the server: at once, or when the last process that uses it ends.
     Stop,
-    /// Print the connection URL, for sqlx and everything that uses libpq.
+    /// Print the connection URL for clients that use libpq or sqlx.
     Url,
-    /// Open psql on the embedded database, starting the server if need be.
+    /// Open psql on the embedded database; starts the server if it is not running.
     Psql {
-        /// Handed to psql, such as `-c 'SELECT 1'`.
+        /// Arguments of psql, such as `-c 'SELECT 1'`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
 }
 
 impl Db {
-    /// Does it, and prints what came of it.
+    /// Runs the command and prints the result.
     ///
     /// # Errors
-    /// Those of the embedded server, and a missing psql.
+    /// If the embedded server fails, or psql is not installed.
     pub(super) async fn execute(self, settings: &Settings) -> anyhow::Result<ExitCode> {
         match self {
             Self::Start => {
@@ -53,18 +53,18 @@ impl Db {
 fn describe(stopped: Stopped) -> &'static str {
     match stopped {
         Stopped::Stopped => "stopped",
-        Stopped::InUse => "in use: it stops when the last process that uses it is done",
+        Stopped::InUse => "in use: it stops when the last process that uses it ends",
         Stopped::Kept => "kept running",
         Stopped::NotRunning => "not running",
     }
 }
 
-/// Runs psql as a child, because the lease has to be given back when it is done.
+/// Runs psql as a child process, because the lease has to be released afterwards.
 async fn psql(settings: &Settings, args: &[String]) -> anyhow::Result<ExitCode> {
     let server = embedded::start(settings).await?;
     let finished = match embedded::psql_path(settings).await {
         Some(program) => {
-            // Ctrl-C in the terminal is psql's, which cancels the statement with it.
+            // psql handles Ctrl-C in the terminal: it cancels the statement.
             let _ignored = signal(SignalKind::interrupt())?;
             tokio::process::Command::new(&program)
                 .arg(server.url())

@@ -1,8 +1,8 @@
-//! `forebay demo`: the whole way, on real parts, in one process.
+//! `forebay demo`: a pipeline from source to API server, with all components in one process.
 //!
-//! Everything but the sample servers is what production uses: the same pipeline, sandbox and
+//! Everything except the sample servers is what production uses: the same pipeline, sandbox and
 //! writer, and gRPC over a socket. The sample servers run on threads of their own, whose CPU
-//! time is taken out of the report.
+//! time is not counted in the report.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,36 +12,39 @@ use anyhow::Context;
 use pgvector::Vector;
 use sqlx::AssertSqlSafe;
 
-use super::output::{table, thousands};
+use super::exit::{Exit, UsageError};
+use super::global::Global;
+use super::output::{print_json, thousands};
 use super::session::Database;
-use super::{Exit, Global, UsageError, print_json, run, session, stop, summary};
+use super::table::{Column, Table};
+use super::{run, screen, session, stop, summary};
 use crate::config::{Config, Sessions, database_url_from_environment};
 use crate::demo::dataset::Dataset;
 use crate::demo::{api_server, embedding_server};
 use crate::pipeline::Pipeline;
 use crate::report::Report;
 
-/// The tables, as the example has them.
+/// SQL of the example's tables.
 const TABLES: &str = include_str!("../../../examples/recruit/tables.sql");
 
-/// Any free port of this machine.
+/// Any free port on the loopback interface.
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Demo {
-    /// Rows the sample server has
+    /// Number of rows of the sample server
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     rows: u64,
-    /// Elements of each embedding, 1 to 16,000
+    /// Dimensions of the embeddings, 1 to 16,000
     #[arg(long, default_value_t = 1536, value_name = "N")]
     dimensions: usize,
-    /// Write the report as JSON to this file
+    /// Write the report to this file as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Where the three recruit plugins are, as `make plugins` builds them
+    /// Directory of the three recruit plugins, which `make plugins` builds
     #[arg(long, value_name = "DIR")]
     plugins: Option<PathBuf>,
-    /// Begin anew: drop the demo's tables and forget its runs
+    /// Start afresh: drop the demo's tables and forget its runs
     #[arg(long)]
     fresh: bool,
 }
@@ -91,7 +94,7 @@ impl Demo {
         let source = embedding_server::start(Arc::clone(dataset), LOOPBACK)?;
         let api = api_server::start(LOOPBACK)?;
         say(format!(
-            "source      a sample embedding server at {}: {} job postings of {} dimensions, some of them dirty",
+            "source      a sample embedding server at {}:\n            {} job postings with {} dimensions, some of them invalid",
             source.url(),
             thousands(self.rows),
             thousands(self.dimensions as u64)
@@ -124,22 +127,22 @@ impl Demo {
             print_json(&report)?;
             return Ok(exit);
         }
-        print!("{}", summary::text(&report));
+        print!("{}", summary::text(&report, screen::columns()));
         for call in received {
             println!(
-                "  the API server was told to drop `{}`: {} rows had changed",
+                "  the API server was told to drop its cache of `{}`: {} rows have changed",
                 call.target,
                 thousands(call.changed_rows)
             );
         }
         if exit == Exit::Done {
             show_neighbours(database).await?;
-            say_what_next(&report, database);
+            print_next_steps(&report, database);
         }
         Ok(exit)
     }
 
-    /// Creates the example's tables where they are not there yet.
+    /// Creates the example's tables unless they exist.
     async fn make_tables(&self, database: &Database) -> anyhow::Result<()> {
         let pool = database.store.pool();
         database.store.migrate().await?;
@@ -149,7 +152,7 @@ impl Demo {
                 .await?;
             database.store.forget("recruit").await?;
         }
-        // What does not fit into a page is left to the server to store elsewhere.
+        // Vectors that do not fit into a page are stored out of line.
         let storage = if self.dimensions > 1_900 {
             "external"
         } else {
@@ -164,7 +167,7 @@ impl Demo {
         Ok(())
     }
 
-    /// What a user would write into `forebay.toml`.
+    /// The configuration, as a user would write it in `forebay.toml`.
     fn config(&self, plugins: &Path, source: &str, api: &str) -> anyhow::Result<Arc<Config>> {
         let plugins = std::path::absolute(plugins)?;
         let text = format!(
@@ -186,8 +189,8 @@ notify = {{ grpc = "{api}", target = "recruit" }}
         )?))
     }
 
-    /// The directory given, or where `make plugins` puts them: `target/plugins` here, or beside
-    /// the directory of this program.
+    /// The directory of `--plugins`, or that of `make plugins`: `target/plugins` in the current
+    /// directory, or `plugins` beside the directory of this program.
     fn plugin_directory(&self) -> anyhow::Result<PathBuf> {
         if let Some(directory) = &self.plugins {
             return Ok(directory.clone());
@@ -200,7 +203,7 @@ notify = {{ grpc = "{api}", target = "recruit" }}
             .and_then(Path::parent)
             .map(|target| target.join("plugins"));
         [Some(here), beside].into_iter().flatten().find(|directory| directory.join("recruit-rules.wasm").is_file()).ok_or_else(|| {
-            UsageError("the demo's plugins are not built\n  hint: run `make plugins`, or name their directory with --plugins".into()).into()
+            UsageError("the demo's plugins are not built\n  hint: run `make plugins`, or set their directory with --plugins".into()).into()
         })
     }
 }
@@ -232,7 +235,7 @@ struct Neighbour {
     distance: f64,
 }
 
-/// What the embeddings are for: the postings nearest to one.
+/// Shows an example of a query by similarity: the postings nearest to one of them.
 async fn show_neighbours(database: &Database) -> anyhow::Result<()> {
     let pool = database.store.pool();
     let posting: Option<Posting> = sqlx::query_as(
@@ -254,9 +257,26 @@ async fn show_neighbours(database: &Database) -> anyhow::Result<()> {
     .bind(posting.id)
     .fetch_all(pool)
     .await?;
-    let mut lines = table(["company", "keyword", "years", "English", "cosine distance"]);
+    println!(
+        "\nthe postings nearest to one of {}:\n{}",
+        posting.company_name,
+        table(&posting, &neighbours)
+    );
+    Ok(())
+}
+
+/// The posting itself, then its neighbours.
+fn table(posting: &Posting, neighbours: &[Neighbour]) -> Table<5> {
     let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "–".into());
-    lines.add_row([
+    let mut table = Table::new([
+        Column::text("company"),
+        Column::name("keyword"),
+        Column::number("years"),
+        Column::name("English"),
+        Column::number("cosine distance"),
+    ])
+    .indented(2);
+    table.row([
         posting.company_name.clone(),
         text(&posting.primary_keyword),
         posting.exp_years.to_string(),
@@ -264,32 +284,73 @@ async fn show_neighbours(database: &Database) -> anyhow::Result<()> {
         "this one".into(),
     ]);
     for neighbour in neighbours {
-        lines.add_row([
-            neighbour.company_name,
+        table.row([
+            neighbour.company_name.clone(),
             text(&neighbour.primary_keyword),
             neighbour.exp_years.to_string(),
             text(&neighbour.english_level),
             format!("{:.4}", neighbour.distance),
         ]);
     }
-    println!(
-        "\nthe postings nearest to one of {}:\n{lines}",
-        posting.company_name
-    );
-    Ok(())
+    table
 }
 
-/// Commands to try, with this program as it was called.
-fn say_what_next(report: &Report, database: &Database) {
+/// Prints commands to try next, with this program's name as it was called.
+fn print_next_steps(report: &Report, database: &Database) {
     let forebay = std::env::args().next().unwrap_or_else(|| "forebay".into());
-    println!("\nwhat next:");
+    println!("\nnext steps:");
     if report.rows.inserted > 0 {
-        println!("  {forebay} demo\n      again: nothing has changed, and nothing is written");
+        println!(
+            "  {forebay} demo\n      run it again: nothing has changed, so nothing is written"
+        );
     }
-    println!("  {forebay} dlq list\n      the dead letters; `dlq show ID` shows a row as it came");
-    println!("  {forebay} checkpoint show recruit\n      how far the pipeline has come");
+    println!("  {forebay} dlq list\n      the dead letters; `dlq show ID` shows a row as received");
+    println!("  {forebay} checkpoint show recruit\n      the progress of the pipeline");
     if database.is_embedded() {
-        println!("  {forebay} db psql\n      recruit_metadata and recruit_embedding for yourself");
+        println!("  {forebay} db psql\n      query recruit_metadata and recruit_embedding");
     }
-    println!("  examples/recruit/README.md\n      the same pipeline against servers of your own");
+    println!("  examples/recruit/README.md\n      the same pipeline with servers of your own");
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn neighbours_fit_the_screen() {
+        let neighbour = |company: &str, keyword: Option<&str>, years, distance| Neighbour {
+            company_name: company.into(),
+            primary_keyword: keyword.map(str::to_owned),
+            exp_years: years,
+            english_level: Some("C1".into()),
+            distance,
+        };
+        let posting = Posting {
+            id: uuid::Uuid::nil(),
+            company_name: "Schäfer & Söhne GmbH".into(),
+            primary_keyword: Some("firmware".into()),
+            exp_years: 6,
+            english_level: None,
+            vector: Vector::from(vec![0.0]),
+        };
+        let neighbours = [
+            neighbour("株式会社渋谷システムズ", Some("firmware"), 5, 0.012_34),
+            neighbour(
+                "Société générale de logiciels embarqués et de services",
+                Some("machine learning"),
+                12,
+                0.2,
+            ),
+            neighbour("Acme", None, 0, 1.0),
+        ];
+        assert_snapshot!(table(&posting, &neighbours).within(80), @"
+        company                      keyword           years  English  cosine distance
+        Schäfer & Söhne GmbH         firmware              6  –               this one
+        株式会社渋谷システムズ       firmware              5  C1                0.0123
+        Société générale de…         machine learning     12  C1                0.2000
+        Acme                         –                     0  C1                1.0000
+        ");
+    }
 }

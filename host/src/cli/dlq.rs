@@ -1,45 +1,50 @@
 //! `forebay dlq list|show`
 
+use std::borrow::Cow;
+
 use prost::Message;
 use serde_json::{Value, json};
 
-use super::output::table;
-use super::{Exit, Global, UsageError, print_json, session};
-use crate::plugin::{head, line};
+use super::exit::{Exit, UsageError};
+use super::global::Global;
+use super::output::{print_json, thousands};
+use super::session;
+use super::table::{Column, Table};
+use crate::plugin::{line, shortened};
 use crate::proto;
 use crate::store::dead_letter::{Entry, Filter};
 
-/// Characters of a text; a plugin's message has no more.
+/// Maximum number of characters of a text; a plugin's message has no more.
 const MAX_SHOWN: usize = 2_000;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Dlq {
-    /// List dead letters, the latest first
+    /// List dead letters, latest first
     List(List),
-    /// Show one with its row as it came
+    /// Show a dead letter with its row as received
     Show {
-        /// From `forebay dlq list`
+        /// ID from `forebay dlq list`
         id: i64,
     },
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
-    /// Of this pipeline only
+    /// Only those of this pipeline
     pipeline: Option<String>,
-    /// With this code only
+    /// Only those with this code
     #[arg(long)]
     code: Option<String>,
-    /// In this queue only
+    /// Only those in this queue
     #[arg(long)]
     queue: Option<String>,
-    /// At this stage only: decode, transform, validate or write
+    /// Only those that failed at this stage: decode, transform, validate or write
     #[arg(long)]
     stage: Option<String>,
-    /// With this status only: open, replayed or discarded
+    /// Only those with this status: open, replayed or discarded
     #[arg(long)]
     status: Option<String>,
-    /// At most so many
+    /// Maximum number of dead letters
     #[arg(long, default_value_t = 50)]
     limit: u32,
 }
@@ -73,7 +78,7 @@ impl Dlq {
                     let mut value = serde_json::to_value(&entry)?;
                     if let Value::Object(members) = &mut value {
                         members.insert("row".into(), row_json(&wire));
-                        members.insert("wire_hex".into(), hex(&wire).into());
+                        members.insert("wire_hex".into(), hex::encode(&wire).into());
                     }
                     print_json(&value)?;
                 } else {
@@ -104,34 +109,39 @@ fn print_list(entries: &[Entry], total: i64) {
         println!("no dead letters");
         return;
     }
-    let mut table = table([
-        "id",
-        "pipeline",
-        "key",
-        "queue",
-        "stage",
-        "code",
-        "message",
-        "seen",
-        "last seen",
-    ]);
-    for entry in entries {
-        table.add_row([
-            entry.id.to_string(),
-            entry.pipeline.clone(),
-            shown(entry.key.as_deref()),
-            line(&entry.queue, MAX_SHOWN),
-            entry.stage.clone(),
-            line(&entry.code, MAX_SHOWN),
-            line(&entry.message, 80),
-            entry.seen.to_string(),
-            entry.last_seen.clone(),
-        ]);
-    }
-    println!("{table}\n{} of {total}", entries.len());
+    println!("{}\n{} of {total}", table(entries), entries.len());
 }
 
-/// Keys are the source's, and whatever it sends.
+/// The table. What has no room on the screen is shown by `dlq show`.
+fn table(entries: &[Entry]) -> Table<9> {
+    let mut table = Table::new([
+        Column::number("id"),
+        Column::name("pipeline"),
+        Column::name("stage").optional(),
+        Column::name("code"),
+        Column::number("seen").optional(),
+        Column::text("message"),
+        Column::name("key").optional(),
+        Column::name("last seen").optional(),
+        Column::name("queue").optional(),
+    ]);
+    for entry in entries {
+        table.row([
+            entry.id.to_string(),
+            entry.pipeline.clone(),
+            entry.stage.clone(),
+            entry.code.clone(),
+            thousands(entry.seen.unsigned_abs()),
+            entry.message.clone(),
+            shown(entry.key.as_deref()),
+            entry.last_seen.clone(),
+            entry.queue.clone(),
+        ]);
+    }
+    table
+}
+
+/// A text that came from the source, which may hold any characters.
 fn shown(text: Option<&str>) -> String {
     text.map_or_else(|| "(none)".to_owned(), |text| line(text, MAX_SHOWN))
 }
@@ -164,12 +174,12 @@ fn print_entry(entry: &Entry, wire: &[u8]) -> anyhow::Result<()> {
         entry.seen, entry.first_seen, entry.last_seen
     );
     println!("  attempts   {}", entry.attempts);
-    println!("  row        {} bytes as they came", wire.len());
+    println!("  row        {} bytes as received", wire.len());
     println!("{}", serde_json::to_string_pretty(&row_json(wire))?);
     Ok(())
 }
 
-/// A row for reading: vectors shortened to their first elements, texts to 500 characters.
+/// A row to read: vectors are shortened to their first elements, texts to 500 characters.
 fn row_json(wire: &[u8]) -> Value {
     let row = match proto::Row::decode(wire) {
         Ok(row) => row,
@@ -204,7 +214,7 @@ fn field_json(value: proto::Value) -> Value {
         Some(Kind::Boolean(boolean)) => boolean.into(),
         Some(Kind::Integer(integer)) => integer.into(),
         Some(Kind::Real(real)) => real.into(),
-        Some(Kind::Text(text)) => shortened(&text).into(),
+        Some(Kind::Text(text)) => text_json(&text),
         Some(Kind::Binary(bytes)) => json!({ "binary_bytes": bytes.len() }),
         Some(Kind::Timestamp(time)) => json!({ "seconds": time.seconds, "nanos": time.nanos }),
         Some(Kind::Texts(texts)) => texts.values.into(),
@@ -212,10 +222,10 @@ fn field_json(value: proto::Value) -> Value {
     }
 }
 
-fn shortened(text: &str) -> String {
-    match head(text, 500) {
-        head if head.len() < text.len() => format!("{head}… ({} bytes)", text.len()),
-        _ => text.to_owned(),
+fn text_json(text: &str) -> Value {
+    match shortened(text, 500) {
+        Cow::Owned(short) => format!("{short} ({} bytes)", text.len()).into(),
+        Cow::Borrowed(text) => text.into(),
     }
 }
 
@@ -252,6 +262,66 @@ fn vector_json(vector: &proto::Vector) -> Value {
     json!({ "type": kind, "dimensions": dimensions, "begins": first.join(", ") })
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn dead_letters_fit_the_screen() {
+        let entry = |id, stage: &str, code: &str, message: &str, key: Option<&str>| Entry {
+            id,
+            pipeline: "recruit".into(),
+            partition: String::new(),
+            key: key.map(str::to_owned),
+            queue: "review".into(),
+            stage: stage.into(),
+            code: code.into(),
+            message: message.into(),
+            field: None,
+            plugin: None,
+            plugin_digest: None,
+            attempts: 1,
+            seen: 1_200,
+            run: None,
+            status: "open".into(),
+            first_seen: "2026-11-27T17:29:59Z".into(),
+            last_seen: "2026-11-27T17:29:59Z".into(),
+            wire_bytes: 351,
+        };
+        let key = Some("0190b6f2-5a55-7cc3-98b3-a5b0ef1d2c77");
+        let range = "exp_years is 120; it must be 0 to 60";
+        let short = [
+            entry(15, "validate", "FIELD_RANGE", range, key),
+            entry(8, "decode", "KEY_MISSING", "the key is empty", None),
+        ];
+        assert_snapshot!(table(&short).within(80), @"
+        id  pipeline  stage     code          seen  message
+        15  recruit   validate  FIELD_RANGE  1,200  exp_years is 120; it must be 0 to 60
+         8  recruit   decode    KEY_MISSING  1,200  the key is empty
+        ");
+        assert_snapshot!(table(&short).within(160), @"
+        id  pipeline  stage     code          seen  message                               key                                   last seen             queue
+        15  recruit   validate  FIELD_RANGE  1,200  exp_years is 120; it must be 0 to 60  0190b6f2-5a55-7cc3-98b3-a5b0ef1d2c77  2026-11-27T17:29:59Z  review
+         8  recruit   decode    KEY_MISSING  1,200  the key is empty                      (none)                                2026-11-27T17:29:59Z  review
+        ");
+        let trap = "panicked at src/lib.rs:31:9: met row 17 (trapped: wasm trap: wasm \
+                    `unreachable` instruction executed)";
+        let long = [
+            entry(
+                123_456,
+                "decode",
+                "EMBEDDING_DIMENSIONS",
+                "`vector` has 60 bytes, 16 dimensions need 64",
+                key,
+            ),
+            entry(9, "transform", "PLUGIN_TRAP", trap, key),
+        ];
+        assert_snapshot!(table(&long).within(80), @"
+            id  pipeline  code                  message
+        123456  recruit   EMBEDDING_DIMENSIONS  `vector` has 60 bytes, 16 dimensions…
+             9  recruit   PLUGIN_TRAP           panicked at src/lib.rs:31:9: met row 17…
+        ");
+    }
 }

@@ -1,4 +1,6 @@
-//! Logs: `tracing` events on standard error, above the progress bar where there is one.
+//! Logs: `tracing` events on standard error, above the progress bar if one is shown.
+//!
+//! They are coloured only on a terminal, and not if `NO_COLOR` is set (<https://no-color.org>).
 
 use std::io;
 use std::io::{IsTerminal, Write};
@@ -9,16 +11,16 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt};
 
-/// Every progress bar is drawn through this, so that lines of the log do not tear it.
+/// Draws all progress bars, so that log lines do not overwrite them.
 pub(super) static BARS: LazyLock<MultiProgress> =
     LazyLock::new(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
 
-/// How logs are written.
+/// Format of the log.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub(super) enum Format {
-    /// Lines for people.
+    /// Lines of text
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line
     Json,
 }
 
@@ -40,7 +42,7 @@ pub(super) fn start(format: Format, filter: Option<&str>, default: &str) {
     let registry = tracing_subscriber::registry().with(filter);
     let layer = fmt::layer()
         .with_writer(|| AboveBars)
-        .with_ansi(io::stderr().is_terminal());
+        .with_ansi(io::stderr().is_terminal() && !anstyle_query::no_color());
     match format {
         Format::Text => registry.with(layer.with_target(false).compact()).init(),
         Format::Json => registry.with(layer.json().flatten_event(true)).init(),

@@ -1,6 +1,9 @@
 //! `forebay migrate`
 
-use super::{Exit, Global, print_json, session};
+use super::exit::Exit;
+use super::global::Global;
+use super::output::print_json;
+use super::session;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Migrate {}

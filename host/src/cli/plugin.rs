@@ -1,4 +1,4 @@
-//! `forebay plugin`: everything about plugins that is done by hand.
+//! `forebay plugin`: commands to write, test and manage plugins.
 
 mod bench;
 mod build;
@@ -12,28 +12,29 @@ mod record;
 mod test;
 mod which;
 
-use super::{Exit, Global, session};
+use super::exit::Exit;
+use super::global::Global;
 
-/// What to do with plugins. Each is in the file of its name.
+/// Commands for plugins, each in the file of its name.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum PluginCommand {
-    /// Write a project for a new plugin, which builds and whose first cases pass
+    /// Create a project for a new plugin, with test cases that pass
     New(new::New),
-    /// Build a plugin's project with the tools of its language
+    /// Build a plugin project with the tools of its language
     Build(build::Build),
     /// Compare two builds of a plugin on the same rows
     Bench(bench::Bench),
-    /// Make cases from dead letters, or from rows of the source
+    /// Record test cases from dead letters or from rows of the source
     Record(record::Record),
-    /// Show which versions each pipeline has met, and what became of them
+    /// List the versions that each pipeline has used, with their states
     List(list::List),
-    /// Show what a version that runs beside the one in use would have done otherwise
+    /// Show how the results of a shadow version differ from those of the active one
     Diff(diff::Diff),
-    /// Have the version that runs beside be used, or one that is barred be tried again
+    /// Activate a shadow version, or lift the bar on a version
     Promote(promote::Promote),
-    /// Show what a component is, what it imports and what it gets, and why it is refused
+    /// Show a component's roles, imports, grants and limits, and why it is refused
     Inspect(inspect::Inspect),
-    /// Have a plugin answer cases, in the sandbox of production
+    /// Test a plugin with cases, in the production sandbox
     Test(test::Test),
 }
 

@@ -1,4 +1,4 @@
-//! How far a run has come: a bar on a terminal, lines of the log otherwise.
+//! Progress of a run: a bar on a terminal, log lines otherwise.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use super::logs::BARS;
 use super::output::thousands;
 use crate::progress::Progress;
 
-/// Shown while it lives.
+/// Progress that is shown until this is dropped.
 pub(super) struct Shown {
     task: JoinHandle<()>,
     bar: ProgressBar,
 }
 
-/// Begins to show `progress`.
+/// Starts to show `progress`.
 pub(super) fn show(name: &str, progress: &Arc<Progress>) -> Shown {
     let terminal = std::io::stderr().is_terminal();
     let bar = if terminal {
@@ -30,7 +30,7 @@ pub(super) fn show(name: &str, progress: &Arc<Progress>) -> Shown {
         "{prefix} [{bar:32}] {human_pos}/{human_len} rows · {rate} rows/s · {msg} · {eta} left";
     if let Ok(style) = ProgressStyle::with_template(template) {
         let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-            // Nothing can be done about a terminal that does not take it.
+            // An error of the terminal cannot be handled here.
             out.write_str(&thousands(state.per_sec() as u64))
                 .unwrap_or_default();
         };
@@ -72,7 +72,7 @@ async fn update(name: String, progress: Arc<Progress>, bar: ProgressBar, termina
                 bar.set_length(expected.max(rows));
             }
             if first && rows > 0 {
-                // A resumed run: what was there before does not count for the rate.
+                // A resumed run: earlier rows do not count for the rate.
                 bar.reset_eta();
             }
             bar.set_position(rows);

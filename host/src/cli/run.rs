@@ -6,7 +6,10 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Global, UsageError, print_json, progress, session, stop, summary};
+use super::exit::{Exit, UsageError};
+use super::global::Global;
+use super::output::print_json;
+use super::{progress, screen, session, stop, summary};
 use crate::config;
 use crate::config::Config;
 use crate::pipeline::{Host, Pipeline};
@@ -16,12 +19,12 @@ use crate::store::run::Status;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Run {
-    /// Names of pipelines; all of the configuration if none is given
+    /// Names of the pipelines [default: all]
     pipelines: Vec<String>,
-    /// Write the report as JSON to this file: an object, or an array for several pipelines
+    /// Write the report to this file as JSON: an object, or an array for several pipelines
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// This once, let rows go that the source no longer has, however many: no missing_limit
+    /// Ignore `missing_limit` for this run
     #[arg(long)]
     allow_missing: bool,
 }
@@ -55,7 +58,7 @@ impl Run {
             print_reports(&reports)?;
         } else {
             for report in &reports {
-                print!("{}", summary::text(report));
+                print!("{}", summary::text(report, screen::columns()));
             }
         }
         Ok(exit)
@@ -79,7 +82,7 @@ pub(super) fn choose(config: &Config, names: &[String]) -> anyhow::Result<Vec<co
             .cloned();
         found.ok_or_else(|| {
             UsageError(format!(
-                "no pipeline `{name}`; there are: {}",
+                "unknown pipeline `{name}`; configured: {}",
                 known.join(", ")
             ))
             .into()
@@ -88,8 +91,8 @@ pub(super) fn choose(config: &Config, names: &[String]) -> anyhow::Result<Vec<co
     names.iter().map(find).collect()
 }
 
-/// Runs pipelines one after the other. All are prepared before the first is run, so that what
-/// does not fit is known before a row is moved.
+/// Runs pipelines one after the other. All are prepared before the first one runs, so that misfits
+/// are reported before a row is moved.
 async fn run(
     host: &Host,
     chosen: &[config::Pipeline],
@@ -118,7 +121,7 @@ async fn run(
     Ok((reports, exit))
 }
 
-/// Runs one pipeline and shows its progress.
+/// Runs a pipeline and shows its progress.
 pub(super) async fn run_one(
     name: &str,
     pipeline: &Pipeline,
@@ -148,7 +151,7 @@ fn print_reports(reports: &[Report]) -> anyhow::Result<()> {
     }
 }
 
-/// Writes reports to a file, whole or not at all.
+/// Writes reports to a file atomically.
 pub(super) fn write_report(path: &Path, reports: &[Report]) -> anyhow::Result<()> {
     let text = match reports {
         [report] => serde_json::to_string_pretty(report)?,
@@ -170,7 +173,7 @@ pub(super) fn write_report(path: &Path, reports: &[Report]) -> anyhow::Result<()
     write().with_context(|| format!("cannot write the report to {}", path.display()))
 }
 
-/// As files usually have; a temporary file is private otherwise.
+/// The usual permissions of files; a temporary file is private by default.
 fn permissions() -> std::fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o644)
 }

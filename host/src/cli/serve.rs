@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use super::{Exit, Global, run, session, stop};
+use super::exit::Exit;
+use super::global::Global;
+use super::{run, session, stop};
 use crate::config::Config;
 use crate::error::PipelineError;
 use crate::pipeline::Host;
@@ -15,25 +17,25 @@ use crate::{config, metrics, serve};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Serve {
-    /// Names of pipelines; all of the configuration if none is given
+    /// Names of the pipelines [default: all]
     pipelines: Vec<String>,
-    /// Where /metrics and /health are, such as 127.0.0.1:9464; instead of serve.listen
+    /// Address of /metrics and /health, such as 127.0.0.1:9464; overrides serve.listen
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
 }
 
 impl Serve {
-    /// Being stopped is how this ends when all is well, so that is `Exit::Done`: whoever
-    /// watches over services takes anything else for a failure.
+    /// Returns `Exit::Done` when stopped by a signal: service managers treat any other code as a
+    /// failure.
     pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
         let config = session::config(global)?;
         let chosen = run::choose(&config, &self.pipelines)?;
         let stop = stop::on_signal()?;
         let names = chosen.iter().map(|pipeline| pipeline.name.as_str());
-        let board = Arc::new(HealthState::new(names));
+        let health = Arc::new(HealthState::new(names));
         let listen = self.listen.or(config.serve.listen);
         let _endpoint = match listen {
-            Some(address) => Some(start_endpoint(address, &chosen, &board).await?),
+            Some(address) => Some(start_endpoint(address, &chosen, &health).await?),
             None => None,
         };
         let opened = tokio::select! {
@@ -43,7 +45,7 @@ impl Serve {
         let (database, host) = opened;
         let served = {
             let _watching = host.plugins.watch(&host.store);
-            serve::serve(&host, &chosen, &board, &stop).await
+            serve::serve(&host, &chosen, &health, &stop).await
         };
         database.close().await?;
         served?;
@@ -52,13 +54,16 @@ impl Serve {
     }
 }
 
-/// A service may be started before its database: it waits as long as that takes.
+/// Opens the database and loads the plugins. Waits for the database without limit, because a
+/// service may be started before it.
 async fn open(global: &Global, config: &Arc<Config>) -> anyhow::Result<(session::Database, Host)> {
     loop {
         let database = match session::Database::wait_for(global, config).await {
             Ok(database) => database,
             Err(error) if is_away(&error) => {
-                tracing::warn!("the database is away: nothing runs until it is there");
+                tracing::warn!(
+                    "the database is unreachable: no pipeline runs until it is available"
+                );
                 continue;
             }
             Err(error) => return Err(error),
@@ -80,13 +85,13 @@ fn is_away(error: &anyhow::Error) -> bool {
 async fn start_endpoint(
     address: SocketAddr,
     pipelines: &[config::Pipeline],
-    board: &Arc<HealthState>,
+    health: &Arc<HealthState>,
 ) -> anyhow::Result<Endpoint> {
     let handle = metrics::install()?;
     for pipeline in pipelines {
         metrics::known(&pipeline.name);
     }
-    let endpoint = Endpoint::start(address, handle, Arc::clone(board))
+    let endpoint = Endpoint::start(address, handle, Arc::clone(health))
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
     let url = format!("http://{}", endpoint.address());

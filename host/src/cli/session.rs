@@ -1,4 +1,4 @@
-//! What commands need before they can begin: configuration, database, plugins.
+//! Opens what commands work with: configuration, database, plugins.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::{DEFAULT_CONFIG, Global, UsageError};
+use super::exit::UsageError;
+use super::global::{DEFAULT_CONFIG, Global};
 use crate::config::{Config, DatabaseUrl, Sessions, database_url_from_environment};
 use crate::embedded::Embedded;
 use crate::error::PipelineError;
@@ -17,10 +18,11 @@ use crate::rollout::PluginWatcher;
 use crate::store::Store;
 use crate::{cases, embedded};
 
-/// Soon, and yet long enough for a server that is just starting.
+/// Maximum wait of commands that a user waits for: short, but long enough for a server that is
+/// starting.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A database, and the embedded server if it is that.
+/// A database, with the embedded server if that is used.
 pub(super) struct Database {
     pub store: Store,
     pub url: DatabaseUrl,
@@ -28,7 +30,7 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// The configured database, or what `DATABASE_URL` names, or the embedded one.
+    /// Opens the configured database, or that of `DATABASE_URL`, or the embedded one.
     pub(super) async fn open(global: &Global, config: Option<&Config>) -> anyhow::Result<Self> {
         let configured = config.map_or_else(database_url_from_environment, Config::database_url);
         let settings = embedded_settings(global, config.map(|config| config.directory.as_path()));
@@ -36,7 +38,7 @@ impl Database {
         Self::open_url(configured, &sessions.unwrap_or_default(), settings, None).await
     }
 
-    /// The same, waiting for a server that is away as long as the configuration says.
+    /// As [`Self::open`], but waits for an unreachable server as long as the configuration says.
     pub(super) async fn wait_for(global: &Global, config: &Config) -> anyhow::Result<Self> {
         let settings = embedded_settings(global, Some(&config.directory));
         Self::open_url(
@@ -77,12 +79,12 @@ impl Database {
         })
     }
 
-    /// Whether the embedded server is used.
+    /// True if the embedded server is used.
     pub(super) fn is_embedded(&self) -> bool {
         self.embedded.is_some()
     }
 
-    /// Closes the connections, and stops the embedded server unless somebody else needs it.
+    /// Closes the connections, and stops the embedded server unless another process uses it.
     pub(super) async fn close(self) -> anyhow::Result<()> {
         self.store.close().await;
         if let Some(embedded) = self.embedded {
@@ -92,7 +94,7 @@ impl Database {
     }
 }
 
-/// Does something with the database, which is migrated first, and closed however that ends.
+/// Opens and migrates the database, runs `work`, and closes the database even if `work` fails.
 pub(super) async fn with_database<T>(
     global: &Global,
     config: Option<&Config>,
@@ -122,7 +124,7 @@ async fn connect(
     }
 }
 
-/// Where the embedded server lives: `.forebay/` beside the configuration.
+/// Settings of the embedded server, which lives in `.forebay/` beside the configuration.
 pub(super) fn embedded_settings(global: &Global, directory: Option<&Path>) -> embedded::Settings {
     let beside = || {
         global
@@ -139,12 +141,12 @@ pub(super) fn embedded_settings(global: &Global, directory: Option<&Path>) -> em
     }
 }
 
-/// The configuration, which has to be there.
+/// Loads the configuration, which must exist.
 pub(super) fn config(global: &Global) -> anyhow::Result<Arc<Config>> {
     Ok(Arc::new(Config::load(&global.config)?))
 }
 
-/// The configuration, for commands that can do without. One that is named has to be there.
+/// Loads the configuration, for commands that do not need one. A file that is named must exist.
 pub(super) fn config_if_any(global: &Global) -> anyhow::Result<Option<Config>> {
     if global.config == Path::new(DEFAULT_CONFIG) && !global.config.exists() {
         Ok(None)
@@ -153,19 +155,19 @@ pub(super) fn config_if_any(global: &Global) -> anyhow::Result<Option<Config>> {
     }
 }
 
-/// The configuration, for commands that somebody waits for: they give up soon.
+/// Loads the configuration for commands that a user waits for: they give up after 2 s.
 pub(super) fn config_with_little_patience(global: &Global) -> anyhow::Result<Arc<Config>> {
     let mut config = Config::load(&global.config)?;
     config.give_up_after = config.give_up_after.min(PATIENCE);
     Ok(Arc::new(config))
 }
 
-/// The compiled-artefact cache of plugins.
+/// Directory of the compiled plugins.
 fn plugin_cache() -> Option<PathBuf> {
     dirs::cache_dir().map(|cache| cache.join("forebay").join("plugins"))
 }
 
-/// The engine with what the configuration allows; without one, with the defaults.
+/// An engine with the limits and permissions of the configuration, or else the defaults.
 pub(super) fn engine(config: Option<&Config>) -> anyhow::Result<Arc<Engine>> {
     let (limits, permissions) = config
         .map(|config| (config.plugins.limits, config.plugins.permissions.clone()))
@@ -174,8 +176,8 @@ pub(super) fn engine(config: Option<&Config>) -> anyhow::Result<Arc<Engine>> {
     Ok(engine)
 }
 
-/// Loads every plugin of the directory. A file that is no good is an error, unless a copy of
-/// its last good version was kept.
+/// Loads every plugin of the directory. A file that is refused is an error, unless a copy of its
+/// last good version was kept.
 fn load_plugins(config: &Config) -> anyhow::Result<Arc<PluginWatcher>> {
     let engine = engine(Some(config))?;
     let path = &config.plugins.directory;
@@ -184,9 +186,9 @@ fn load_plugins(config: &Config) -> anyhow::Result<Arc<PluginWatcher>> {
         .iter()
         .all(|pipeline| pipeline.plugins.as_ref().is_some_and(Vec::is_empty));
     if !path.is_dir() && !wants_none {
-        let hint = "create it, name another with plugins.directory, or write `plugins = []` in the pipelines";
+        let hint = "create it, name another one in plugins.directory, or set `plugins = []` in the pipelines";
         return Err(UsageError(format!(
-            "no plugin directory {}\n  hint: {hint}",
+            "plugin directory {} does not exist\n  hint: {hint}",
             path.display()
         ))
         .into());
@@ -199,7 +201,7 @@ fn load_plugins(config: &Config) -> anyhow::Result<Arc<PluginWatcher>> {
         let is_there = plugins.iter().any(|it| it.id().name == refused.name);
         if !is_there && directory.has_kept(&refused.name) {
             let (plugin, error) = (refused.name, refused.error);
-            tracing::error!(plugin, %error, "a file is not taken up; the copy of the last good version is used");
+            tracing::error!(plugin, %error, "plugin file refused; the copy of the last good version is used");
         } else {
             broken.push(refused.error.to_string());
         }
@@ -209,13 +211,13 @@ fn load_plugins(config: &Config) -> anyhow::Result<Arc<PluginWatcher>> {
     }
     for name in directory.engine().permissions().grants.keys() {
         if !plugins.iter().any(|plugin| plugin.id().name == *name) {
-            tracing::warn!(plugin = name, "grants for a plugin that is not there");
+            tracing::warn!(plugin = name, "grants name a plugin that does not exist");
         }
     }
     Ok(PluginWatcher::new(directory))
 }
 
-/// Everything a pipeline needs, with the database migrated.
+/// Loads the plugins and migrates the database: all that pipelines need.
 pub(super) async fn host(config: &Arc<Config>, database: &Database) -> anyhow::Result<Host> {
     let plugins = load_plugins(config)?;
     database

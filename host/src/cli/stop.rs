@@ -1,12 +1,12 @@
-//! Ctrl-C and SIGTERM: the first drains, the second does not wait.
+//! Ctrl-C and SIGTERM: the first signal drains, the second ends the process at once.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::Exit;
+use super::exit::Exit;
 
-/// A token that is cancelled by the first signal. The second ends the process: what is not
-/// committed by then is simply not committed.
+/// A token that is cancelled by the first signal. The second signal ends the process; rows that
+/// are not committed by then are received again by the next start.
 pub(super) fn on_signal() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let (mut interrupt, mut terminate) = (
@@ -24,7 +24,7 @@ pub(super) fn on_signal() -> anyhow::Result<CancellationToken> {
                 std::process::exit(Exit::Interrupted as i32);
             }
             tracing::warn!(
-                "stopping when what was received is committed; once more to stop at once"
+                "stopping after the received chunks are committed; send the signal again to stop at once"
             );
             token.cancel();
         }

@@ -1,24 +1,25 @@
-//! A report as text for people.
+//! A report as text.
 
 use std::fmt::Write;
 
 use bytesize::ByteSize;
 
-use super::output::{table, thousands};
+use super::output::thousands;
+use super::screen::wrap;
+use super::table::{Column, Table};
 use crate::notify::NotifyStatus;
 use crate::report::{Code, IndexReport, IndexState, Missing, MissingStatus, Report};
-use crate::store::run::Status;
+use crate::store::run::{Counts, Status};
 
-/// The whole report.
-pub(super) fn text(report: &Report) -> String {
+/// The whole report, its tables and row counts in at most `columns` columns.
+pub(super) fn text(report: &Report, columns: usize) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
-    write_text(&mut out, report).unwrap_or_default();
+    write_text(&mut out, report, columns).unwrap_or_default();
     out
 }
 
-fn write_text(out: &mut String, report: &Report) -> std::fmt::Result {
-    let rows = &report.rows;
+fn write_text(out: &mut String, report: &Report, columns: usize) -> std::fmt::Result {
     let again = if report.starts > 1 {
         format!(", start {} of this run", report.starts)
     } else {
@@ -28,20 +29,7 @@ fn write_text(out: &mut String, report: &Report) -> std::fmt::Result {
     if let Some(message) = &report.message {
         writeln!(out, "  {message}")?;
     }
-    let deleted = match rows.deleted {
-        0 => String::new(),
-        deleted => format!(" ({} of them deleted)", thousands(deleted)),
-    };
-    writeln!(
-        out,
-        "  received {} = inserted {} + updated {}{deleted} + unchanged {} + dropped {} + dead-lettered {}",
-        thousands(rows.received),
-        thousands(rows.inserted),
-        thousands(rows.updated),
-        thousands(rows.unchanged),
-        thousands(rows.dropped),
-        thousands(rows.dead_lettered),
-    )?;
+    writeln!(out, "{}", counts(&report.rows, columns))?;
     if let Some(missing) = &report.missing {
         write_missing(out, missing)?;
     }
@@ -50,14 +38,14 @@ fn write_text(out: &mut String, report: &Report) -> std::fmt::Result {
         .map(|bytes| format!(", peak memory {}", ByteSize(bytes).display().iec()));
     writeln!(
         out,
-        "  {:.1} s, {} rows/s, {:.1} µs of CPU a row{}",
+        "  {:.1} s, {} rows/s, {:.1} µs of CPU per row{}",
         report.seconds,
         thousands(report.rows_per_second as u64),
         report.cpu_microseconds_per_row,
         memory.unwrap_or_default(),
     )?;
-    write_codes(out, &report.codes)?;
-    write_plugins(out, report)?;
+    write_codes(out, &report.codes, columns)?;
+    write_plugins(out, report, columns)?;
     writeln!(out)?;
     write_indexes(out, &report.indexes)?;
     for checkpoint in &report.checkpoint {
@@ -66,7 +54,11 @@ fn write_text(out: &mut String, report: &Report) -> std::fmt::Result {
         } else {
             format!(" {}", checkpoint.partition)
         };
-        let end = if checkpoint.complete { ", the end" } else { "" };
+        let end = if checkpoint.complete {
+            ", complete"
+        } else {
+            ""
+        };
         writeln!(
             out,
             "  checkpoint{partition}: {} after {} chunks{end}",
@@ -75,6 +67,23 @@ fn write_text(out: &mut String, report: &Report) -> std::fmt::Result {
         )?;
     }
     writeln!(out, "  notification: {}", notification(report))
+}
+
+/// The row counts as a sum.
+fn counts(rows: &Counts, columns: usize) -> String {
+    let deleted = match rows.deleted {
+        0 => String::new(),
+        deleted => format!(" ({} of them deleted)", thousands(deleted)),
+    };
+    let parts = [
+        format!("  received {}", thousands(rows.received)),
+        format!("= inserted {}", thousands(rows.inserted)),
+        format!("+ updated {}{deleted}", thousands(rows.updated)),
+        format!("+ unchanged {}", thousands(rows.unchanged)),
+        format!("+ dropped {}", thousands(rows.dropped)),
+        format!("+ dead-lettered {}", thousands(rows.dead_lettered)),
+    ];
+    wrap(parts.iter().map(String::as_str), 4, columns)
 }
 
 fn write_indexes(out: &mut String, indexes: &[IndexReport]) -> std::fmt::Result {
@@ -86,7 +95,7 @@ fn write_indexes(out: &mut String, indexes: &[IndexReport]) -> std::fmt::Result 
             IndexState::Built => writeln!(out, "  index {name}: built in {seconds:.1} s ({mode})")?,
             IndexState::Away => writeln!(
                 out,
-                "  index {name}: to be built by the start that comes to the end ({mode})"
+                "  index {name}: built by the start that completes the run ({mode})"
             )?,
         }
     }
@@ -98,13 +107,13 @@ fn headline(report: &Report) -> String {
     match report.status {
         Status::Succeeded if rows.received == 0 => "nothing new".into(),
         Status::Succeeded if rows.inserted + rows.updated == 0 => {
-            "done, and nothing had changed".into()
+            "done, nothing has changed".into()
         }
         Status::Succeeded => "done".into(),
-        Status::HeldBack => "done, but rows that the source no longer has stay".into(),
-        Status::Failed => "failed; the next start goes on from the checkpoint".into(),
-        Status::Halted => "halted; the next start goes on from the checkpoint".into(),
-        Status::Interrupted => "interrupted; the next start goes on from the checkpoint".into(),
+        Status::HeldBack => "done, but missing rows were kept".into(),
+        Status::Failed => "failed; the next start continues from the checkpoint".into(),
+        Status::Halted => "halted; the next start continues from the checkpoint".into(),
+        Status::Interrupted => "interrupted; the next start continues from the checkpoint".into(),
     }
 }
 
@@ -124,28 +133,28 @@ fn write_missing(out: &mut String, missing: &Missing) -> std::fmt::Result {
         .collect();
     match missing.status {
         MissingStatus::Done => {
-            writeln!(out, "  no longer in the source: {}{fates}", counted())?;
+            writeln!(out, "  missing from the source: {}{fates}", counted())?;
         }
         MissingStatus::HeldBack => {
-            writeln!(out, "  no longer in the source: {}, all kept", counted())?;
+            writeln!(out, "  missing from the source: {}, all kept", counted())?;
         }
         MissingStatus::Unfinished if missing.known > 0 => {
             let counted = counted();
             writeln!(
                 out,
-                "  no longer in the source: {counted}{fates}; the next start goes on"
+                "  missing from the source: {counted}{fates}; the next start continues"
             )?;
         }
         MissingStatus::Unfinished => {
             writeln!(
                 out,
-                "  no longer in the source: not known before the run's end"
+                "  missing from the source: unknown until the run is complete"
             )?;
         }
         MissingStatus::NextRun => {
             writeln!(
                 out,
-                "  no longer in the source: looked for from the next run on"
+                "  missing from the source: checked from the next run on"
             )?;
         }
     }
@@ -155,31 +164,44 @@ fn write_missing(out: &mut String, missing: &Missing) -> std::fmt::Result {
     }
 }
 
-fn write_codes(out: &mut String, codes: &[Code]) -> std::fmt::Result {
+fn write_codes(out: &mut String, codes: &[Code], columns: usize) -> std::fmt::Result {
     if codes.is_empty() {
         return Ok(());
     }
-    let mut lines = table(["fate", "stage", "code", "rows"]);
+    let mut table = Table::new([
+        Column::name("fate"),
+        Column::name("stage"),
+        Column::name("code"),
+        Column::number("rows"),
+    ])
+    .indented(2);
     for code in codes {
-        lines.add_row([
+        table.row([
             code.fate.replace('_', "-"),
             code.stage.clone(),
             code.code.clone(),
             thousands(code.rows),
         ]);
     }
-    writeln!(out, "\n{lines}")
+    writeln!(out, "\n{}", table.within(columns))
 }
 
-fn write_plugins(out: &mut String, report: &Report) -> std::fmt::Result {
+fn write_plugins(out: &mut String, report: &Report, columns: usize) -> std::fmt::Result {
     if report.plugins.is_empty() {
         return Ok(());
     }
-    let mut lines = table([
-        "plugin", "version", "digest", "roles", "calls", "rows", "ns/row",
-    ]);
+    let mut table = Table::new([
+        Column::name("plugin"),
+        Column::name("version"),
+        Column::name("sha256").optional(),
+        Column::text("roles"),
+        Column::number("calls"),
+        Column::number("rows"),
+        Column::number("ns/row"),
+    ])
+    .indented(2);
     for plugin in &report.plugins {
-        lines.add_row([
+        table.row([
             plugin.id.name.clone(),
             plugin.id.version.clone(),
             plugin.id.short_digest().to_owned(),
@@ -189,19 +211,19 @@ fn write_plugins(out: &mut String, report: &Report) -> std::fmt::Result {
             thousands(plugin.nanoseconds_per_row),
         ]);
     }
-    writeln!(out, "\n{lines}")
+    writeln!(out, "\n{}", table.within(columns))
 }
 
 fn notification(report: &Report) -> String {
     let notify = &report.notify;
     match notify.status {
         NotifyStatus::None => "not configured".into(),
-        NotifyStatus::NothingChanged => "not needed, nothing had changed".into(),
+        NotifyStatus::NothingChanged => "not needed, nothing has changed".into(),
         NotifyStatus::Delivered => "delivered".into(),
         NotifyStatus::Pending => {
             let error = notify.error.as_deref().unwrap_or_default();
             format!(
-                "owed still after {} attempts ({error}); the next run tries again",
+                "pending after {} attempts ({error}); the next run tries again",
                 notify.attempts
             )
         }
@@ -217,7 +239,7 @@ mod tests {
         notify::Outcome,
         report::{PluginReport, Stages},
         row::PluginId,
-        store::run::{Checkpoint, Counts},
+        store::run::Checkpoint,
     };
 
     fn code(fate: &str, stage: &str, code: &str, rows: u64) -> Code {
@@ -309,36 +331,29 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_did_something() {
-        assert_snapshot!(text(&report()), @r#"
+    fn a_run_with_changes() {
+        assert_snapshot!(text(&report(), 80), @"
         recruit: done
-          received 12,000 = inserted 11,000 + updated 25 + unchanged 800 + dropped 22 + dead-lettered 153
-          1.2 s, 9,600 rows/s, 8.0 µs of CPU a row, peak memory 96.0 MiB
+          received 12,000 = inserted 11,000 + updated 25 + unchanged 800 + dropped 22
+            + dead-lettered 153
+          1.2 s, 9,600 rows/s, 8.0 µs of CPU per row, peak memory 96.0 MiB
 
-        ─────────────────────────────────────────────────
-         fate            stage       code           rows 
-        ═════════════════════════════════════════════════
-         dead-lettered   decode      KEY_MISSING    153  
-        ─────────────────────────────────────────────────
-         dropped         transform   TEST_POSTING   22   
-        ─────────────────────────────────────────────────
+          fate           stage      code          rows
+          dead-lettered  decode     KEY_MISSING    153
+          dropped        transform  TEST_POSTING    22
 
-        ──────────────────────────────────────────────────────────────────────────────────────────
-         plugin   version   digest         roles                          calls   rows     ns/row 
-        ══════════════════════════════════════════════════════════════════════════════════════════
-         tidy     1.2.0     0123456789ab   transform                      40      11,840   1,240  
-        ──────────────────────────────────────────────────────────────────────────────────────────
-         judge    1.2.0     0123456789ab   validate, dead-letter-policy   40      11,840   1,240  
-        ──────────────────────────────────────────────────────────────────────────────────────────
+          plugin  version  roles                         calls    rows  ns/row
+          tidy    1.2.0    transform                        40  11,840   1,240
+          judge   1.2.0    validate, dead-letter-policy     40  11,840   1,240
 
           index public.rebuild_hnsw: built in 12.0 s (rebuild)
-          checkpoint: row:12000 after 1,040 chunks, the end
+          checkpoint: row:12000 after 1,040 chunks, complete
           notification: delivered
-        "#);
+        ");
     }
 
     #[test]
-    fn a_run_that_was_cut_off_and_owes_a_notification() {
+    fn an_interrupted_run_with_a_pending_notification() {
         let report = Report {
             status: Status::Failed,
             message: Some("gave up after 5m: source http://h is away: refused".into()),
@@ -364,21 +379,22 @@ mod tests {
             peak_memory_bytes: None,
             ..report()
         };
-        assert_snapshot!(text(&report), @r#"
-        recruit: failed; the next start goes on from the checkpoint, start 3 of this run
+        assert_snapshot!(text(&report, 80), @"
+        recruit: failed; the next start continues from the checkpoint, start 3 of this run
           gave up after 5m: source http://h is away: refused
-          received 12,000 = inserted 11,000 + updated 25 + unchanged 800 + dropped 22 + dead-lettered 153
-          1.2 s, 9,600 rows/s, 8.0 µs of CPU a row
+          received 12,000 = inserted 11,000 + updated 25 + unchanged 800 + dropped 22
+            + dead-lettered 153
+          1.2 s, 9,600 rows/s, 8.0 µs of CPU per row
 
-          index public.defer_hnsw: to be built by the start that comes to the end (defer)
+          index public.defer_hnsw: built by the start that completes the run (defer)
           checkpoint eu: eu:9 after 4 chunks
-          checkpoint us: us:9 after 3 chunks, the end
-          notification: owed still after 5 attempts (refused); the next run tries again
-        "#);
+          checkpoint us: us:9 after 3 chunks, complete
+          notification: pending after 5 attempts (refused); the next run tries again
+        ");
     }
 
     #[test]
-    fn rows_that_the_source_no_longer_has() {
+    fn missing_rows() {
         let lines = |status, known, removed, kept, note: Option<&str>| {
             let missing = Missing {
                 status,
@@ -404,14 +420,14 @@ mod tests {
             ]
             .concat(),
             @"
-        no longer in the source: 1,500 of 12,000 rows, removed 1,500
-        no longer in the source: 1,500 of 12,000 rows, removed 1,499, kept 1
+        missing from the source: 1,500 of 12,000 rows, removed 1,500
+        missing from the source: 1,500 of 12,000 rows, removed 1,499, kept 1
         the database refuses
-        no longer in the source: 1,500 of 12,000 rows, all kept
+        missing from the source: 1,500 of 12,000 rows, all kept
         too many
-        no longer in the source: not known before the run's end
-        no longer in the source: 1,500 of 12,000 rows, removed 1,000; the next start goes on
-        no longer in the source: looked for from the next run on
+        missing from the source: unknown until the run is complete
+        missing from the source: 1,500 of 12,000 rows, removed 1,000; the next start continues
+        missing from the source: checked from the next run on
         "
         );
         let deleted = Counts {
@@ -423,16 +439,17 @@ mod tests {
             status: Status::HeldBack,
             ..report()
         };
-        let text = text(&report);
-        let lines: Vec<&str> = text.lines().take(2).collect();
+        let text = text(&report, 80);
+        let lines: Vec<&str> = text.lines().take(3).collect();
         assert_snapshot!(lines.join("\n"), @"
-        recruit: done, but rows that the source no longer has stay
-          received 12,000 = inserted 11,000 + updated 25 (5 of them deleted) + unchanged 800 + dropped 22 + dead-lettered 153
+        recruit: done, but missing rows were kept
+          received 12,000 = inserted 11,000 + updated 25 (5 of them deleted)
+            + unchanged 800 + dropped 22 + dead-lettered 153
         ");
     }
 
     #[test]
-    fn headlines_say_what_a_run_came_to() {
+    fn headlines_name_the_outcome() {
         let with = |status, received, inserted| {
             headline(&Report {
                 status,
@@ -445,18 +462,15 @@ mod tests {
             })
         };
         assert_eq!(with(Status::Succeeded, 0, 0), "nothing new");
-        assert_eq!(
-            with(Status::Succeeded, 5, 0),
-            "done, and nothing had changed"
-        );
+        assert_eq!(with(Status::Succeeded, 5, 0), "done, nothing has changed");
         assert_eq!(with(Status::Succeeded, 5, 1), "done");
         assert_eq!(
             with(Status::Halted, 5, 1),
-            "halted; the next start goes on from the checkpoint"
+            "halted; the next start continues from the checkpoint"
         );
         assert_eq!(
             with(Status::Interrupted, 5, 1),
-            "interrupted; the next start goes on from the checkpoint"
+            "interrupted; the next start continues from the checkpoint"
         );
     }
 }

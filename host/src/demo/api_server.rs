@@ -1,4 +1,4 @@
-//! A sample API server: has a cache that it drops when it is told to, and remembers by whom.
+//! A sample API server: drops its cache when it is told to, and records the requests.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,8 +10,8 @@ use super::running::{Running, ServerError};
 use crate::proto::cache_service_server::{CacheService, CacheServiceServer};
 use crate::proto::{InvalidateCacheRequest, InvalidateCacheResponse};
 
-/// Requests that are remembered, the first ones. Runs make one each.
-const MAX_REMEMBERED: usize = 10_000;
+/// Maximum number of recorded requests. A run makes one.
+const MAX_RECORDED: usize = 10_000;
 
 /// An API server that answers until it is stopped or dropped.
 #[derive(Debug)]
@@ -20,17 +20,17 @@ pub struct ApiServer {
     calls: Arc<Mutex<Calls>>,
 }
 
-/// What was asked of the server.
+/// The requests to the server.
 #[derive(Debug, Default)]
 struct Calls {
     received: Vec<InvalidateCacheRequest>,
     failures_left: u32,
 }
 
-/// Serves on `address`; port 0 takes any that is free.
+/// Serves on `address`; port 0 selects a free one.
 ///
 /// # Errors
-/// When the address cannot be listened on, or no thread can be had.
+/// If the address cannot be bound, or no thread can be started.
 pub fn start(address: SocketAddr) -> Result<ApiServer, ServerError> {
     start_failing(address, 0)
 }
@@ -55,19 +55,19 @@ pub fn start_failing(address: SocketAddr, failures: u32) -> Result<ApiServer, Se
 }
 
 impl ApiServer {
-    /// Where it listens.
+    /// The address it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.running.address()
     }
 
-    /// As a client's configuration has it.
+    /// Its URL for a client's configuration.
     #[must_use]
     pub fn url(&self) -> String {
         self.running.url()
     }
 
-    /// The calls so far in the order in which they came, those that were made to fail included.
+    /// The calls so far in the order of arrival, including those that were made to fail.
     #[must_use]
     pub fn received(&self) -> Vec<InvalidateCacheRequest> {
         self.calls
@@ -77,10 +77,10 @@ impl ApiServer {
             .clone()
     }
 
-    /// Closes all connections and says how much CPU time the server's thread took.
+    /// Closes all connections and returns the CPU time of the server's thread.
     ///
     /// # Errors
-    /// When the server broke down before.
+    /// If the server has failed before.
     pub fn stop(self) -> Result<Duration, ServerError> {
         self.running.stop()
     }
@@ -104,9 +104,9 @@ impl CacheService for Server {
             changed_rows,
         } = &request;
         tracing::info!(%target, %notification_id, %pipeline, changed_rows, "cache invalidated");
-        let message = format!("dropped what was cached of {target}");
+        let message = format!("dropped the cache of {target}");
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        if calls.received.len() < MAX_REMEMBERED {
+        if calls.received.len() < MAX_RECORDED {
             calls.received.push(request);
         }
         if calls.failures_left > 0 {
@@ -130,7 +130,7 @@ mod tests {
     use crate::proto::cache_service_client::CacheServiceClient;
 
     #[tokio::test]
-    async fn calls_are_remembered_and_fail_as_often_as_told() {
+    async fn calls_are_recorded_and_fail_as_often_as_told() {
         let server = start_failing(([127, 0, 0, 1], 0).into(), 1).unwrap();
         let mut client = CacheServiceClient::connect(server.url()).await.unwrap();
         let request = InvalidateCacheRequest {

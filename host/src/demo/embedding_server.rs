@@ -1,8 +1,8 @@
 //! A sample embedding server: serves a [`Dataset`] as a snapshot.
 //!
-//! A chunk is made when gRPC's flow control asks for it, so that one chunk is ahead of the
-//! client at most, whatever the size of the dataset. A resume token is `row:` and the index of
-//! the next row. Streams can be made to break, for tests of what clients do then.
+//! A chunk is generated when gRPC's flow control asks for it, so that at most one chunk is ahead
+//! of the client, for any size of the dataset. A resume token is `row:` and the index of the next
+//! row. Streams can be made to break, to test how clients react.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -25,19 +25,19 @@ use crate::proto::{
 };
 use crate::source::wire::Chunk;
 
-/// What every resume token of this server begins with.
+/// Prefix of the resume tokens of this server.
 const TOKEN_PREFIX: &str = "row:";
 
-/// Serves a dataset on `address`; port 0 takes any that is free.
+/// Serves a dataset on `address`; port 0 selects a free one.
 ///
 /// # Errors
-/// When the address cannot be listened on, or no thread can be had.
+/// If the address cannot be bound, or no thread can be started.
 pub fn start(dataset: Arc<Dataset>, address: SocketAddr) -> Result<Running, ServerError> {
     start_breaking(dataset, address, [])
 }
 
-/// As [`start`], but the n-th stream that is opened breaks with status UNAVAILABLE after the
-/// n-th number of chunks in `breaks_after`, if it is that long. Later streams do not break.
+/// As [`start`], but the n-th stream breaks with status UNAVAILABLE after the n-th number of chunks
+/// in `breaks_after`. Streams beyond its length do not break.
 ///
 /// # Errors
 /// As for [`start`].
@@ -57,7 +57,7 @@ pub fn start_breaking(
     Running::start("embedding-server", address, router)
 }
 
-/// The dataset as a server lists it.
+/// The description of the dataset in the server's list.
 #[must_use]
 pub fn description(dataset: &Dataset) -> proto::Dataset {
     let vector = Embedding {
@@ -110,7 +110,7 @@ impl EmbeddingSourceService for Server {
             sequence: 0,
             breaks_after,
         };
-        // Ends with the first error, as gRPC has it.
+        // gRPC ends a stream with the first error.
         Ok(Response::new(stream::iter(chunks).boxed()))
     }
 }
@@ -123,12 +123,12 @@ impl Server {
                 dataset, partition, ..
             } = request;
             return Err(Status::not_found(format!(
-                "there is no dataset {dataset:?} with a partition {partition:?}"
+                "unknown dataset {dataset:?} or partition {partition:?}"
             )));
         }
         if request.max_chunk_rows == 0 {
             return Err(Status::invalid_argument(
-                "max_chunk_rows is 0: it must be at least 1",
+                "max_chunk_rows is 0; it must be at least 1",
             ));
         }
         if request.resume_token.is_empty() {
@@ -144,12 +144,12 @@ impl Server {
     }
 }
 
-/// The chunks of a stream, each made when it is asked for.
+/// The chunks of a stream, generated lazily.
 struct Chunks {
     dataset: Arc<Dataset>,
     chunk_rows: u64,
     next_row: u64,
-    /// Of the chunk made last.
+    /// Sequence number of the last chunk.
     sequence: u64,
     breaks_after: Option<u64>,
 }
@@ -213,7 +213,7 @@ mod tests {
         }
     }
 
-    /// The chunks from a position on, and how the stream ended.
+    /// The chunks from a position on, and the end of the stream.
     async fn pull(client: &mut Client, resume_token: &str) -> (Vec<Chunk>, Result<(), Status>) {
         let mut chunks = Vec::new();
         let mut stream = client

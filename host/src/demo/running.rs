@@ -1,7 +1,7 @@
 //! A gRPC server on a thread of its own.
 //!
-//! One thread with one runtime is all a sample server has, so what the thread used is what the
-//! server cost, and reports about the host can leave it out.
+//! A sample server has one thread with one runtime, so the CPU time of the thread is that of the
+//! server, and reports about the host can subtract it.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -13,8 +13,8 @@ use nix::sys::time::TimeValLike;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Router, TcpIncoming};
 
-/// What one stream may have in flight. The default of 64 KiB would make a chunk of 2 MB wait
-/// for its reader thirty times.
+/// Maximum number of bytes in flight per stream. With the default of 64 KiB, a chunk of 2 MB would
+/// wait for its reader thirty times.
 pub(super) const WINDOW_BYTES: u32 = 4 << 20;
 
 /// A server that answers until it is stopped or dropped.
@@ -25,16 +25,16 @@ pub struct Running {
     thread: Option<JoinHandle<Result<Duration, ServerError>>>,
 }
 
-/// Why a sample server could not do its work.
+/// Why a sample server failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The address is taken, or not one of this machine.
+    /// The address is in use, or not an address of this machine.
     #[error("cannot listen: {0}")]
     Listen(#[source] io::Error),
     /// The thread, its runtime or its accounts failed.
     #[error("cannot run the server's thread: {0}")]
     Thread(#[source] io::Error),
-    /// The listener broke while the server ran.
+    /// The listener failed while the server was running.
     #[error("cannot serve: {0}")]
     Serve(#[from] tonic::transport::Error),
     /// A defect of the server.
@@ -43,8 +43,8 @@ pub enum ServerError {
 }
 
 impl Running {
-    /// Serves `router` on `address`; port 0 takes any that is free. Connections are accepted
-    /// from when this returns.
+    /// Serves `router` on `address`; port 0 selects a free one. Connections are accepted when this
+    /// returns.
     pub fn start(name: &str, address: SocketAddr, router: Router) -> Result<Self, ServerError> {
         let listener = TcpListener::bind(address).map_err(ServerError::Listen)?;
         listener
@@ -64,23 +64,23 @@ impl Running {
         })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// As a client's configuration has it.
+    /// Its URL for a client's configuration.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Closes all connections, in the middle of a stream if need be, and says how much CPU
-    /// time the server's thread took.
+    /// Closes all connections, even within a stream, and returns the CPU time of the server's
+    /// thread.
     ///
     /// # Errors
-    /// When the server broke down before.
+    /// If the server has failed before.
     pub fn stop(mut self) -> Result<Duration, ServerError> {
         self.stop.cancel();
         let thread = self.thread.take().ok_or(ServerError::Panicked)?;
@@ -95,7 +95,7 @@ impl Drop for Running {
     }
 }
 
-/// The thread of a server, from the first connection to the last.
+/// Main function of a server's thread.
 fn serve(
     listener: TcpListener,
     router: Router,
@@ -107,7 +107,7 @@ fn serve(
         .map_err(ServerError::Thread)?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener).map_err(ServerError::Listen)?;
-        // Answers leave at once instead of waiting for the reader's acknowledgement.
+        // Sends answers at once instead of waiting for the reader's acknowledgement.
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         tokio::select! {
             served = router.serve_with_incoming(incoming) => served.map_err(ServerError::from),

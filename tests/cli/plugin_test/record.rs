@@ -98,7 +98,7 @@ async fn what_is_asked_of_a_dead_letter_has_to_hold() {
     assert_snapshot!(twice.stdout, @"1 of 1 cases are new in faulty.cases.toml");
     let other = record(&["--id", "1", "--code", "FAULTY"]);
     assert_eq!(other.status.code(), Some(2));
-    other.said("dead letter 1 has the code PLUGIN_TRAP, not FAULTY");
+    other.said("dead letter 1 has code PLUGIN_TRAP, not FAULTY");
 
     // A setting of the file that production does not have would be in the case as well.
     let file = directory.parent().unwrap().join("faulty.cases.toml");
@@ -112,7 +112,7 @@ async fn what_is_asked_of_a_dead_letter_has_to_hold() {
     drop(source);
     let away = record(&["--dead-letters"]);
     assert_eq!(away.status.code(), Some(1));
-    away.said("source and tables say what a row has, also that of a dead letter: gave up after 2s: source");
+    away.said("the source and the tables define the columns of rows, also for dead letters: gave up after 2s: source");
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn rows_of_the_source_become_cases() {
     assert_eq!(text.matches("[[case]]").count(), 5);
     let ended = record(&["no-such", "--pipeline", "rows"]);
     assert_eq!(ended.status.code(), Some(2));
-    ended.said("no plugin `no-such` in the pipeline rows; there are faulty");
+    ended.said("pipeline rows has no plugin `no-such`; it has: faulty");
     let ended = record(&["faulty", "--id", "77"]);
     assert_eq!(ended.status.code(), Some(2));
     ended.said("no dead letter 77");
@@ -197,7 +197,7 @@ async fn rows_are_recorded_as_the_plugins_before_leave_them() {
         (
             "recruit-rules",
             &["--id", &id][..],
-            "does not get as far as the plugins",
+            "does not reach the plugins",
         ),
         (
             "recruit-dlq",

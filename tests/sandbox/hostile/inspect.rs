@@ -55,8 +55,8 @@ fn a_plugin_is_shown_by_name() {
     reads      no columns
     grants     clock, random
     compiled   in … ms
-    limits     memory 64.0 MiB, deadline 500ms, stack 512.0 KiB, output 64.0 MiB, host_calls 100000,
-               log_lines 100, table_elements 1048576, instances 1000
+    limits     memory 64.0 MiB, deadline 500ms, stack 512.0 KiB, output 64.0 MiB,
+               host_calls 100000, log_lines 100, table_elements 1048576, instances 1000
     imports    forebay:plugin/types@0.1.0         interface
                wasi:cli/environment@0.2.6         empty stand-in
                wasi:io/error@0.2.6                empty stand-in
@@ -77,7 +77,7 @@ fn a_plugin_is_shown_by_name() {
     assert_eq!(code, 2);
     assert_snapshot!(err, @r#"
     error: no file other, and no plugin of that name in ./plugins
-      hint: there are wasi-user
+      hint: plugins in the directory: wasi-user
     "#);
 }
 
@@ -99,8 +99,8 @@ fn what_is_refused_is_shown_as_well() {
     interface  forebay:plugin@0.1.0
     roles      transform
     compiled   in … ms
-    limits     memory 64.0 MiB, deadline 500ms, stack 512.0 KiB, output 64.0 MiB, host_calls 7,
-               log_lines 100, table_elements 1048576, instances 1000
+    limits     memory 64.0 MiB, deadline 500ms, stack 512.0 KiB, output 64.0 MiB,
+               host_calls 7, log_lines 100, table_elements 1048576, instances 1000
     imports    wasi:http/outgoing-handler@0.2.0  REFUSED
                forebay:plugin/types@0.1.0        interface
                forebay:plugin/log@0.1.0          interface
@@ -109,8 +109,8 @@ fn what_is_refused_is_shown_as_well() {
       hint: plugins may import `forebay:plugin/log`, `forebay:plugin/embeddings`, and those of `wasi:*@0.2` that `[plugins]` allows
 
     file       text.wasm (… bytes)
-    limits     memory 64.0 MiB, deadline 500ms, stack 512.0 KiB, output 64.0 MiB, host_calls 7,
-               log_lines 100, table_elements 1048576, instances 1000
+    limits     memory 64.0 MiB, deadline 500ms, stack 512.0 KiB, output 64.0 MiB,
+               host_calls 7, log_lines 100, table_elements 1048576, instances 1000
     REFUSED: not a WebAssembly component
       hint: build the plugin and pass the `.wasm` file
 
@@ -119,8 +119,8 @@ fn what_is_refused_is_shown_as_well() {
     interface  forebay:plugin@0.1.0
     roles      transform
     compiled   in … ms
-    limits     memory 64.0 MiB, deadline 500ms, stack 512.0 KiB, output 64.0 MiB, host_calls 7,
-               log_lines 100, table_elements 1048576, instances 1000
+    limits     memory 64.0 MiB, deadline 500ms, stack 512.0 KiB, output 64.0 MiB,
+               host_calls 7, log_lines 100, table_elements 1048576, instances 1000
     imports    forebay:plugin/types@0.1.0         interface
                wasi:cli/environment@0.2.6         REFUSED
                wasi:io/error@0.2.6                REFUSED

@@ -87,6 +87,31 @@ impl Place {
         serde_json::from_str(&self.done(arguments)).unwrap()
     }
 
+    /// Runs a command on a terminal of `columns`, with `variables` such as `NO_COLOR=1`. Returns
+    /// what the terminal got, which is both outputs.
+    #[cfg(target_os = "linux")]
+    pub fn on_terminal(&self, columns: u16, variables: &str, arguments: &[&str]) -> String {
+        let (program, arguments) = (program(), arguments.join(" "));
+        let line = format!(
+            "stty cols {columns}; exec env -u NO_COLOR -u COLUMNS {variables} '{}' {arguments}",
+            program.display()
+        );
+        let mut child = isolate(&mut Command::new("script"))
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .current_dir(self.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Open until the end: otherwise `script` sends an end of file, which the terminal shows.
+        let input = child.stdin.take();
+        let output = child.wait_with_output().unwrap();
+        drop(input);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{arguments}: {text}");
+        text.replace("\r\n", "\n")
+    }
+
     /// Starts the server, so that it is there for all that follows.
     pub fn start_server(&self) {
         self.done(&["db", "start"]);

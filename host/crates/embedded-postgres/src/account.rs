@@ -1,4 +1,5 @@
-//! As whom the server runs: as this process, or for root, whom PostgreSQL refuses, as another.
+//! The user that runs the server: that of this process, or another one if this process is root,
+//! which PostgreSQL refuses.
 
 use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::Path;
@@ -8,10 +9,11 @@ use tokio::process::Command;
 
 use super::error::Error;
 
-/// The user whom root becomes: `nobody` by convention, and it needs no entry in the user database.
+/// The user that runs root's servers: `nobody` by convention. It needs no entry in the user
+/// database.
 const NOBODY: u32 = 65_534;
 
-/// Variables that would change what PostgreSQL's programs do.
+/// Environment variables that would change the behaviour of PostgreSQL's programs.
 const CLEARED: [&str; 7] = [
     "PGDATA",
     "PGPORT",
@@ -27,12 +29,12 @@ const CLEARED: [&str; 7] = [
 pub(super) struct Account {
     pub(super) uid: u32,
     pub(super) gid: u32,
-    /// Whether this process is root and has to become that user.
+    /// True if this process is root and has to switch to that user.
     pub(super) switch: bool,
 }
 
 impl Account {
-    /// The account for a server whose data belongs to `owner`, or whose data is yet to be made.
+    /// The account for a server whose data belongs to `owner`, or does not exist yet.
     pub(super) fn choose(owner: Option<(u32, u32)>) -> Self {
         if !geteuid().is_root() {
             return Self {
@@ -51,7 +53,7 @@ impl Account {
         }
     }
 
-    /// A command that runs as this account, away from directories it may not read.
+    /// A command that runs as this account, in a directory that it can read.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command
@@ -67,7 +69,7 @@ impl Account {
         command
     }
 
-    /// Makes a file or directory this account's. Never follows a link.
+    /// Changes the owner of a file or directory to this account. Does not follow links.
     pub(super) fn own(&self, path: &Path) -> Result<(), Error> {
         if self.switch {
             lchown(path, Some(self.uid), Some(self.gid)).map_err(Error::at(path))?;
@@ -75,8 +77,8 @@ impl Account {
         Ok(())
     }
 
-    /// Whether this account may enter an existing directory and those above it, going by the
-    /// permission bits. Always so without a switch: then the system itself says no.
+    /// True if the permission bits let this account enter an existing directory and its parents.
+    /// Always true without a switch: then the operating system decides.
     pub(super) fn can_enter(&self, directory: &Path) -> bool {
         !self.switch
             || directory

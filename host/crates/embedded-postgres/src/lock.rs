@@ -1,5 +1,5 @@
-//! File locks that end with their process. They are advisory and local, which is enough: all who
-//! use them are Forebay.
+//! File locks that end with their process. They are advisory and local, which is enough: only
+//! Forebay uses them.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -10,8 +10,7 @@ use tokio::time::Instant;
 
 use super::error::Error;
 
-/// How often a held lock is tried again. Polling, because a thread that waits in the kernel could
-/// not be interrupted by Ctrl-C.
+/// Interval of attempts to take a held lock. A blocking wait could not be interrupted by Ctrl-C.
 const POLL: Duration = Duration::from_millis(20);
 
 /// Takes the lock exclusively, waiting for at most `limit`.
@@ -36,7 +35,7 @@ pub(super) async fn exclusive(path: &Path, limit: Duration) -> Result<File, Erro
     }
 }
 
-/// Takes the lock exclusively if nobody holds it.
+/// Takes the lock exclusively if it is free.
 pub(super) fn try_exclusive(path: &Path) -> Result<Option<File>, Error> {
     let file = open(path)?;
     match file.try_lock() {
@@ -46,14 +45,14 @@ pub(super) fn try_exclusive(path: &Path) -> Result<Option<File>, Error> {
     }
 }
 
-/// Takes the lock shared; waits only while somebody holds it exclusively.
+/// Takes the lock shared; waits while a process holds it exclusively.
 pub(super) fn shared(path: &Path) -> Result<File, Error> {
     let file = open(path)?;
     file.lock_shared().map_err(Error::at(path))?;
     Ok(file)
 }
 
-/// Opened for reading where it exists: it may belong to root, and a lock asks for no more.
+/// Opens an existing lock file for reading, since it may belong to root and a lock needs no more.
 fn open(path: &Path) -> Result<File, Error> {
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

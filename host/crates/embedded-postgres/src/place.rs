@@ -1,28 +1,36 @@
-//! Where a server's files are: data directories by major version, socket, log, locks.
+//! Paths of a server's files: data directories by major version, socket, log, locks.
 //!
-//! The place is `postgres` in the host's directory. For root it is in `/var/lib/forebay` instead
-//! when the account that runs the server could not get to the host's directory.
+//! They are in `postgres` in the host's directory. For root they are below `/var/lib/forebay` if
+//! the account that runs the server cannot enter the host's directory.
 
-use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sha2::{Digest, Sha256};
 
 use super::account::Account;
 use super::error::Error;
 
-/// The port is only the socket's name here: nothing listens on the network.
+/// Part of the socket's name; the server does not listen on the network.
 pub(super) const PORT: u16 = 5432;
 /// User and database have the same name.
 pub(super) const NAME: &str = "forebay";
-/// A socket's address holds 107 bytes on Linux and 103 on macOS.
+/// Maximum length of the socket's path. Linux allows 107 bytes, macOS 103.
 const SOCKET_BYTES: usize = 100;
-/// Where root's servers live when nobody but root gets to the host's directory.
+/// Directory of root's servers if only root can enter the host's directory.
 const ROOT_STATE: &str = "/var/lib/forebay";
+
+/// Bytes that stay as they are in the URL's query: unreserved characters and `/`.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// The files of one server.
 #[derive(Clone, Debug)]
@@ -33,7 +41,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Decides where the server of a host's directory lives. Makes nothing.
+    /// Locates the server of a host's directory. Creates nothing.
     pub(super) fn locate(directory: &Path) -> Result<Self, Error> {
         let directory = resolve(directory)?;
         let near = directory.join("postgres");
@@ -85,17 +93,17 @@ impl Place {
         }
     }
 
-    /// Makes the directory.
+    /// Creates the directory.
     pub(super) fn prepare(&self) -> Result<(), Error> {
         if self.directory.starts_with(ROOT_STATE) {
             tracing::info!(
                 data = %self.directory.display(),
-                "the server's files are kept apart: it runs as uid {}, which cannot enter the host's directory",
+                "the server's files are outside the host's directory: it runs as uid {}, which cannot enter that",
                 self.account.uid
             );
         }
         create_public(&self.directory)?;
-        // Root's stays root's, so that the account cannot play with names in it.
+        // Root keeps its directory, so that the account cannot replace names in it.
         let mode = if self.account.switch { 0o711 } else { 0o700 };
         let metadata = fs::metadata(&self.directory).map_err(Error::at(&self.directory))?;
         if metadata.uid() == nix::unistd::geteuid().as_raw() {
@@ -105,7 +113,7 @@ impl Place {
         Ok(())
     }
 
-    /// Makes the socket's directory, and refuses one that somebody else made.
+    /// Creates the socket's directory, and refuses one of another user.
     pub(super) fn prepare_socket(&self) -> Result<(), Error> {
         match DirBuilder::new().mode(0o700).create(&self.socket) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -126,15 +134,15 @@ impl Place {
         self.account.own(&self.socket)
     }
 
-    /// Leaves nothing outside the host's directory when the server is gone.
+    /// Removes the socket's directory, which may be outside the host's directory.
     pub(super) fn remove_socket(&self) {
-        // A server that has ended may still be about to unlink its files: they go as well.
+        // A server that has ended may not have unlinked its files yet: they are removed as well.
         if let Err(error) = fs::remove_dir_all(&self.socket) {
             tracing::debug!(path = %self.socket.display(), %error, "cannot remove");
         }
     }
 
-    /// Whether a server was ever prepared here.
+    /// True if a server was ever prepared here.
     pub(super) fn exists(&self) -> bool {
         self.directory.exists()
     }
@@ -163,7 +171,7 @@ impl Place {
         self.directory.join("users.lock")
     }
 
-    /// The data directory of a major version: another one cannot read it.
+    /// The data directory of a major version; other versions cannot read it.
     pub(super) fn data(&self, major: u32) -> PathBuf {
         self.directory.join(major.to_string())
     }
@@ -173,7 +181,7 @@ impl Place {
         majors(&self.directory)
     }
 
-    /// Whether the server runs on when nobody uses it.
+    /// True if the server keeps running when no process uses it.
     pub(super) fn kept(&self) -> bool {
         self.keep_marker().exists()
     }
@@ -195,15 +203,16 @@ impl Place {
         self.directory.join("keep")
     }
 
-    /// In the form that sqlx and libpq both read. Says everything that an environment variable
-    /// could otherwise change.
+    /// The connection URL in a form that sqlx and libpq both read. Sets everything that an
+    /// environment variable could otherwise change.
     pub(super) fn url(&self) -> String {
-        let host = percent_encode(self.socket.as_os_str());
+        let host = percent_encode(self.socket.as_os_str().as_bytes(), ENCODED);
         format!("postgres:///{NAME}?host={host}&port={PORT}&user={NAME}&sslmode=disable")
     }
 }
 
-/// Makes a directory and those above it, each open to all: the server's account has to pass.
+/// Creates a directory and its missing parents, all readable: the server's account has to enter
+/// them.
 pub(super) fn create_public(directory: &Path) -> Result<(), Error> {
     let missing: Vec<&Path> = directory
         .ancestors()
@@ -219,8 +228,8 @@ pub(super) fn create_public(directory: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes what killed processes left of attempts whose names begin so. The caller holds the lock
-/// under which they are made.
+/// Removes directories with this prefix, which killed processes have left. The caller holds the
+/// lock under which they are created.
 pub(super) fn remove_unfinished(directory: &Path, prefix: &str) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(prefix)
@@ -231,7 +240,7 @@ pub(super) fn remove_unfinished(directory: &Path, prefix: &str) {
     }
 }
 
-/// One name for one directory, however it was written: it decides over hashes and comparisons.
+/// A canonical name of a directory, for hashes and comparisons.
 fn resolve(directory: &Path) -> Result<PathBuf, Error> {
     let absolute = std::path::absolute(directory).map_err(Error::at(directory))?;
     for existing in absolute.ancestors() {
@@ -272,22 +281,25 @@ fn data_owner(directory: &Path) -> Result<Option<(u32, u32)>, Error> {
 
 /// Twelve hexadecimal digits of a path's SHA-256.
 fn digest(path: &Path) -> String {
-    let digest = Sha256::digest(path.as_os_str().as_bytes());
-    digest
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut digits = hex::encode(Sha256::digest(path.as_os_str().as_bytes()));
+    digits.truncate(12);
+    digits
 }
 
-fn percent_encode(text: &OsStr) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for &byte in text.as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_hold_any_path() {
+        let place = Place {
+            directory: PathBuf::new(),
+            socket: PathBuf::from("/home/a b-c_d.e~/ü&?%"),
+            account: Account::choose(None),
+        };
+        assert_eq!(
+            place.url(),
+            "postgres:///forebay?host=/home/a%20b-c_d.e~/%C3%BC%26%3F%25&port=5432&user=forebay&sslmode=disable"
+        );
     }
-    encoded
 }

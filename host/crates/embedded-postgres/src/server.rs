@@ -1,7 +1,7 @@
-//! Makes a data directory, starts the server on it, stops it, and tells what state it is in.
+//! Creates a data directory, starts and stops the server on it, and reads its state.
 //!
 //! The server is started directly rather than through `pg_ctl`: it is ready a tenth of a second
-//! sooner, no shell sees the paths, and its failure is known at once.
+//! sooner, the paths pass through no shell, and a failure is known at once.
 
 use std::fs;
 use std::fs::File;
@@ -22,26 +22,27 @@ use super::error::{Error, tail};
 use super::installation::Installation;
 use super::place::{NAME, PORT, Place, remove_unfinished};
 
-/// Start-up replays up to `max_wal_size` after a crash, which a slow disk takes minutes for.
+/// Time limit of a start. It replays up to `max_wal_size` after a crash, which takes minutes on a
+/// slow disk.
 const START_LIMIT: Duration = Duration::from_secs(300);
-/// Stopping writes a checkpoint: `shared_buffers` at most.
+/// Time limit of a stop, which writes a checkpoint: at most `shared_buffers`.
 const STOP_LIMIT: Duration = Duration::from_secs(120);
-/// `initdb` takes less than a second on an ordinary machine.
+/// Time limit of `initdb`, which takes less than a second on an ordinary machine.
 const INITIALISE_LIMIT: Duration = Duration::from_secs(120);
-/// After a postmaster was killed, its children need a moment to notice; until then the next one
+/// Maximum wait for the children of a killed postmaster to end; until then the next postmaster
 /// refuses to start.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(30);
-/// The files that tell the state change without notice.
+/// Interval of reading the state, whose changes are not signalled.
 const POLL: Duration = Duration::from_millis(5);
 /// A log larger than this is set aside at the next start; one older log is kept.
 const LOG_BYTES: u64 = 8 << 20;
-/// Begins the name of a data directory that is being made.
+/// Prefix of a data directory that is being created.
 const UNFINISHED: &str = ".init-";
 /// No process has this id: Linux and macOS both stay below it.
 const NO_PROCESS: i32 = i32::MAX;
 
-/// For bulk loading on a small machine that has other work. What decides over durability (fsync,
-/// synchronous_commit, full_page_writes) stays as PostgreSQL has it: on.
+/// Settings for bulk loading on a small machine with other work. Those of durability (fsync,
+/// synchronous_commit, full_page_writes) keep PostgreSQL's default: on.
 const CONFIGURATION: [&str; 14] = [
     "listen_addresses=",
     "unix_socket_permissions=0700",
@@ -55,19 +56,19 @@ const CONFIGURATION: [&str; 14] = [
     "max_wal_senders=0",
     "max_logical_replication_workers=0",
     "timezone=UTC",
-    // The user is called like the host's own schema, which must not take in the user's tables.
+    // User and host schema have the same name; the user's tables must not be created in it.
     "search_path=public",
-    // Statements are short, and not every build has it.
+    // Statements are short, and not every build supports it.
     "jit=off",
     "log_checkpoints=off",
 ];
 
-/// What the data directory and the process table say.
+/// State of a server, from its data directory and the process table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// No server.
     Absent,
-    /// No server, but its file names a process that has nothing to do with it.
+    /// No server; the pid in its file belongs to an unrelated process.
     Reused,
     /// A server that is starting or stopping.
     Changing(i32),
@@ -90,19 +91,19 @@ pub(super) fn state(place: &Place, data: &Path) -> State {
     if pid <= 0 || kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
         return State::Absent;
     }
-    // A directory that was renamed under its server no longer matches, but its socket answers.
+    // A directory that was renamed while its server runs no longer matches, but its socket answers.
     let answers = || UnixStream::connect(place.socket_file()).is_ok();
     if !is_server_of(pid, data) && !answers() {
         return State::Reused;
     }
-    // The eighth line, written by the postmaster as it goes along.
+    // The eighth line, which the postmaster updates.
     match lines.nth(6).map(str::trim) {
         Some("ready") => State::Ready(pid),
         _ => State::Changing(pid),
     }
 }
 
-/// Whether a process is a server that was started on the data directory.
+/// True if a process is a server that was started on the data directory.
 fn is_server_of(pid: i32, data: &Path) -> bool {
     let Some(command) = command_line(pid) else {
         return false;
@@ -126,7 +127,7 @@ fn command_line(pid: i32) -> Option<String> {
 }
 
 /// Waits until the server is either ready (true) or gone (false).
-pub(super) async fn settle(place: &Place, data: &Path) -> Result<bool, Error> {
+pub(super) async fn wait_until_stable(place: &Place, data: &Path) -> Result<bool, Error> {
     let begin = Instant::now();
     loop {
         match state(place, data) {
@@ -144,14 +145,14 @@ pub(super) async fn settle(place: &Place, data: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Makes a data directory. It appears complete and on disk, or not at all.
+/// Creates a data directory. It appears complete and on disk, or not at all.
 pub(super) async fn initialise(
     place: &Place,
     installation: &Installation,
     data: &Path,
 ) -> Result<(), Error> {
     remove_unfinished(place.directory(), UNFINISHED);
-    // Removed again unless it is kept.
+    // Removed on drop unless it is kept.
     let unfinished = tempfile::Builder::new()
         .prefix(UNFINISHED)
         .permissions(fs::Permissions::from_mode(0o700))
@@ -175,7 +176,7 @@ pub(super) async fn initialise(
     }
     let Ok(finished) = timeout(INITIALISE_LIMIT, command.output()).await else {
         let detail = format!(
-            "initdb has not finished within {} s",
+            "initdb did not finish within {} s",
             INITIALISE_LIMIT.as_secs()
         );
         return Err(Error::Initialise { detail });
@@ -194,7 +195,7 @@ pub(super) async fn initialise(
     File::open(directory)
         .and_then(|handle| handle.sync_all())
         .map_err(Error::at(directory))?;
-    tracing::info!(data = %data.display(), "made a data directory");
+    tracing::info!(data = %data.display(), "created a data directory");
     Ok(())
 }
 
@@ -247,7 +248,7 @@ async fn attempt(
         command.args(["-c", setting]);
     }
     if let Some(address) = listen {
-        // The last one counts.
+        // The last setting of a name applies.
         command.arg("-c").arg(format!("listen_addresses={address}"));
     }
     command.arg("-c").arg(format!(
@@ -255,7 +256,7 @@ async fn attempt(
         list_item(place.socket())
     ));
     command.stdout(Stdio::from(log)).stderr(Stdio::from(second));
-    // Its own group: Ctrl-C in the terminal is for the host, which still needs its database.
+    // Its own group: Ctrl-C in the terminal must stop the host only, which still needs the database.
     command.process_group(0);
     let mut child = command.spawn().map_err(|source| Error::Program {
         program: program.display().to_string(),
@@ -280,7 +281,7 @@ async fn attempt(
     }
 }
 
-/// Shuts the server down: its clients are disconnected, everything is written out.
+/// Shuts the server down: disconnects its clients and writes everything to disk.
 pub(super) async fn stop(place: &Place, data: &Path) -> Result<(), Error> {
     let State::Ready(pid) = state(place, data) else {
         return Ok(());
@@ -307,15 +308,15 @@ pub(super) async fn stop(place: &Place, data: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Puts an id that no process has where the files of a server that is gone name a living process,
-/// because PostgreSQL would take that process for its predecessor. The rest of `postmaster.pid`
-/// stays: with it PostgreSQL finds out whether children of that server still run.
+/// Replaces the pid in the files of a server that is gone with one that no process has, because
+/// PostgreSQL would mistake the process that now has the pid for its predecessor. The rest of
+/// `postmaster.pid` stays: PostgreSQL uses it to find children of that server.
 fn forget_reused(place: &Place, data: &Path) -> Result<(), Error> {
     let path = data.join("postmaster.pid");
     let text = fs::read_to_string(&path).map_err(Error::at(&path))?;
     let rest = text.split_once('\n').map_or("", |(_, rest)| rest);
-    tracing::info!(path = %path.display(), "left over from a server that is gone");
-    // In place: the file stays its owner's. Its size does not matter to who reads it.
+    tracing::info!(path = %path.display(), "replacing a reused pid of a server that is gone");
+    // In place, so that the file keeps its owner. Readers accept any size.
     fs::write(&path, format!("{NO_PROCESS}\n{rest}")).map_err(Error::at(&path))?;
     let lock = place.socket().join(format!(".s.PGSQL.{PORT}.lock"));
     match fs::remove_file(&lock) {
@@ -324,7 +325,7 @@ fn forget_reused(place: &Place, data: &Path) -> Result<(), Error> {
     }
 }
 
-/// A path as an item of a list in a setting.
+/// Quotes a path as an item of a list setting.
 fn list_item(path: &Path) -> String {
     format!("\"{}\"", path.display().to_string().replace('"', "\"\""))
 }
@@ -344,7 +345,7 @@ fn open_log(place: &Place) -> Result<(File, u64), Error> {
     Ok((log, length))
 }
 
-/// What was written to the log since, as far as it can be read.
+/// The text written to the log since `offset`, as far as it can be read.
 fn log_since(place: &Place, offset: u64) -> String {
     let mut written = Vec::new();
     let read = File::open(place.log()).and_then(|mut log| {
@@ -353,6 +354,6 @@ fn log_since(place: &Place, offset: u64) -> String {
     });
     match read {
         Ok(_) => String::from_utf8_lossy(&written).into_owned(),
-        Err(error) => format!("its log cannot be read: {error}"),
+        Err(error) => format!("the log cannot be read: {error}"),
     }
 }

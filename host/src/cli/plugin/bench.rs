@@ -1,4 +1,4 @@
-//! `forebay plugin bench`: two builds on the same rows, in turn, with a control.
+//! `forebay plugin bench`: compares two builds on the same rows, in turn, with a control.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,27 +6,31 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::cases::bench::{Comparison, Ratio, Work, compare};
-use crate::cli::output::{table, thousands};
-use crate::cli::{Exit, Global, UsageError, print_json, session};
+use crate::cli::exit::{Exit, UsageError};
+use crate::cli::global::Global;
+use crate::cli::output::{print_json, thousands};
+use crate::cli::session;
+use crate::cli::table::{Column, Table};
 use crate::plugin::{Engine, Plugin};
+use crate::row::PluginId;
 
-/// Rows of a batch: what makes sense of a chunk.
+/// Maximum number of rows of a batch; chunks are no larger.
 const MAX_ROWS: u32 = 10_000;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Bench {
-    /// The component
+    /// Component
     a: PathBuf,
-    /// Another build of it, then files of cases; by default the cases beside the component
+    /// Another build of it, then files of cases [default: the cases beside the component]
     #[arg(value_name = "B.wasm | CASES")]
     rest: Vec<PathBuf>,
-    /// Rows of a batch
+    /// Number of rows per batch
     #[arg(long, default_value_t = 300, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ROWS)))]
     rows: u32,
-    /// Batches that each build gets
+    /// Number of batches for each build
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rounds: u32,
-    /// A setting
+    /// Setting of the plugin
     #[arg(long, value_name = "KEY=VALUE", value_parser = super::inputs::setting)]
     settings: Vec<(String, String)>,
 }
@@ -42,7 +46,7 @@ impl Bench {
         let (components, cases): (Vec<&PathBuf>, Vec<&PathBuf>) =
             self.rest.iter().partition(is_component);
         if components.len() > 1 {
-            let message = "two builds are compared, not more";
+            let message = "at most two builds can be compared";
             return Err(UsageError(message.to_owned()).into());
         }
         let (a, again) = (load(&self.a)?, load(&self.a)?);
@@ -69,35 +73,11 @@ impl Bench {
 }
 
 fn print(a: &Plugin, b: Option<&Plugin>, comparison: &Comparison) {
-    let mut table = table([
-        "",
-        "build",
-        "ns/row",
-        "of 10 rounds 8 took",
-        "to A",
-        "peak memory",
-    ]);
-    for side in &comparison.sides {
-        let (build, ratio) = match side.name.as_str() {
-            "A" => (named(a), String::new()),
-            "B" => (
-                b.map(named).unwrap_or_default(),
-                comparison.ratio.map(shown).unwrap_or_default(),
-            ),
-            _ => (named(a), shown(comparison.control)),
-        };
-        let spread = format!("{} to {}", whole(side.low), whole(side.high));
-        let memory = bytesize::ByteSize(side.peak_memory as u64).display().iec();
-        table.add_row([
-            side.name.clone(),
-            build,
-            whole(side.median),
-            spread,
-            ratio,
-            memory.to_string(),
-        ]);
+    println!("A  {}", named(a.id()));
+    if let Some(b) = b {
+        println!("B  {}", named(b.id()));
     }
-    println!("{table}");
+    println!("\n{}", table(comparison));
     let Comparison {
         rows,
         rounds,
@@ -114,17 +94,42 @@ fn print(a: &Plugin, b: Option<&Plugin>, comparison: &Comparison) {
             );
         } else {
             println!(
-                "no difference: B takes {:.2} times as long as A, and A again {low:.2} to {high:.2} times",
+                "no difference: B takes {:.2} times as long as A, A again {low:.2} to {high:.2} times",
                 ratio.median
             );
         }
     }
 }
 
-fn named(plugin: &Plugin) -> String {
-    let id = plugin.id();
-    let digest = id.digest.get(..8).unwrap_or_default();
-    format!("{} {} ({digest})", id.name, id.version)
+fn table(comparison: &Comparison) -> Table<5> {
+    let mut table = Table::new([
+        Column::name("build"),
+        Column::number("ns/row"),
+        Column::number("80% of rounds"),
+        Column::number("ratio to A"),
+        Column::number("peak memory"),
+    ]);
+    for side in &comparison.sides {
+        let ratio = match side.name.as_str() {
+            "A" => None,
+            "B" => comparison.ratio,
+            _ => Some(comparison.control),
+        };
+        let memory = bytesize::ByteSize(side.peak_memory as u64).display().iec();
+        table.row([
+            side.name.clone(),
+            whole(side.median),
+            format!("{} to {}", whole(side.low), whole(side.high)),
+            ratio.map(shown).unwrap_or_default(),
+            memory.to_string(),
+        ]);
+    }
+    table
+}
+
+fn named(id: &PluginId) -> String {
+    let digest = id.short_digest();
+    format!("{} {} (sha256 {digest}…)", id.name, id.version)
 }
 
 fn shown(ratio: Ratio) -> String {
@@ -142,4 +147,41 @@ fn shown(ratio: Ratio) -> String {
 )]
 fn whole(nanoseconds: f64) -> String {
     thousands(nanoseconds.round() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::cases::bench::Side;
+
+    #[test]
+    fn builds_fit_the_screen() {
+        let ratio = |median, low, high| Ratio { median, low, high };
+        let side = |name: &str, median: f64| Side {
+            name: name.into(),
+            median,
+            low: median * 0.9,
+            high: median * 1.25,
+            peak_memory: 1_300_000,
+        };
+        let comparison = Comparison {
+            rows: 300,
+            rounds: 50,
+            sides: vec![
+                side("A", 1_234.0),
+                side("A again", 1_240.0),
+                side("B", 1_234_567.0),
+            ],
+            control: ratio(1.004_8, 0.98, 1.02),
+            ratio: Some(ratio(1_000.46, 990.0, 1_010.0)),
+        };
+        assert_snapshot!(table(&comparison).within(80), @"
+        build       ns/row           80% of rounds                   ratio to A  peak memory
+        A            1,234          1,111 to 1,543                                   1.2 MiB
+        A again      1,240          1,116 to 1,550          1.00 (0.98 to 1.02)      1.2 MiB
+        B        1,234,567  1,111,110 to 1,543,209  1000.46 (990.00 to 1010.00)      1.2 MiB
+        ");
+    }
 }

@@ -4,21 +4,23 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::cli::output::thousands;
-use crate::cli::{Exit, Global, UsageError, print_json, session};
+use crate::cli::exit::{Exit, UsageError};
+use crate::cli::global::Global;
+use crate::cli::output::{print_json, thousands};
+use crate::cli::session;
 use crate::config::search_path;
 use crate::plugin::Plugin;
 use crate::project::{Kind, Project, ProjectError};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Build {
-    /// The project: where its forebay-plugin.toml is
+    /// Directory of the project's forebay-plugin.toml
     #[arg(default_value = ".", value_name = "DIR")]
     project: PathBuf,
-    /// Where the plugin goes, instead of into the project's dist/
+    /// Output file [default: dist/NAME.wasm in the project]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Build as the language ordinarily does, importing wasi:*, instead of stubbing that away
+    /// Keep the language's imports of wasi:* instead of stubbing them out
     #[arg(long)]
     wasi: bool,
 }
@@ -30,7 +32,7 @@ impl Build {
         let built = project
             .build(kind, search_path(), |command| eprintln!("$ {command}"))
             .map_err(usage)?;
-        // What the sandbox refuses never gets to where a host may be watching.
+        // A plugin that the sandbox refuses must not reach a directory that a host may be watching.
         let engine = session::engine(session::config_if_any(global)?.as_ref())?;
         let plugin = engine.load(&built.path)?;
         let default = project.default_output();
@@ -41,7 +43,7 @@ impl Build {
     }
 }
 
-/// With its exit code.
+/// Marks usage errors, which have an exit code of their own.
 pub(super) fn usage(error: ProjectError) -> anyhow::Error {
     if error.is_usage() {
         UsageError(error.to_string()).into()

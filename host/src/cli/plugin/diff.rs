@@ -3,9 +3,11 @@
 use serde::Serialize;
 
 use super::which::Which;
-use super::{Exit, Global, session};
-use crate::cli::output::thousands;
-use crate::cli::print_json;
+use crate::cli::exit::Exit;
+use crate::cli::global::Global;
+use crate::cli::output::{print_json, thousands};
+use crate::cli::table::{Column, Table};
+use crate::cli::{screen, session};
 use crate::row::short_digest;
 use crate::store::ledger::{Differs, State};
 
@@ -15,7 +17,7 @@ pub(in crate::cli) struct Diff {
     which: Which,
 }
 
-/// What a shadow would have done otherwise.
+/// Differences between the results of a shadow and those of the active version.
 #[derive(Debug, Serialize)]
 struct Difference {
     pipeline: String,
@@ -38,7 +40,7 @@ impl Diff {
             print_json(&found)?;
         } else {
             for difference in &found {
-                print!("{}", difference.text());
+                print!("{}", difference.text(screen::columns()));
             }
         }
         Ok(Exit::Done)
@@ -77,8 +79,8 @@ impl Diff {
 }
 
 impl Difference {
-    fn text(&self) -> String {
-        let mut text = format!(
+    fn text(&self, columns: usize) -> String {
+        let headline = format!(
             "{}: {} {} (sha256 {}…) would change {} of {} rows\n",
             self.pipeline,
             self.name,
@@ -87,28 +89,36 @@ impl Difference {
             thousands(self.rows_different),
             thousands(self.rows_compared),
         );
-        for Differs {
-            is,
-            would_be,
-            rows,
-            sample,
-        } in &self.differences
-        {
-            text.push_str(&format!(
-                "  {:>8}  {is} → {would_be}  (such as {sample})\n",
-                thousands(*rows)
-            ));
+        if self.differences.is_empty() {
+            return headline;
         }
-        text
+        let mut table = Table::new([
+            Column::number("rows"),
+            Column::text("active"),
+            Column::text("shadow"),
+            Column::name("example").optional(),
+        ])
+        .indented(2);
+        for differs in &self.differences {
+            table.row([
+                thousands(differs.rows),
+                differs.is.clone(),
+                differs.would_be.clone(),
+                differs.sample.clone(),
+            ]);
+        }
+        format!("{headline}{}\n", table.within(columns))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use insta::assert_snapshot;
+
     use super::*;
 
     #[test]
-    fn differences_read_as_sentences() {
+    fn differences_fit_the_screen() {
         let differs = |rows, is: &str, would_be: &str, sample: &str| Differs {
             is: is.into(),
             would_be: would_be.into(),
@@ -127,10 +137,42 @@ mod tests {
                 differs(3, "dead-letter FIELD_VALUE", "accept", "b2"),
             ],
         };
-        insta::assert_snapshot!(difference.text(), @"
+        assert_snapshot!(difference.text(80), @"
         recruit: recruit-rules 0.2.0 (sha256 0123456789ab…) would change 12 of 90,000 rows
-                 9  accept → dead-letter FIELD_RANGE  (such as a1)
-                 3  dead-letter FIELD_VALUE → accept  (such as b2)
+          rows  active                   shadow                   example
+             9  accept                   dead-letter FIELD_RANGE  a1
+             3  dead-letter FIELD_VALUE  accept                   b2
+        ");
+        let key = "0190b6f2-5a55-7cc3-98b3-a5b0ef1d2c77";
+        let difference = Difference {
+            rows_different: 45_009,
+            differences: vec![
+                differs(
+                    45_000,
+                    "accept",
+                    "accept with other company_name, location",
+                    key,
+                ),
+                differs(
+                    9,
+                    "dead-letter FIELD_RANGE to queue review",
+                    "drop: TEST",
+                    key,
+                ),
+            ],
+            ..difference
+        };
+        assert_snapshot!(difference.text(80), @"
+        recruit: recruit-rules 0.2.0 (sha256 0123456789ab…) would change 45,009 of 90,000 rows
+            rows  active                              shadow
+          45,000  accept                              accept with other company_name…
+               9  dead-letter FIELD_RANGE to queue…   drop: TEST
+        ");
+        assert_snapshot!(difference.text(140), @"
+        recruit: recruit-rules 0.2.0 (sha256 0123456789ab…) would change 45,009 of 90,000 rows
+            rows  active                                   shadow                                    example
+          45,000  accept                                   accept with other company_name, location  0190b6f2-5a55-7cc3-98b3-a5b0ef1d2c77
+               9  dead-letter FIELD_RANGE to queue review  drop: TEST                                0190b6f2-5a55-7cc3-98b3-a5b0ef1d2c77
         ");
     }
 }

@@ -1,20 +1,20 @@
-//! Settings and cases, as commands name them.
+//! Parses settings and loads cases that commands name.
 
 use std::path::{Path, PathBuf};
 
 use crate::cases;
 use crate::cases::Suite;
-use crate::cli::UsageError;
+use crate::cli::exit::UsageError;
 
 /// Parses `KEY=VALUE`.
 pub(super) fn setting(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("a setting is KEY=VALUE".to_owned()),
+        _ => Err("must be KEY=VALUE".to_owned()),
     }
 }
 
-/// The cases in these files and directories; with none, those beside the component.
+/// Loads the cases of these files and directories, or else those beside the component.
 pub(super) fn suites(component: &Path, paths: &[PathBuf]) -> anyhow::Result<Vec<Suite>> {
     let mut files = Vec::new();
     for path in paths {

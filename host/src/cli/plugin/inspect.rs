@@ -1,6 +1,5 @@
-//! `forebay plugin inspect`: what can be known about a component, loaded or refused.
+//! `forebay plugin inspect`: shows what is known about a component, loaded or refused.
 
-use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +7,16 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
-use crate::cli::output::thousands;
-use crate::cli::{Exit, Global, UsageError, print_json, session};
+use crate::cli::exit::{Exit, UsageError};
+use crate::cli::global::Global;
+use crate::cli::output::{print_json, thousands};
+use crate::cli::{screen, session};
 use crate::config::Config;
-use crate::plugin::{Engine, ImportStatus, Inspection, Limits};
+use crate::plugin::{Engine, ImportStatus, Inspection, Limits, Plugin};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Inspect {
-    /// Components, or names of plugins of the configured directory
+    /// Component files, or names of plugins in the configured directory
     #[arg(required = true, value_name = "FILE|NAME")]
     plugins: Vec<PathBuf>,
 }
@@ -26,7 +27,7 @@ impl Inspect {
         let engine = session::engine(config.as_ref())?;
         let mut inspections = Vec::new();
         for plugin in &self.plugins {
-            // What is not there is a file as well: links may lead nowhere.
+            // A symbolic link counts even if its target does not exist.
             if plugin.symlink_metadata().is_ok() {
                 inspections.push(engine.inspect(plugin));
             } else {
@@ -39,8 +40,9 @@ impl Inspect {
             let all = inspections.iter().map(|it| as_json(it, &limits));
             print_json(&all.collect::<Vec<_>>())?;
         } else {
-            let all: Vec<_> = inspections.iter().map(|it| text(it, &limits)).collect();
-            print!("{}", all.join("\n"));
+            let columns = screen::columns();
+            let all = inspections.iter().map(|it| text(it, &limits, columns));
+            print!("{}", all.collect::<Vec<_>>().join("\n"));
         }
         let all_load = inspections.iter().all(|it| it.plugin.is_ok());
         Ok(if all_load { Exit::Done } else { Exit::Failed })
@@ -53,7 +55,7 @@ fn by_name(
     name: &str,
 ) -> Result<Inspection, UsageError> {
     let Some(config) = config else {
-        let hint = "without a configuration, give the file of a component";
+        let hint = "without a configuration, name the file of a component";
         return Err(UsageError(format!("no file {name}\n  hint: {hint}")));
     };
     let directory = &config.plugins.directory;
@@ -68,7 +70,7 @@ fn by_name(
         }
     }
     Err(UsageError(format!(
-        "no file {name}, and no plugin of that name in {}\n  hint: there are {}",
+        "no file {name}, and no plugin of that name in {}\n  hint: plugins in the directory: {}",
         directory.display(),
         known.join(", ")
     )))
@@ -107,78 +109,88 @@ fn as_json(inspection: &Inspection, limits: &Limits) -> Value {
     })
 }
 
-/// What is known, a line each; and why it is refused, if it is.
-fn text(inspection: &Inspection, limits: &Limits) -> String {
+/// The properties, one per line; then the reason if the component is refused.
+fn text(inspection: &Inspection, limits: &Limits, columns: usize) -> String {
     let mut text = String::new();
-    let mut line = |name: &str, value: Option<String>| {
+    let properties = properties(inspection)
+        .into_iter()
+        .chain([("limits", Some(shown(limits)))]);
+    for (name, value) in properties {
         if let Some(value) = value {
-            // Writing to a text cannot fail.
-            writeln!(text, "{name:<10} {value}").unwrap_or_default();
+            let line = format!("{name:<10} {value}");
+            // Not between a name and its value.
+            let parts = line.split_inclusive(", ").map(str::trim_end);
+            text += &screen::wrap(parts, 11, columns);
+            text.push('\n');
         }
-    };
+    }
+    write_imports(&mut text, inspection);
+    if let Err(error) = &inspection.plugin {
+        text += &format!("REFUSED: {}\n  hint: {}\n", error.what, error.hint);
+    }
+    text
+}
+
+/// What is known of the component, by name.
+fn properties(inspection: &Inspection) -> [(&'static str, Option<String>); 8] {
     let plugin = inspection.plugin.as_ref().ok();
     let size = inspection
         .size()
         .map(|bytes| format!(" ({} bytes)", thousands(bytes)));
     let path = inspection.path.display();
-    line("file", Some(format!("{path}{}", size.unwrap_or_default())));
-    line("sha256", inspection.digest().map(str::to_owned));
-    line(
-        "plugin",
-        plugin.map(|it| format!("{} {}", it.id().name, it.id().version)),
-    );
-    let interface = inspection.interface();
-    line(
-        "interface",
-        interface.map(|it| match inspection.packed() {
-            Some(packed) => format!("forebay:plugin@{it}, forebay:packed@{packed}"),
-            None => format!("forebay:plugin@{it}"),
-        }),
-    );
+    let interface = inspection.interface().map(|it| match inspection.packed() {
+        Some(packed) => format!("forebay:plugin@{it}, forebay:packed@{packed}"),
+        None => format!("forebay:plugin@{it}"),
+    });
     let roles = inspection.roles().to_string();
-    line("roles", Some(roles).filter(|roles| !roles.is_empty()));
-    line(
-        "reads",
-        plugin.map(|it| match it.reads() {
-            None => "all columns".to_owned(),
-            Some([]) => "no columns".to_owned(),
-            Some(columns) => columns.join(", "),
-        }),
-    );
-    line(
-        "grants",
-        plugin.map(|it| {
-            let names: Vec<_> = it.grants().iter().map(|grant| grant.name()).collect();
-            if names.is_empty() {
-                "none".to_owned()
-            } else {
-                names.join(", ")
-            }
-        }),
-    );
-    line(
-        "compiled",
-        inspection.compiled().map(|(time, was_cached)| {
-            let from = if was_cached { ", from the cache" } else { "" };
-            format!("in {:.1} ms{from}", time.as_secs_f64() * 1e3)
-        }),
-    );
-    line("limits", Some(shown(limits)));
+    let compiled = inspection.compiled().map(|(time, was_cached)| {
+        let from = if was_cached { ", from the cache" } else { "" };
+        format!("in {:.1} ms{from}", time.as_secs_f64() * 1e3)
+    });
+    [
+        ("file", Some(format!("{path}{}", size.unwrap_or_default()))),
+        ("sha256", inspection.digest().map(str::to_owned)),
+        (
+            "plugin",
+            plugin.map(|it| format!("{} {}", it.id().name, it.id().version)),
+        ),
+        ("interface", interface),
+        ("roles", Some(roles).filter(|roles| !roles.is_empty())),
+        ("reads", plugin.map(|it| reads(it))),
+        ("grants", plugin.map(|it| grants(it))),
+        ("compiled", compiled),
+    ]
+}
+
+fn reads(plugin: &Plugin) -> String {
+    match plugin.reads() {
+        None => "all columns".to_owned(),
+        Some([]) => "no columns".to_owned(),
+        Some(columns) => columns.join(", "),
+    }
+}
+
+fn grants(plugin: &Plugin) -> String {
+    let names: Vec<_> = plugin.grants().iter().map(|grant| grant.name()).collect();
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+fn write_imports(text: &mut String, inspection: &Inspection) {
     let imports = inspection.imports();
     let width = imports.iter().map(|it| it.name.len()).max().unwrap_or(0);
     for (index, import) in imports.iter().enumerate() {
         let name = if index == 0 { "imports" } else { "" };
-        // Why it is refused is said below.
+        // The reason of a refusal follows below.
         let standing = match &import.status {
             ImportStatus::Refused(_) => "REFUSED".to_owned(),
             other => other.to_string(),
         };
-        line(name, Some(format!("{:width$}  {standing}", import.name)));
+        *text += &format!("{name:<10} {:width$}  {standing}\n", import.name);
     }
-    if let Err(error) = &inspection.plugin {
-        text += &format!("REFUSED: {}\n  hint: {}\n", error.what, error.hint);
-    }
-    text
 }
 
 fn shown(limits: &Limits) -> String {
@@ -194,12 +206,11 @@ fn shown(limits: &Limits) -> String {
         output,
     } = *limits;
     format!(
-        "memory {}, deadline {}, stack {}, output {}, host_calls {host_calls},\n{:11}log_lines \
+        "memory {}, deadline {}, stack {}, output {}, host_calls {host_calls}, log_lines \
          {log_lines}, table_elements {table_elements}, instances {instances}",
         size(memory),
         humantime::format_duration(deadline),
         size(stack),
         size(output),
-        ""
     )
 }

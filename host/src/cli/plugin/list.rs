@@ -2,20 +2,22 @@
 
 use serde::Serialize;
 
-use super::{Exit, Global, session};
-use crate::cli::output::table;
-use crate::cli::print_json;
+use crate::cli::exit::Exit;
+use crate::cli::global::Global;
+use crate::cli::output::print_json;
+use crate::cli::table::{Column, Table};
+use crate::cli::{screen, session};
 use crate::row::short_digest;
 use crate::store::ledger::{Known, State};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct List {
-    /// Show versions that were replaced as well
+    /// Include versions that were replaced
     #[arg(long)]
     all: bool,
 }
 
-/// A version and where it was met.
+/// A version, and the pipeline that has used it.
 #[derive(Debug, Serialize)]
 struct Version {
     pipeline: String,
@@ -34,11 +36,11 @@ impl List {
             print_json(&versions)?;
         } else if versions.is_empty() {
             println!(
-                "no pipeline of {} has met a plugin yet",
+                "no pipeline of {} has used a plugin yet",
                 global.config.display()
             );
         } else {
-            println!("{}", shown(&versions));
+            println!("{}", shown(&versions, screen::columns()));
         }
         Ok(Exit::Done)
     }
@@ -63,25 +65,108 @@ impl List {
     }
 }
 
-fn shown(versions: &[Version]) -> comfy_table::Table {
-    let mut table = table([
-        "pipeline", "plugin", "state", "version", "sha256", "since", "why",
+/// The versions as a table, then the reasons of their states.
+fn shown(versions: &[Version], columns: usize) -> String {
+    let mut table = Table::new([
+        Column::name("pipeline"),
+        Column::name("plugin"),
+        Column::name("state"),
+        Column::name("version"),
+        Column::name("sha256"),
+        Column::name("since").optional(),
     ]);
+    let mut reasons = Vec::new();
     for Version { pipeline, known } in versions {
-        let state = if known.promoted {
-            format!("{}, promoted", known.state.as_str())
-        } else {
-            known.state.as_str().into()
-        };
-        table.add_row([
-            pipeline.as_str(),
-            &known.name,
-            &state,
-            &known.version,
-            short_digest(&known.digest),
-            &known.since,
-            &known.message,
+        let state = known.state.as_str();
+        let promoted = if known.promoted { ", promoted" } else { "" };
+        let digest = short_digest(&known.digest);
+        table.row([
+            pipeline.clone(),
+            known.name.clone(),
+            format!("{state}{promoted}"),
+            known.version.clone(),
+            digest.to_owned(),
+            known.since.clone(),
         ]);
+        if !known.message.is_empty() {
+            let name = &known.name;
+            let reason = format!("{pipeline}: {name} {digest} {state}: {}", known.message);
+            reasons.push(screen::wrap(reason.split_whitespace(), 2, columns));
+        }
     }
-    table
+    let mut text = table.within(columns);
+    if !reasons.is_empty() {
+        text += "\n\n";
+        text += &reasons.join("\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn versions_fit_the_screen() {
+        let version = |name: &str, state, version: &str, digest: &str, message: &str| Version {
+            pipeline: "recruit".into(),
+            known: Known {
+                name: name.into(),
+                version: version.into(),
+                digest: digest.repeat(4),
+                state,
+                message: message.into(),
+                since: "2026-11-27T17:29:59Z".into(),
+                promoted: state == State::Shadow,
+                last_good: false,
+                rows_compared: 0,
+                rows_different: 0,
+            },
+        };
+        let versions = [
+            version(
+                "recruit-normalize",
+                State::Active,
+                "0.1.0",
+                "0123456789abcdef",
+                "",
+            ),
+            version(
+                "recruit-rules",
+                State::Shadow,
+                "0.2.0",
+                "89abcdef01234567",
+                "",
+            ),
+            version(
+                "recruit-rules",
+                State::Barred,
+                "0.2.0-rc.1",
+                "fedcba9876543210",
+                "fails on 31 of the first 300 rows, which is more than 5%; the first: \
+                 PLUGIN_TRAP: panicked at src/lib.rs:31:9: met row 17",
+            ),
+        ];
+        assert_snapshot!(shown(&versions, 80), @"
+        pipeline  plugin             state             version     sha256
+        recruit   recruit-normalize  active            0.1.0       0123456789ab
+        recruit   recruit-rules      shadow, promoted  0.2.0       89abcdef0123
+        recruit   recruit-rules      barred            0.2.0-rc.1  fedcba987654
+
+        recruit: recruit-rules fedcba987654 barred: fails on 31 of the first 300 rows,
+          which is more than 5%; the first: PLUGIN_TRAP: panicked at src/lib.rs:31:9:
+          met row 17
+        ");
+        assert_snapshot!(shown(&versions, 120), @"
+        pipeline  plugin             state             version     sha256        since
+        recruit   recruit-normalize  active            0.1.0       0123456789ab  2026-11-27T17:29:59Z
+        recruit   recruit-rules      shadow, promoted  0.2.0       89abcdef0123  2026-11-27T17:29:59Z
+        recruit   recruit-rules      barred            0.2.0-rc.1  fedcba987654  2026-11-27T17:29:59Z
+
+        recruit: recruit-rules fedcba987654 barred: fails on 31 of the first 300 rows, which is more than 5%; the first:
+          PLUGIN_TRAP: panicked at src/lib.rs:31:9: met row 17
+        ");
+    }
 }

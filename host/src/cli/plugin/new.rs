@@ -5,21 +5,23 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::build::usage;
-use crate::cli::{Exit, Global, print_json};
+use crate::cli::exit::Exit;
+use crate::cli::global::Global;
+use crate::cli::output::print_json;
 use crate::project;
 use crate::project::{Language, Role};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct New {
-    /// Of the plugin: lower-case words joined by hyphens
+    /// Name of the plugin: lower-case words joined by hyphens
     name: String,
-    /// What to write it in
+    /// Programming language
     #[arg(long, value_enum)]
     lang: Language,
-    /// What it does
+    /// Role of the plugin
     #[arg(long, value_enum)]
     role: Role,
-    /// Where the project goes; by default into a new directory of the plugin's name
+    /// Directory of the project [default: NAME]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
 }
@@ -38,8 +40,8 @@ impl New {
             print_json(&json!({ "directory": directory, "files": files }))?;
             return Ok(Exit::Done);
         }
-        println!("wrote {} files into {}", files.len(), directory.display());
-        println!("\nnext, as its README.md says:");
+        println!("wrote {} files to {}", files.len(), directory.display());
+        println!("\nnext steps, explained in its README.md:");
         println!("  cd {}", project::quoted(directory.as_os_str()));
         if let Some(install) = new.install() {
             println!("  {install}");

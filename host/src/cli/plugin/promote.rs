@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::which::Which;
-use super::{Exit, Global, session};
-use crate::cli::print_json;
+use crate::cli::exit::Exit;
+use crate::cli::global::Global;
+use crate::cli::output::print_json;
+use crate::cli::session;
 use crate::row::short_digest;
 use crate::store::ledger::State;
 
@@ -22,7 +24,7 @@ impl Promote {
         session::with_database(global, Some(&config), async |database| {
             let states = [State::Shadow, State::Barred];
             let mut versions = self.which.versions(&config, database, &states).await?;
-            // Of each pipeline the one that runs beside, or the one that was barred last.
+            // For each pipeline the shadow, or else the version that was barred last.
             versions.sort_by_key(|(_, known)| known.state != State::Shadow);
             let mut seen = BTreeSet::new();
             versions.retain(|(pipeline, _)| seen.insert(pipeline.clone()));
@@ -31,8 +33,8 @@ impl Promote {
                 database.store.ask_promotion(pipeline, name, digest).await?;
                 if !global.json {
                     let then = match known.state {
-                        State::Shadow => "is used from the next chunk on",
-                        _ => "is not barred any more: it is tried again if it is in its file",
+                        State::Shadow => "becomes active with the next chunk",
+                        _ => "is no longer barred: it is tried again if its file still contains it",
                     };
                     println!(
                         "{pipeline}: {name} {} (sha256 {}…) {then}",

@@ -1,57 +1,52 @@
-//! `forebay plugin record`: cases from what a plugin met in production.
+//! `forebay plugin record`: records cases from rows that a plugin receives in production.
 //!
-//! A row is brought as far as the plugin as production would: decoded, and through the plugins
-//! before it. A row on which the plugin failed is written without an expectation, so its case
-//! fails until the plugin is mended; any other with what the plugin makes of it now.
+//! Each row takes the path of production up to the plugin: it is decoded and passes the plugins
+//! before it. A row on which the plugin failed is recorded without an expectation, so its case
+//! fails until the plugin is fixed; any other row with the plugin's current result.
+
+mod path_to_plugin;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::cases::record::NewCase;
-use crate::cases::{CaseFailure, record};
-use crate::cli::{Exit, Global, UsageError, print_json, session};
+use self::path_to_plugin::{Found, PathToPlugin};
+use crate::cases::record;
+use crate::cli::exit::{Exit, UsageError};
+use crate::cli::global::Global;
+use crate::cli::output::print_json;
+use crate::cli::session;
 use crate::config;
-use crate::decode::Decoder;
 use crate::error::PipelineError;
 use crate::pipeline::{Host, Pipeline};
-use crate::plugin::{Chain, Plugin, Settings, apart, codes};
-use crate::row::{Batch, Stage};
+use crate::plugin::Plugin;
 use crate::source::Source;
-use crate::store::dead_letter::{Entry, Filter};
+use crate::store::dead_letter::Filter;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Record {
-    /// The plugin, by name
+    /// Name of the plugin
     plugin: String,
-    /// A pipeline that uses it; may be left out where there is one only
+    /// Pipeline that uses it; required if there are several
     #[arg(long, value_name = "NAME")]
     pipeline: Option<String>,
-    /// Dead letters of this plugin, instead of the first rows of the source
+    /// Record dead letters of this plugin instead of the first rows of the source
     #[arg(long)]
     dead_letters: bool,
-    /// This dead letter
+    /// Record this dead letter
     #[arg(long, value_name = "ID")]
     id: Vec<i64>,
-    /// Dead letters with this code
+    /// Record dead letters with this code
     #[arg(long, value_name = "CODE")]
     code: Option<String>,
-    /// At most so many rows
+    /// Maximum number of rows
     #[arg(long, default_value_t = 10, value_name = "N")]
     limit: u32,
-    /// Where to write, behind what is there [default: NAME.cases.toml]
-    // Not beside the component: there a case that fails keeps its version from being used.
+    /// File to append the cases to [default: NAME.cases.toml]
+    // Not beside the component: a failing case there would prevent the use of its version.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-}
-
-/// A row as it came, and the dead letter if it became one.
-struct Found {
-    name: String,
-    wire: Bytes,
-    entry: Option<Entry>,
 }
 
 impl Record {
@@ -72,14 +67,14 @@ impl Record {
         match (&self.pipeline, config.pipelines.as_slice()) {
             (None, [one]) => Ok(one),
             (None, _) => Err(UsageError(format!(
-                "name a pipeline with --pipeline; there are {}",
+                "name a pipeline with --pipeline; configured: {}",
                 names.join(", ")
             ))),
             (Some(name), _) => named
                 .find(|pipeline| pipeline.name == *name)
                 .ok_or_else(|| {
                     UsageError(format!(
-                        "no pipeline `{name}`; there are {}",
+                        "unknown pipeline `{name}`; configured: {}",
                         names.join(", ")
                     ))
                 }),
@@ -94,20 +89,21 @@ impl Record {
     ) -> anyhow::Result<Exit> {
         let pipeline = match Pipeline::prepare(host, config).await {
             Err(error @ PipelineError::GaveUp { .. }) => {
-                let why = "source and tables say what a row has, also that of a dead letter";
+                let why =
+                    "the source and the tables define the columns of rows, also for dead letters";
                 return Err(anyhow::Error::new(error).context(why));
             }
             prepared => prepared?,
         };
-        let stage = PathToPlugin::to(&self.plugin, host, config, &pipeline)?;
+        let path = PathToPlugin::to(&self.plugin, host, config, &pipeline)?;
         let found = if self.dead_letters || !self.id.is_empty() || self.code.is_some() {
-            self.letters(host, config, &stage.plugin).await?
+            self.letters(host, config, &path.plugin).await?
         } else {
             self.rows(host, config, &pipeline).await?
         };
         let (mut cases, mut skipped) = (Vec::new(), Vec::new());
         for found in found {
-            match stage.case(&found)? {
+            match path.case(&found)? {
                 Ok(case) => cases.push(case),
                 Err(reason) => skipped.push(format!("{}: {reason}", found.name)),
             }
@@ -117,9 +113,9 @@ impl Record {
         let new = if cases.is_empty() {
             0
         } else {
-            record::append(&output, &stage.decoder.schema.columns, &cases)?
+            record::append(&output, &path.decoder.schema.columns, &cases)?
         };
-        // Some of the first rows may well not get as far; whoever names one wants that one.
+        // Some of the first rows may not reach the plugin, but a row that was named must.
         let exit = if !skipped.is_empty() && (cases.is_empty() || !self.id.is_empty()) {
             Exit::Failed
         } else {
@@ -143,6 +139,7 @@ impl Record {
         Ok(exit)
     }
 
+    /// The dead letters that the options select.
     async fn letters(
         &self,
         host: &Host,
@@ -154,7 +151,7 @@ impl Record {
             pipeline: Some(config.name.clone()),
             code: self.code.clone(),
             status: Some("open".to_owned()),
-            // The policy decides about the failures of all.
+            // A policy decides about the failures of all plugins.
             plugin: (roles.transform || roles.validate).then(|| self.plugin.clone()),
             limit: self.limit.into(),
             ..Filter::default()
@@ -176,14 +173,11 @@ impl Record {
                 );
             };
             if entry.pipeline != config.name {
-                let message = format!(
-                    "dead letter {id} belongs to the pipeline {}",
-                    entry.pipeline
-                );
+                let message = format!("dead letter {id} belongs to pipeline {}", entry.pipeline);
                 return Err(UsageError(message).into());
             }
             if let Some(code) = self.code.as_ref().filter(|code| **code != entry.code) {
-                let message = format!("dead letter {id} has the code {}, not {code}", entry.code);
+                let message = format!("dead letter {id} has code {}, not {code}", entry.code);
                 return Err(UsageError(message).into());
             }
             let (key, code) = (entry.key.as_deref().unwrap_or("without a key"), &entry.code);
@@ -230,144 +224,5 @@ impl Record {
         }
         found.truncate(limit);
         Ok(found)
-    }
-}
-
-/// The way of a row to the plugin.
-struct PathToPlugin {
-    plugin: Arc<Plugin>,
-    settings: Settings,
-    /// The plugins before it.
-    before: Arc<Chain>,
-    decoder: Decoder,
-}
-
-impl PathToPlugin {
-    fn to(
-        name: &str,
-        host: &Host,
-        config: &config::Pipeline,
-        pipeline: &Pipeline,
-    ) -> anyhow::Result<Self> {
-        let plugins: Vec<Arc<Plugin>> = pipeline.chain().plugins().cloned().collect();
-        let settings = |plugin: &Plugin| {
-            let settings = config.settings.get(&plugin.id().name);
-            settings.cloned().unwrap_or_default()
-        };
-        let Some(at) = plugins.iter().position(|plugin| plugin.id().name == name) else {
-            let names: Vec<&str> = plugins.iter().map(|it| it.id().name.as_str()).collect();
-            let message = format!(
-                "no plugin `{name}` in the pipeline {}; there are {}",
-                config.name,
-                names.join(", ")
-            );
-            return Err(UsageError(message).into());
-        };
-        let with_settings = |plugin: &Arc<Plugin>| (Arc::clone(plugin), settings(plugin));
-        let mut chosen: Vec<_> = plugins.iter().take(at + 1).map(with_settings).collect();
-        let Some((plugin, settings)) = chosen.pop() else {
-            return Err(UsageError(format!("no plugin `{name}`")).into());
-        };
-        let before = Chain::new(chosen).map_err(|errors| {
-            let messages: Vec<_> = errors.iter().map(ToString::to_string).collect();
-            anyhow::anyhow!(messages.join("\n"))
-        })?;
-        let targets = pipeline.targets();
-        Ok(Self {
-            plugin,
-            settings,
-            before,
-            decoder: Decoder {
-                schema: Arc::clone(&targets.schema),
-                key_type: targets.key_type,
-                max_row_bytes: host.config.limits.row,
-            },
-        })
-    }
-
-    /// A row as a case, or why it cannot be one.
-    fn case(&self, found: &Found) -> anyhow::Result<Result<NewCase, String>> {
-        let mut batch = self.decoder.decode(vec![found.wire.clone()]);
-        let case = NewCase {
-            name: found.name.clone(),
-            comment: found
-                .entry
-                .as_ref()
-                .map(|entry| entry.message.clone())
-                .unwrap_or_default(),
-            settings: self.settings.clone(),
-            ..NewCase::default()
-        };
-        let roles = self.plugin.roles();
-        if !(roles.transform || roles.validate) {
-            return match &found.entry {
-                Some(entry) => self.failure(&batch, entry, case).map(Ok),
-                None => Ok(Err(
-                    "a policy sees failed rows only: use --dead-letters".to_owned()
-                )),
-            };
-        }
-        if let Some(failure) = batch.failures.first() {
-            return Ok(Err(format!(
-                "does not get as far as the plugins: {}",
-                failure.message
-            )));
-        }
-        // A plugin that is broken fails on this row too: it has a failure or the chain says so.
-        let passed = apart(|| self.before.runner(&batch.schema.clone()).run(&mut batch));
-        if let Err(broken) = passed {
-            return Ok(Err(broken.to_string()));
-        }
-        let by = |it: &crate::row::Failure| {
-            it.plugin
-                .as_ref()
-                .map(|it| it.name.clone())
-                .unwrap_or_default()
-        };
-        if let Some(failure) = batch.failures.first() {
-            return Ok(Err(format!(
-                "rejected before by {}: {}",
-                by(failure),
-                failure.message
-            )));
-        }
-        if let Some(drop) = batch.drops.first() {
-            return Ok(Err(format!("dropped before: {}", drop.reason)));
-        }
-        let row = record::row(&batch, 0);
-        let is_fault = found
-            .entry
-            .as_ref()
-            .is_some_and(|entry| entry.code.starts_with(codes::PREFIX));
-        let expect = if is_fault {
-            None
-        } else {
-            record::answer(&self.plugin, &self.settings, &batch.schema, &row)
-                .map_err(anyhow::Error::msg)?
-        };
-        Ok(Ok(NewCase {
-            rows: vec![(row, expect)],
-            ..case
-        }))
-    }
-
-    /// A dead letter as a failure for the policy, with what it decides now.
-    fn failure(&self, batch: &Batch, entry: &Entry, case: NewCase) -> anyhow::Result<NewCase> {
-        let failure = CaseFailure {
-            line: 0,
-            key: entry.key.clone().unwrap_or_default().into(),
-            stage: entry.stage.parse().unwrap_or(Stage::Write),
-            code: entry.code.clone(),
-            message: entry.message.clone(),
-            attempt: u32::try_from(entry.attempts).unwrap_or(1).max(1),
-            fields: record::fields(batch, 0),
-            expect: None,
-        };
-        let expect = record::decision(&self.plugin, &self.settings, &batch.schema, &failure)
-            .map_err(anyhow::Error::msg)?;
-        Ok(NewCase {
-            failures: vec![(failure, expect)],
-            ..case
-        })
     }
 }

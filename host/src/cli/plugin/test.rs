@@ -1,4 +1,4 @@
-//! `forebay plugin test`: cases, and rows that are made up, in the sandbox of production.
+//! `forebay plugin test`: runs cases, or generated rows, in the production sandbox.
 
 mod fuzz;
 
@@ -11,30 +11,32 @@ use serde_json::{Value, json};
 
 use crate::cases;
 use crate::cases::{Failure, Options, Outcome, Suite};
-use crate::cli::output::thousands;
-use crate::cli::{Exit, Global, UsageError, print_json, session};
+use crate::cli::exit::{Exit, UsageError};
+use crate::cli::global::Global;
+use crate::cli::output::{print_json, thousands};
+use crate::cli::session;
 use crate::plugin::Plugin;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Test {
-    /// The component
+    /// Component
     plugin: PathBuf,
-    /// Files of cases, or directories of them; by default those beside the component
+    /// Files or directories of cases [default: those beside the component]
     // NAME.cases.toml and NAME.cases/*.toml.
     cases: Vec<PathBuf>,
-    /// A setting over those of the files
+    /// Setting that overrides those of the files
     #[arg(long, value_name = "KEY=VALUE", value_parser = super::inputs::setting)]
     settings: Vec<(String, String)>,
-    /// Only cases that have this in their name
+    /// Only cases whose names contain this text
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Take the answers for right: rewrite what the files expect
+    /// Accept the results: rewrite the expectations in the files
     #[arg(long)]
     update: bool,
-    /// Write the results as JUnit XML
+    /// Write the results to this file as JUnit XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Instead of the cases, have it answer rows that are made up, for so long
+    /// Test with generated rows for this time instead of running the cases
     #[arg(long, value_name = "SECONDS", conflicts_with_all = ["filter", "update", "junit"])]
     fuzz: Option<u64>,
     #[command(flatten)]
@@ -83,7 +85,7 @@ impl Test {
                 .map(|it| it.path.display().to_string())
                 .collect();
             let message = match &self.filter {
-                Some(filter) => format!("no case has `{filter}` in its name"),
+                Some(filter) => format!("no case name contains `{filter}`"),
                 None => format!("no cases in {}", files.join(", ")),
             };
             return Err(UsageError(message).into());
@@ -96,7 +98,7 @@ impl Test {
         }
         let wrong: usize = ran.iter().map(|ran| ran.outcome.failed().count()).sum();
         if !global.json && self.update {
-            println!("{accepted} of {wrong} answers taken for right");
+            println!("{accepted} of {wrong} results accepted");
         }
         if let Some(path) = &self.junit {
             write(path, &junit(plugin, &ran)?)?;
@@ -109,7 +111,7 @@ impl Test {
     }
 }
 
-/// A file of cases, and how it went.
+/// A file of cases with its results.
 struct Ran<'a> {
     suite: &'a Suite,
     outcome: Outcome,
@@ -118,7 +120,7 @@ struct Ran<'a> {
 fn no_cases(plugin: &Path) -> UsageError {
     let stem = plugin.file_stem().unwrap_or_default().to_string_lossy();
     UsageError(format!(
-        "no cases for {}\n  hint: name their files, or write {stem}.cases.toml or {stem}.cases/*.toml beside it",
+        "no cases for {}\n  hint: name their files, or create {stem}.cases.toml or {stem}.cases/*.toml beside it",
         plugin.display()
     ))
 }
@@ -128,7 +130,7 @@ fn write(path: &Path, text: &str) -> Result<(), UsageError> {
         .map_err(|error| UsageError(format!("cannot write {}: {error}", path.display())))
 }
 
-/// Rewrites the files with wrong cases; returns how many answers are taken for right.
+/// Rewrites the files with failed cases; returns the number of accepted results.
 fn update(ran: &[Ran<'_>]) -> anyhow::Result<usize> {
     let mut total = 0;
     for Ran { suite, outcome } in ran {
@@ -174,13 +176,13 @@ fn print(plugin: &Plugin, ran: &[Ran<'_>]) {
     );
 }
 
-/// Sums of all files.
+/// Sums over all files.
 #[derive(Default)]
 struct Totals {
     cases: usize,
     passed: usize,
     rows: usize,
-    settled: u64,
+    answered: u64,
     time: Duration,
     peak_memory: usize,
 }
@@ -192,22 +194,22 @@ impl Totals {
             totals.cases += outcome.cases.len();
             totals.passed += outcome.passed();
             totals.rows += outcome.rows();
-            totals.settled += outcome.settled;
+            totals.answered += outcome.settled;
             totals.time += outcome.time;
             totals.peak_memory = totals.peak_memory.max(outcome.peak_memory);
         }
         totals
     }
 
-    /// `None` where no row was settled.
+    /// `None` if the plugin has answered for no row.
     fn nanoseconds_per_row(&self) -> Option<u64> {
-        let nanos = self.time.as_nanos().checked_div(self.settled.into())?;
+        let nanos = self.time.as_nanos().checked_div(self.answered.into())?;
         u64::try_from(nanos).ok()
     }
 
     fn per_row(&self) -> String {
         self.nanoseconds_per_row().map_or_else(
-            || "no row settled".to_owned(),
+            || "no row answered".to_owned(),
             |nanos| format!("{} ns/row", thousands(nanos)),
         )
     }
@@ -241,7 +243,7 @@ fn as_json(plugin: &Plugin, ran: &[Ran<'_>], accepted: usize) -> Value {
     })
 }
 
-/// A suite for each file, a test for each case.
+/// A JUnit report: a suite for each file, a test for each case.
 fn junit(plugin: &Plugin, ran: &[Ran<'_>]) -> anyhow::Result<String> {
     let mut report = Report::new(&plugin.id().name);
     for Ran { suite, outcome } in ran {
@@ -267,8 +269,8 @@ fn junit(plugin: &Plugin, ran: &[Ran<'_>]) -> anyhow::Result<String> {
     Ok(report.to_string()?)
 }
 
-/// A text without the two characters that XML 1.0 cannot have (<https://www.w3.org/TR/xml/#charsets>)
-/// and that `quick_junit` leaves in.
+/// A text without two characters that XML 1.0 forbids (<https://www.w3.org/TR/xml/#charsets>) and
+/// `quick_junit` does not remove.
 fn xml(text: &str) -> String {
     text.replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }
@@ -277,7 +279,7 @@ fn described(failure: &Failure) -> String {
     format!("{}\n{}", place(failure), failure.text)
 }
 
-/// Where a failure is, for people who have the file.
+/// Line and row of a failure in its file.
 fn place(failure: &Failure) -> String {
     let row = failure.row.as_ref();
     let row = row.map_or_else(String::new, |row| format!(", row {row}"));

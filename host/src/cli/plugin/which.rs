@@ -1,22 +1,22 @@
-//! Plugins of pipelines, as commands name them.
+//! Selects versions of plugins for commands.
 
-use super::session;
-use crate::cli::UsageError;
+use crate::cli::exit::UsageError;
+use crate::cli::session;
 use crate::config::{Config, Pipeline};
 use crate::store::ledger::{Known, State};
 
-/// Which plugin of which pipeline.
+/// Selects a plugin in one pipeline or in all.
 #[derive(Debug, clap::Args)]
 pub(super) struct Which {
     /// Name of the plugin
     pub(super) name: String,
-    /// Only of this pipeline
+    /// Only in this pipeline
     #[arg(long, value_name = "NAME")]
     pipeline: Option<String>,
 }
 
 impl Which {
-    /// The versions that are in one of these states, each with its pipeline. At least one.
+    /// The versions in one of these states, each with its pipeline; an error if there is none.
     pub(super) async fn versions(
         &self,
         config: &Config,
@@ -38,7 +38,7 @@ impl Which {
         if found.is_empty() {
             let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
             return Err(UsageError(format!(
-                "no version of plugin `{}` is {}\n  hint: `forebay plugin list` shows all versions",
+                "no version of plugin `{}` is {}\n  hint: `forebay plugin list --all` shows all versions",
                 self.name,
                 states.join(" or ")
             ))

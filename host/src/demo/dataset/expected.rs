@@ -1,26 +1,26 @@
-//! What a pipeline must make of the dataset, worked out from which row has which dirt and from
-//! nothing the pipeline does.
+//! The expected results of a pipeline, derived from the dirt of the rows only and not from the
+//! pipeline's behaviour.
 
 use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 
-use super::Dataset;
+use super::definition::Dataset;
 use super::dirt::{Dirt, Fate};
 use crate::row::Stage;
 
-/// Counts of one run; `received` is the sum of the five below it.
+/// Counts of a run; `received` is the sum of the five counts that follow it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
     /// Rows sent.
     pub received: u64,
     /// Rows whose key was new.
     pub inserted: u64,
-    /// Rows whose key was there with other content.
+    /// Rows whose key existed with other content.
     pub updated: u64,
-    /// Rows whose key was there with the same content.
+    /// Rows whose key existed with the same content.
     pub unchanged: u64,
-    /// Rows that were meant to leave.
+    /// Rows dropped on purpose.
     pub dropped: u64,
     /// Rows that failed.
     pub dead_lettered: u64,
@@ -49,7 +49,7 @@ impl Expected {
     }
 }
 
-/// A row as the tables must have it in the end, as far as plugins leave it alone.
+/// Columns of a row in the tables after a run, without those that plugins change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// A UUID, lower case with hyphens.
@@ -61,7 +61,7 @@ pub struct Written {
 }
 
 impl Dataset {
-    /// What a run over empty tables must report.
+    /// Expected report of a run over empty tables.
     #[must_use]
     pub fn expected(&self) -> Expected {
         let mut expected = Expected::default();
@@ -71,7 +71,7 @@ impl Dataset {
         expected
     }
 
-    /// What every later run must report. A row that is revised within the dataset is changed
+    /// Expected report of every later run. A row that is revised within the dataset is changed
     /// back by its original and changed again by its revision; all others are unchanged.
     #[must_use]
     pub fn expected_again(&self) -> Expected {
@@ -84,7 +84,7 @@ impl Dataset {
         }
     }
 
-    /// The rows that must be in the tables in the end, by ascending index. Made one at a time.
+    /// The expected rows of the tables after a run, by ascending index. Generated lazily.
     pub fn written(&self) -> impl Iterator<Item = Written> {
         let revised: HashSet<u64> = (0..self.rows())
             .filter_map(|row| self.revises(row))

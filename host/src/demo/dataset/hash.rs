@@ -1,4 +1,4 @@
-//! Randomness that is a function of where it is used: splitmix64, which needs nothing but
+//! Random numbers that are a function of their purpose and index: splitmix64, which needs only
 //! 64-bit integers and therefore gives the same numbers in every language.
 //!
 //! Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
@@ -10,8 +10,8 @@ const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seed(pub(super) u64);
 
-/// What a word is drawn for, so that draws do not depend on each other. The numbers are
-/// shared with `create_test_data.py`.
+/// Purpose of a random word, so that draws do not depend on each other. The numbers are shared
+/// with `create_test_data.py`.
 #[derive(Clone, Copy, Debug)]
 #[repr(u64)]
 pub(super) enum Purpose {

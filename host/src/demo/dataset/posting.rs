@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use prost_types::Timestamp;
 
+use super::definition::{Dataset, EMBEDDING};
 use super::hash::{Purpose, Seed};
-use super::{Dataset, EMBEDDING};
 use crate::proto::value::Kind;
 use crate::proto::vector::Elements;
 use crate::proto::{Field, FieldType, Row, Texts, Value, Vector};
@@ -45,7 +45,7 @@ impl Dataset {
             .to_string()
     }
 
-    /// 0 to 25, of a clean row.
+    /// Years of experience of a clean row, 0 to 25.
     pub(super) fn years(&self, index: u64) -> u64 {
         // The smaller of two draws: there are more junior postings than senior ones.
         let word = self.seed.draw(Purpose::Years, index);
@@ -62,7 +62,7 @@ impl Dataset {
         self.geometry.vector(keyword, self.years(index), noise)
     }
 
-    /// The row as it would be if nothing were wrong with it.
+    /// The row at an index without its dirt.
     pub(super) fn clean_row(&self, index: u64) -> Row {
         let draw = |purpose| self.seed.draw(purpose, index);
         let region = self.words.regions.pick(draw(Purpose::Region));

@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use bytes::Bytes;
+use prost::Message;
+
 use super::dirt::{Dirt, Fate};
+use super::hash::Purpose;
 use super::*;
 use crate::proto::Row;
 use crate::proto::value::Kind;

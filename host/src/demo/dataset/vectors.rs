@@ -1,23 +1,23 @@
-//! Vectors in clusters: near each other are postings with the same keyword and similar years
-//! of experience.
+//! Vectors in clusters: postings with the same keyword and similar years of experience are near
+//! each other.
 //!
 //! An element is `(centre[keyword] + years * axis + noise) / 2^20`, its numerator an integer
 //! below 2^17. So it is exact in binary32, and the same wherever it is computed.
 
 use super::hash::{Purpose, Seed};
 
-/// More years than these do not move a vector any further.
+/// Years above this limit do not change a vector.
 const MAX_YEARS: u64 = 20;
-/// An integer numerator times this is an element. Puts the norm of 1536 elements near 1.
+/// Factor from the integer numerator to an element. Puts the norm of 1536 elements near 1.
 const SCALE: f32 = 1.0 / (1 << 20) as f32;
 
-/// Where the clusters are.
+/// Positions of the clusters.
 #[derive(Debug)]
 pub(super) struct Geometry {
-    /// By keyword: lanes of 16 bits, the whole range.
+    /// Centre of the cluster of each keyword: lanes of 16 bits, the whole range.
     centres: Vec<Vec<i16>>,
-    /// The way a vector moves with each year: lanes of 11 bits, so that one year is well
-    /// within the noise and five are outside of it.
+    /// Offset of a vector for each year: lanes of 11 bits, so that one year is well within the
+    /// noise and five are outside of it.
     axis: Vec<i16>,
 }
 
@@ -39,8 +39,8 @@ impl Geometry {
         self.axis.len()
     }
 
-    /// The vector of a posting as the little-endian bytes of its elements. `noise` is the seed
-    /// of what sets it apart from its cluster.
+    /// The vector of a posting as the little-endian bytes of its elements. `noise` is the seed of
+    /// its offset within the cluster.
     pub(super) fn vector(&self, keyword: usize, years: u64, noise: Seed) -> Vec<u8> {
         let years = years.min(MAX_YEARS) as i16;
         let noise = noise.lanes(self.dimensions());
@@ -51,7 +51,7 @@ impl Geometry {
         for (((element, centre), axis), noise) in
             elements.iter_mut().zip(centre).zip(&self.axis).zip(&noise)
         {
-            // 16 bits hold what is added to the centre: 20 * 2^10 + 2^13.
+            // The offset from the centre fits into 16 bits: 20 * 2^10 + 2^13.
             let offset = years * *axis + (*noise >> 2);
             let sum = i32::from(*centre) + i32::from(offset);
             *element = (sum as f32 * SCALE).to_le_bytes();

@@ -1,4 +1,4 @@
-//! What postings are made of: `examples/recruit/dataset.json`, shared with the generator in
+//! The word lists of postings: `examples/recruit/dataset.json`, shared with the generator in
 //! Python.
 
 use serde::Deserialize;
@@ -14,22 +14,22 @@ pub(super) struct Words {
     pub(super) posted_from: i64,
     pub(super) posted_seconds: u64,
     pub(super) regions: Choices<Region>,
-    /// By ascending years.
+    /// Levels by ascending years.
     pub(super) levels: Choices<Level>,
-    /// As people write them; `None` where they write nothing.
+    /// As applicants write them; `None` for no entry.
     pub(super) english_levels: Choices<Option<String>>,
     pub(super) keywords: Choices<Keyword>,
     pub(super) dirt: DirtRule,
 }
 
-/// Companies of one language, and where they are.
+/// Companies of one language, with their titles and locations.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Region {
     pub(super) stems: Choices<String>,
-    /// With `{stem}`.
+    /// Templates with `{stem}`.
     pub(super) companies: Choices<String>,
-    /// With `{level}` and `{keyword}`.
+    /// Templates with `{level}` and `{keyword}`.
     pub(super) titles: Choices<String>,
     pub(super) locations: Choices<String>,
 }
@@ -51,22 +51,22 @@ pub(super) struct Keyword {
     pub(super) skills: Choices<String>,
 }
 
-/// Which rows are dirty, and how. Each block of rows has one dirty row, at a random place
-/// that is not among the first; its kind follows from the block's number.
+/// Selects the dirty rows and their kinds. Each block of rows has one dirty row, at a random
+/// place that is not among the first; its kind follows from the block's number.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DirtRule {
     pub(super) block_rows: u64,
-    /// More than the distances below, so that originals are clean.
+    /// Greater than the distances below, so that originals are clean.
     pub(super) first_position: u64,
     pub(super) cycle: Choices<Dirt>,
-    /// In the other cycles a test posting takes its place.
+    /// Period, in cycles, of rows that are too large; the other cycles have a test posting.
     pub(super) row_too_large_every_cycles: u64,
-    /// At least as many bytes of text.
+    /// Minimum number of bytes of a text that is too large.
     pub(super) row_too_large_bytes: usize,
     pub(super) repeated_distance: u64,
     pub(super) revised_distance: u64,
-    /// Fewer than come before it in the cycle, so that there is an original.
+    /// Fewer than precede it in the cycle, so that an original exists.
     pub(super) revised_later_blocks: u64,
     pub(super) keyword_too_long: String,
 }
@@ -78,7 +78,7 @@ impl Words {
     }
 }
 
-/// A list that is not empty, so that there is always one to pick.
+/// A list that is not empty, so that a choice always exists.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "Vec<T>")]
 pub(super) struct Choices<T> {
@@ -91,12 +91,12 @@ impl<T> Choices<T> {
         1 + self.rest.len()
     }
 
-    /// Where a random word falls.
+    /// Place of the choice that a random word selects.
     pub(super) fn place(&self, word: u64) -> usize {
         (word % self.len() as u64) as usize
     }
 
-    /// The choice on which a random word falls.
+    /// The choice that a random word selects.
     pub(super) fn pick(&self, word: u64) -> &T {
         match self.place(word).checked_sub(1) {
             None => &self.first,

@@ -1,4 +1,4 @@
-//! `forebay plugin test --fuzz`: rows that are made up, and the smallest ones that show a fault.
+//! `forebay plugin test --fuzz`: generates rows, and reduces those that show a fault.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,19 +9,23 @@ use serde_json::{Value, json};
 use crate::cases::fuzz::{Finding, Plan, Searched, Space, search};
 use crate::cases::record::NewCase;
 use crate::cases::{Suite, record};
-use crate::cli::output::thousands;
-use crate::cli::{Exit, Global, UsageError, print_json};
+use crate::cli::exit::{Exit, UsageError};
+use crate::cli::global::Global;
+use crate::cli::output::{print_json, thousands};
 use crate::plugin::{Plugin, Settings, head, shortened};
+
+/// Maximum number of characters of a line: vectors are long.
+const MAX_LINE: usize = 300;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Search {
-    /// What the rows are a function of; by default another one each time
+    /// Seed of the generated rows [default: random]
     #[arg(long, value_name = "N", requires = "fuzz")]
     seed: Option<u64>,
-    /// Stop after so many rows
+    /// Maximum number of generated rows
     #[arg(long, value_name = "N", requires = "fuzz")]
     rows: Option<u64>,
-    /// Write what is found as cases, behind those that the file has
+    /// Append the findings to this file as cases
     #[arg(long, value_name = "FILE", requires = "fuzz")]
     save: Option<PathBuf>,
 }
@@ -68,7 +72,7 @@ impl Search {
     }
 }
 
-/// Each finding as a case; of those that would have one name, the second gets a number.
+/// Each finding as a case. Equal names get a number from the second one on.
 fn cases(findings: &[Finding], seed: u64) -> Vec<NewCase> {
     let mut cases: Vec<NewCase> = Vec::with_capacity(findings.len());
     for finding in findings {
@@ -83,11 +87,11 @@ fn cases(findings: &[Finding], seed: u64) -> Vec<NewCase> {
     cases
 }
 
-/// A finding as a case without an expectation: it fails for as long as the plugin does.
+/// A finding as a case without an expectation: it fails until the plugin is fixed.
 fn case(finding: &Finding, seed: u64) -> NewCase {
     let Finding { kind, message, .. } = finding;
     let first = message.lines().next().unwrap_or_default();
-    // What the guest said, without what the sandbox adds.
+    // The guest's own message, without the sandbox's addition.
     let said = first.split(" (").next().unwrap_or_default();
     let said = head(said, 100);
     NewCase {
@@ -107,10 +111,11 @@ fn print(plugin: &Plugin, searched: &Searched, cases: &[NewCase], seed: u64) {
     for (finding, case) in searched.findings.iter().zip(cases) {
         let message = finding.message.replace('\n', "\n      ");
         println!("FOUND {}: {message}", finding.kind);
-        let written = record::written(case);
-        for line in written.lines().filter(|line| !line.starts_with('#')) {
-            // Vectors are long.
-            let line = format!("      {}", shortened(line, 300));
+        for line in record::written(case)
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+        {
+            let line = format!("      {}", shortened(line, MAX_LINE));
             println!("{}", line.trim_end());
         }
         println!();
@@ -153,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_finding_has_a_name_of_its_own() {
+    fn findings_have_distinct_names() {
         let finding = |message: &str| Finding {
             kind: "PLUGIN_TRAP".to_owned(),
             message: message.to_owned(),
