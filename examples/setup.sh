@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes target/venv with what the sample servers in Python need. Does nothing when it is there
-# already. PYTHON names another interpreter than python3.
+# Creates target/venv with the packages of the sample servers in Python. Does nothing if it exists
+# already. PYTHON selects an interpreter other than python3.
 set -eu
 cd "$(dirname "$0")/.."
 venv=target/venv
@@ -11,13 +11,13 @@ requirements=examples/requirements.txt
     echo "the sample servers need Python 3.10 or newer; $python is $("$python" -V)" >&2
     exit 1
 }
-# The copy is made last, so it says that all of the file is installed.
+# The copy is made last, so it proves that everything in the file is installed.
 if cmp -s "$requirements" "$venv/requirements.txt" && "$venv/bin/python" -c '' 2>/dev/null; then
     exit 0
 fi
 rm -rf "$venv"
 mkdir -p target
-# Some distributions package pip apart from venv: then the pip outside installs into it.
+# Some distributions package pip separately from venv: then the outer pip installs into it.
 if "$python" -m venv "$venv" >/dev/null 2>&1; then
     set -- "$venv/bin/python" -m pip install
 else

@@ -1,4 +1,4 @@
-"""A sample API server: says a line for each time it is told to drop what it caches."""
+"""A sample API server: prints a line for each call that tells it to drop its cache."""
 
 import argparse
 import signal
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import grpc
 
-# Generated from /proto; examples/stubs/README.md says how.
+# Generated from /proto, see examples/stubs/README.md.
 sys.path.insert(0, str(Path(__file__).parent.parent / "stubs"))
 from forebay.v1 import cache_pb2, cache_pb2_grpc  # noqa: E402
 
@@ -31,7 +31,7 @@ def main():
     arguments = parser.parse_args()
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=2),
-        # A port that is taken is an error, not shared with whoever has it.
+        # A port in use is an error and must not be shared.
         options=[("grpc.so_reuseport", 0)],
     )
     cache_pb2_grpc.add_CacheServiceServicer_to_server(Cache(), server)

@@ -1,8 +1,8 @@
-"""Makes the `recruit` dataset: job postings with embeddings, one in forty of them dirty.
+"""Generates the `recruit` dataset: job postings with embeddings, one in forty of them dirty.
 
-The same rows as `forebay demo` makes in Rust, byte for byte: all of it is integer arithmetic
-on splitmix64, keyed by what is drawn and for which row, and picks from the word lists in
-examples/recruit/dataset.json. What is wrong with which rows is told in
+The rows equal those of `forebay demo` in Rust, byte for byte: they use only integer arithmetic
+on splitmix64, keyed by purpose and row, and words from the lists in
+examples/recruit/dataset.json. The faults of dirty rows are described in
 examples/recruit/README.md.
 """
 
@@ -21,11 +21,11 @@ import rows as wire
 WORDS = json.loads((Path(__file__).parent.parent / "recruit" / "dataset.json").read_text("utf-8"))
 DIRT = WORDS["dirt"]
 
-# Rows made at a time: bounds the memory for vectors in the making to about 6 MB.
+# Number of rows generated at a time: limits the memory for their vectors to about 6 MB.
 STEP = 1000
-# More years than these do not move a vector any further.
+# Years beyond this number do not move a vector further.
 MAX_YEARS = 20
-# What each word is drawn for; the numbers are shared with host/src/demo/dataset/hash.rs.
+# Purposes of random words; the numbers are shared with host/src/demo/dataset/hash.rs.
 PURPOSES = (
     "key_high key_low region stem company years english keyword spelling title location posted"
     " skills dirt dirty_element noise centre axis"
@@ -55,8 +55,8 @@ def lanes(seeds, count):
 
 
 class Recruit:
-    """The rows of the dataset, each a dict like those such teams pickle: `id`, fields,
-    `vector`. What is not there is left out."""
+    """The rows of the dataset, each a dict with `id`, fields and `vector`. Absent values are
+    left out."""
 
     def __init__(self, rows, dimensions, revisions):
         self.rows = rows
@@ -74,7 +74,7 @@ class Recruit:
             yield from map(spoil, self.clean(originals), indexes, dirt)
 
     def clean(self, indexes):
-        """The rows as they would be if nothing were wrong with them."""
+        """The rows without faults."""
         indexes = np.fromiter(indexes, np.uint64)
         words = {purpose: draw(purpose, indexes) for purpose in PURPOSES}
         years = np.minimum(
@@ -82,7 +82,7 @@ class Recruit:
             (words["years"] >> np.uint64(32)) % np.uint64(26),
         ).astype(np.int32)
         keywords = (words["keyword"] % np.uint64(len(WORDS["keywords"]))).astype(int)
-        # The numerators are integers below 2^17: exact in float32, whoever computes them.
+        # The numerators are integers below 2^17: exact in float32 on every platform.
         numerators = self.centres[keywords]
         numerators += np.minimum(years, MAX_YEARS)[:, None] * self.axis
         numerators += lanes(words["noise"], self.dimensions) >> 2
@@ -125,8 +125,8 @@ def posting(words, years, vector):
 
 
 def kind_of(index, revisions):
-    """What is wrong with a row, if anything: each block of rows has one dirty row, at a
-    random place that is not among the first, of the kind whose turn it is."""
+    """The fault of a row, if any. Each block of rows has one dirty row, at a random place that
+    is not among the first; the kinds take turns."""
     block, position = divmod(index, DIRT["block_rows"])
     first = DIRT["first_position"]
     if position < first:
@@ -144,7 +144,7 @@ def kind_of(index, revisions):
 
 
 def original(index, kind):
-    """The row whose content a row has: an earlier one if it is sent again, else its own."""
+    """The row whose content this row has: an earlier one if it is sent again, else itself."""
     if kind == "repeated":
         return index - DIRT["repeated_distance"]
     if kind == "revised":
@@ -156,7 +156,7 @@ def original(index, kind):
 
 
 def spoil(row, index, kind):
-    """Does to a clean row what its kind of dirt says."""
+    """Applies a kind of dirt to a clean row."""
     match kind:
         case None | "repeated":
             pass

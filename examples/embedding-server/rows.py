@@ -1,4 +1,4 @@
-"""Turns a row, as it is in the pickle, into a `forebay.v1.Row`."""
+"""Turns a row of the pickle into a `forebay.v1.Row`."""
 
 import sys
 from datetime import datetime
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-# Generated from /proto; examples/stubs/README.md says how.
+# Generated from /proto, see examples/stubs/README.md.
 sys.path.insert(0, str(Path(__file__).parent.parent / "stubs"))
 from forebay.v1 import source_pb2  # noqa: E402
 
 
 def encode(row):
-    """The row on the wire. A value is sent as the type it has, whatever was declared: to
-    tell right from wrong is not this server's business. None is left out."""
+    """The row on the wire. A value is sent with its own type, even if another was declared:
+    this server does not validate. None is left out."""
     encoded = source_pb2.Row(key=row.get("id", ""))
     for name, value in row.items():
         if name == "id" or value is None:
@@ -27,7 +27,7 @@ def encode(row):
 
 def set_value(target, value):
     match value:
-        # Before int, of which bool is a subclass.
+        # Must precede int, because bool is a subclass of it.
         case bool():
             target.boolean = value
         case int():

@@ -29,7 +29,7 @@ FIELDS = {
     "posted_at": source_pb2.FIELD_TYPE_TIMESTAMP,
     "skills": source_pb2.FIELD_TYPE_TEXTS,
 }
-# Streams served at a time; each holds a thread.
+# Maximum number of concurrent streams; each occupies a thread.
 MAX_STREAMS = 4
 
 
@@ -77,7 +77,7 @@ class EmbeddingSource(source_pb2_grpc.EmbeddingSourceServiceServicer):
             yield source_pb2.StreamChunksResponse(chunk=chunk)
 
     def first_row(self, token):
-        """The index a token stands for; None if this server did not make it."""
+        """The row index of a token; None if the token is not from this server."""
         if not token:
             return 0
         match = re.fullmatch(r"row:([0-9]{1,18})", token, re.ASCII)
@@ -87,7 +87,7 @@ class EmbeddingSource(source_pb2_grpc.EmbeddingSourceServiceServicer):
 
 
 def most_frequent_dimensions(data):
-    """What the vectors of the dataset have, some of them being wrong."""
+    """The dimensions of the dataset; some of its vectors have others."""
     lengths = [len(row[EMBEDDING]) for row in data if EMBEDDING in row]
     return max(set(lengths), key=lengths.count)
 
@@ -95,16 +95,16 @@ def most_frequent_dimensions(data):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("recruit.pkl"), metavar="FILE.pkl")
-    parser.add_argument("--port", type=int, default=50051, help="0 takes any that is free")
+    parser.add_argument("--port", type=int, default=50051, help="0 takes any free port")
     arguments = parser.parse_args()
     if not arguments.data.exists():
-        parser.error(f"there is no {arguments.data}: make it with create_test_data.py")
+        parser.error(f"{arguments.data} does not exist: create it with create_test_data.py")
     # A pickle can run code when it is loaded: load only files you made.
     with arguments.data.open("rb") as file:
         data = pickle.load(file)
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=MAX_STREAMS),
-        # A port that is taken is an error, not shared with whoever has it.
+        # A port in use is an error and must not be shared.
         options=[("grpc.so_reuseport", 0)],
     )
     source_pb2_grpc.add_EmbeddingSourceServiceServicer_to_server(EmbeddingSource(data), server)

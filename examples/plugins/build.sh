@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the plugins of this directory, twice each: target/examples/NAME.wasm imports nothing but
-# the interface, target/examples/NAME-wasi.wasm is what the language ordinarily builds, which
-# imports wasi:*. What has not changed is not built again.
+# the interface, target/examples/NAME-wasi.wasm is the language's standard build, which
+# imports wasi:*. Unchanged plugins are not rebuilt.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -27,12 +27,12 @@ build() {
     up_to_date "$1" "$2" || "$forebay" plugin build "$1" --output "$2" "${@:3}"
 }
 
-# The target of Rust's ordinary build is not a part of its toolchain.
+# The target of Rust's standard build is not part of its toolchain.
 has_wasip2() {
     local limit
     [ -d "$(rustc --print sysroot)/lib/rustlib/wasm32-wasip2" ] && return
     command -v rustup >/dev/null || return 1
-    # Where targets cannot be fetched, rustup may hang.
+    # Without access to targets, rustup may hang.
     limit=$(command -v timeout || command -v gtimeout || true)
     ${limit:+"$limit" -k 1 20} rustup target add wasm32-wasip2 </dev/null >&2
 }

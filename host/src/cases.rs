@@ -1,9 +1,9 @@
-//! Cases: rows, and what a plugin must make of them. They run in the sandbox of production, with
-//! its limits: a plugin that passes here has done what it would do there.
+//! Cases: rows, and the answers that a plugin must give for them. They run in the sandbox of
+//! production with its limits, so a plugin that passes here behaves the same there.
 //!
-//! A [`Suite`] is a file of cases; [`run`] has a plugin answer them; [`fuzz`] makes up rows that
-//! nobody thought of; [`bench`] compares two builds; [`record`] writes cases down. Nothing here
-//! is on the way of a row.
+//! A [`Suite`] is a file of cases; [`run`] checks a plugin against it; [`fuzz`] generates rows
+//! that nobody thought of; [`bench`] compares two builds; [`record`] writes cases to a file. No
+//! row of a pipeline passes through this module.
 
 pub mod bench;
 mod diff;
@@ -34,15 +34,14 @@ pub use run::{CaseResult, Options, Outcome, run, run_with};
 pub use suite::{Case, CaseFailure, CaseRow, Suite};
 pub use update::accept;
 
-/// Has a plugin answer the cases beside its component, if there are any.
+/// Checks a plugin against the cases beside its component, if there are any.
 ///
 /// # Errors
-///
-/// With the first case that fails, or what is wrong with a file.
+/// If a case fails, with the first such case; if a file of cases is invalid.
 pub fn pass(plugin: &Arc<Plugin>) -> Result<(), Failing> {
     let failing = |what, file: &Path| Failing {
         what,
-        hint: "mend the plugin or its cases; `forebay plugin test` shows all of it".to_owned(),
+        hint: "fix the plugin or its cases; `forebay plugin test` shows every failure".to_owned(),
         files: vec![file.to_owned()],
     };
     let files = beside(plugin.path()).map_err(|error| {
@@ -64,12 +63,11 @@ pub fn pass(plugin: &Arc<Plugin>) -> Result<(), Failing> {
     Ok(())
 }
 
-/// The files of cases that belong to a component: `NAME.cases.toml` and `NAME.cases/*.toml`
-/// beside `NAME.wasm`, in the order of their names.
+/// Lists the case files of a component: `NAME.cases.toml` and `NAME.cases/*.toml` beside
+/// `NAME.wasm`, sorted by name.
 ///
 /// # Errors
-///
-/// When the directory of cases cannot be read.
+/// If the directory of cases cannot be read.
 pub fn beside(component: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let file = component.with_extension("cases.toml");
@@ -83,12 +81,11 @@ pub fn beside(component: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The files of cases in a directory, in the order of their names: `*.cases.toml`, and in a
-/// directory whose name ends in `.cases` every `*.toml`.
+/// Lists the case files in a directory, sorted by name: `*.cases.toml`, or every `*.toml` if the
+/// directory's name ends in `.cases`.
 ///
 /// # Errors
-///
-/// When the directory cannot be read.
+/// If the directory cannot be read.
 pub fn within(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let suffix = match directory.extension() {
         Some(extension) if extension == "cases" => ".toml",

@@ -1,9 +1,9 @@
-//! Projects of plugins: written by `forebay plugin new`, built by `forebay plugin build`.
+//! Plugin projects: created by `forebay plugin new`, built by `forebay plugin build`.
 //!
-//! A project is a directory with a `forebay-plugin.toml`, which says the language and the world.
-//! Building runs the language's own tools in it, as commands that are shown and can be repeated
-//! by hand. They are run as they are: a project is trusted like any source code that is built.
-//! What comes out is put into place whole, or not at all.
+//! A project is a directory with a `forebay-plugin.toml`, which names the language and the world.
+//! Building runs the language's own tools in it, with commands that are shown and can be repeated
+//! by hand. The tools run without a sandbox: a project is trusted like any source code that is
+//! built. The result replaces the old component atomically.
 
 mod build;
 mod lock;
@@ -22,47 +22,47 @@ pub use manifest::{Language, Project, World};
 pub use scaffold::{New, Role};
 pub use steps::Kind;
 
-/// Why a project could not be built or written.
+/// Errors of creating or building a project.
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
-    /// It is not a project that can be built, or not a place to write one.
+    /// The directory is not a project that can be built, or a project cannot be created there.
     #[error("{}: {what}\n  hint: {hint}", path.display())]
     Unfit {
         /// The file or directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         what: String,
-        /// What to do about it.
+        /// How to fix it.
         hint: String,
     },
-    /// Programs that are needed are neither in the project nor on the search path.
+    /// Required programs are neither in the project nor on the search path.
     #[error("not found: {}\n  hint: {hint}", tools.join(", "))]
     Missing {
-        /// By the name of the program.
+        /// Names of the programs.
         tools: Vec<&'static str>,
         /// The command that installs them.
         hint: String,
     },
-    /// A tool did not do its work; it has said why.
+    /// A tool failed, after printing its own messages.
     #[error("`{command}` failed: {status}")]
     Failed {
-        /// As it was shown.
+        /// The command as it was shown.
         command: String,
-        /// How it ended.
+        /// Exit status of the command.
         status: ExitStatus,
     },
     /// Reading, writing or starting something failed.
     #[error("cannot {what}: {error}")]
     Io {
-        /// What was tried.
+        /// The operation.
         what: String,
-        /// Why it failed.
+        /// The cause.
         error: std::io::Error,
     },
 }
 
 impl ProjectError {
-    /// Whether it is the user's to mend before trying again.
+    /// True if the user must fix the project or install tools before trying again.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         match self {
@@ -72,7 +72,7 @@ impl ProjectError {
     }
 }
 
-/// For `map_err`: what was tried.
+/// For `map_err`: adds the operation to an I/O error.
 fn io(what: String) -> impl FnOnce(std::io::Error) -> ProjectError {
     move |error| ProjectError::Io { what, error }
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Writes the bindings of the templates anew: after a change of wit/plugin.wit.
+# Regenerates the bindings of the templates, after a change of wit/plugin.wit.
 #
 # Needs wit-bindgen (`cargo install wit-bindgen-cli --version 0.63.0`), jco (`npm install
-# @bytecodealliance/jco@1.15.4`), and what examples/plugins/tools.sh installs. New projects carry what this writes, so that they need
-# the tools of their own language only.
+# @bytecodealliance/jco@1.15.4`), and the tools that examples/plugins/tools.sh installs. New
+# projects include the bindings, so that they need only the tools of their own language.
 set -euo pipefail
 
 cd "$(dirname "$0")"
@@ -19,15 +19,15 @@ generate() {
     # For C and Zig. The names of its types do not depend on the role.
     wit-bindgen c "$wit" --world "$world" --rename-world plugin --out-dir "c/$role/bindings"
     zig translate-c -target wasm32-wasi -lc "c/$role/bindings/plugin.h" |
-        sed '\:^// /:d' >"zig/$role/bindings/plugin.zig" # Where macros came from on this machine.
+        sed '\:^// /:d' >"zig/$role/bindings/plugin.zig" # Local paths of macros.
     generate_go "$role" "$world"
     jco guest-types "$wit" --world-name "$world" --out-dir "typescript/$role/bindings" --quiet
     componentize-py -q -d "$wit" -w "$world" bindings "python/$role/bindings"
-    # Nothing here waits for anything.
+    # No export is asynchronous.
     rm -r "python/$role/bindings/componentize_py_async_support" "python/$role/bindings/poll_loop.py"
 }
 
-# What is written by hand for Go, and the runtime of its bindings, are those of the example.
+# The hand-written files for Go and the runtime of its bindings are copied from the example.
 generate_go() {
     local role=$1 world=$2 bindings=go/$1/bindings example=../../examples/plugins/go/bindings package
     wit-bindgen go "$wit" --world "$world" --pkg-name 'example.com/plugin/bindings' --out-dir "$bindings"

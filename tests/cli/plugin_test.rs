@@ -102,7 +102,7 @@ fn a_failure_shows_what_was_expected_and_what_was_answered() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_shown!(ended.out, @r#"
     FAIL  wrong.cases.toml:8: years, row a
-          - accept, as it came
+          - accept, unchanged
           + reject FIELD_RANGE exp_years: exp_years is 50; it must be 0 to 40
 
     FAIL  wrong.cases.toml:13: years, row b
@@ -127,7 +127,7 @@ fn a_failure_shows_what_was_expected_and_what_was_answered() {
             <testsuite name="wrong.cases.toml" tests="4" skipped="0" errors="0" failures="3">
                 <testcase name="years" classname="recruit-rules" time="[time]">
                     <failure message="line 8, row a">line 8, row a
-        - accept, as it came
+        - accept, unchanged
         + reject FIELD_RANGE exp_years: exp_years is 50; it must be 0 to 40
 
         line 13, row b
@@ -255,7 +255,7 @@ row = [
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_shown!(ended.out, @r#"
     FAIL  faulty.cases.toml:7: nothing is expected, row trap
-          - anything but a failure of the plugin
+          - anything except a plugin failure
           + fails PLUGIN_TRAP: panicked at /forebay/tests/plugins/faulty/src/lib.rs:[line]: met row trap (trapped: wasm trap: wasm `unreachable` instruction executed)
 
     FAIL  faulty.cases.toml:11: another failure is expected, row error
@@ -284,8 +284,8 @@ row = [{ key = "k0", expect = "accept" }, { key = "k1", expect = "accept" }]
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_shown!(ended.out, @r#"
     FAIL  faulty.cases.toml:5: one of two, row k1
-          answers otherwise when it is asked again:
-          - accept, as it came
+          answers differently when it is asked again:
+          - accept, unchanged
           + drop: FAULTY
 
     faulty 0.1.0: 0 of 1 cases passed, 2 rows, [time] ns/row, peak guest memory [memory]
@@ -313,8 +313,8 @@ fn what_is_wrong_with_the_files_is_told_at_once() {
     let ended = place.run(&["plugin", "test", &rules, "."]);
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert_shown!(ended.err, @r#"
-    error: ./a.cases.toml:3: case: unknown key `rows`; is it `row`?
-    ./a.cases.toml:1: case: a case has rows (`[[case.row]]`), failures (`[[case.failure]]`) or both, or else `refused`
+    error: ./a.cases.toml:3: case: unknown key `rows`; did you mean `row`?
+    ./a.cases.toml:1: case: a case must have rows (`[[case.row]]`), failures (`[[case.failure]]`) or both, or only `refused`
     ./b.cases.toml:1: settings: must be a table
     "#);
     // Beside the component there are none.

@@ -169,7 +169,7 @@ fn a_new_project_says_what_to_do() {
     assert_snapshot!(fs::read_to_string(place.join("my-rules/README.md")).unwrap(), @r#"
     # my-rules
 
-    A plugin for Forebay, written in C: it says which columns of a row must be given.
+    A plugin for Forebay, written in C: it rejects rows that lack a required column.
 
     ```sh
     forebay plugin build                                  # dist/my-rules.wasm
@@ -177,16 +177,16 @@ fn a_new_project_says_what_to_do() {
     forebay plugin build --output PLUGINS/my-rules.wasm   # into the host's plugin directory
     ```
 
-    Building needs Zig, which has a C compiler, and wasm-tools:
+    Building needs Zig, which includes a C compiler, and wasm-tools:
 
     ```sh
     python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
     ```
 
     - `src/plugin.c` is the plugin. Its name and version are in its `describe`.
-    - `my-rules.cases.toml` says what it answers to which rows, and is run in the real sandbox.
-    - `wit/plugin.wit` is the interface, with what holds for every plugin.
-    - `bindings/` is generated from it, and not to be changed.
+    - `my-rules.cases.toml` has its test cases, which run in the real sandbox.
+    - `wit/plugin.wit` is the interface, with the rules for every plugin.
+    - `bindings/` is generated from it; do not edit its files.
     - Settings come from the configuration of each pipeline:
 
       ```toml
@@ -195,7 +195,7 @@ fn a_new_project_says_what_to_do() {
       ```
     "#);
     assert_snapshot!(fs::read_to_string(place.join("my-rules/forebay-plugin.toml")).unwrap(), @r#"
-    # What `forebay plugin build` goes by.
+    # Read by `forebay plugin build`.
     name = "my-rules"
     language = "c"
     world = "validator"
@@ -210,8 +210,8 @@ fn a_new_project_says_what_to_do() {
     let again = run(&place, &path, &new);
     assert_eq!(again.code, Some(2));
     assert_snapshot!(again.err, @"
-    error: my-rules: is there already, and not empty
-      hint: name another with --directory
+    error: my-rules: already exists and is not empty
+      hint: choose another directory with --directory
     ");
     let named = run(
         &place,
@@ -222,14 +222,14 @@ fn a_new_project_says_what_to_do() {
     );
     assert_eq!(named.code, Some(2));
     assert_snapshot!(named.err, @"
-    error: My_Rules: `My_Rules` is no name for a plugin
+    error: My_Rules: `My_Rules` is not a valid plugin name
       hint: use lower-case words joined by hyphens, 1 to 64 characters, the first of them a letter
     ");
     let package = ["plugin", "new", "wit-bindgen", "--role", "policy", "--lang"];
     let taken = run(&place, &path, &[&package[..], &["rust"]].concat());
     assert_eq!(taken.code, Some(2));
     assert_snapshot!(taken.err, @"
-    error: wit-bindgen: `wit-bindgen` is a package that plugins in Rust are built from
+    error: wit-bindgen: `wit-bindgen` is the name of a package that plugins in Rust depend on
       hint: choose another name
     ");
     let elsewhere = ["c", "--directory", "a b/it's"];
@@ -259,7 +259,7 @@ fn what_is_missing_is_named_with_the_way_to_it() {
     said.push_str(&run(&place, &nothing, &["plugin", "build", "in-zig"]).err);
     assert_snapshot!(said, @"
     error: not found: cargo, bash
-      hint: install Rust with rustup: https://rustup.rs; install bash as your system does
+      hint: install Rust with rustup: https://rustup.rs; install bash with your system's package manager
     error: not found: tsc, esbuild, componentize-qjs, node
       hint: install Node.js 20 or newer, https://nodejs.org; then in the project: npm ci
     error: not found: componentize-py
@@ -290,10 +290,10 @@ fn what_is_no_project_is_refused() {
     2 | language = "cobol"
       |            ^^^^^^^
     unknown variant `cobol`, expected one of `rust`, `typescript`, `python`, `go`, `c`, `zig`
-      hint: it has `name`, `language` (rust, typescript, python, go, c, zig), `world` (transformer, validator, router, plugin), and `wit` where that is not "wit"
+      hint: its keys are `name`, `language` (rust, typescript, python, go, c, zig), `world` (transformer, validator, router, plugin), and `wit` if that is not "wit"
     "#);
     assert_snapshot!(check("name = \"A B\"\nlanguage = \"c\"\nworld = \"router\"\n"), @"
-    error: ./forebay-plugin.toml: `A B` is no name
+    error: ./forebay-plugin.toml: `A B` is not a valid plugin name
       hint: use lower-case words joined by hyphens, 1 to 64 characters
     ");
     assert_snapshot!(check("name = \"a\"\nlanguage = \"c\"\nworld = \"router\"\n"), @"

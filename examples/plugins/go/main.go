@@ -1,5 +1,5 @@
-// Command row-rules-go is a Forebay plugin with all three roles: it tidies `recruit` rows, says
-// why they must not be written, and sorts those that failed.
+// Command row-rules-go is a Forebay plugin with all three roles: it normalizes `recruit` rows,
+// rejects those that must not be written, and sorts failed rows into queues.
 package main
 
 import (
@@ -36,7 +36,7 @@ func init() {
 	policies.Decided = decide
 }
 
-// The host calls exported functions only.
+// The host calls only exported functions.
 func main() {}
 
 func configure(given []bindings.Setting) (err error) {

@@ -8,13 +8,13 @@ import (
 	types "row-rules-go/bindings/imports/forebay_plugin_types"
 )
 
-// spelling is how something is spelled, and the other spellings it is known by.
+// spelling is a spelling and its aliases.
 type spelling struct {
 	name    string
 	aliases []string
 }
 
-// Aliases are compared by their letters and digits alone.
+// Aliases are compared by letters and digits only.
 var levels = []spelling{
 	{"no_english", []string{"noenglish", "none", "no"}},
 	{"basic", []string{"basic", "beginner", "elementary", "a1"}},
@@ -26,7 +26,7 @@ var levels = []spelling{
 	{"native", []string{"native", "mothertongue"}},
 }
 
-// ASCII case does not count.
+// ASCII case is ignored.
 var keywords = []spelling{
 	{"Android", nil},
 	{"C#", []string{"c sharp", "csharp", "c-sharp"}},
@@ -56,7 +56,7 @@ var keywords = []spelling{
 	{"iOS", []string{"ios developer"}},
 }
 
-// normalize brings the texts of a row into one spelling, and drops test postings. An unknown
+// normalize normalizes the texts of a row, and drops test postings. An unknown
 // value stays as it is, for the rules to judge.
 func normalize(r row) types.Outcome {
 	if text, ok := textOf(r.title); ok && isTest(text) {
@@ -102,8 +102,8 @@ func clean(text string) string {
 	return strings.Join(strings.Fields(visible), " ")
 }
 
-// isInvisible tells zero-width space, word joiner and byte order mark: what copying from web
-// pages leaves behind. Not the zero-width joiners, which some scripts need.
+// isInvisible is true for zero-width space, word joiner and byte order mark, left over from
+// copying from web pages; not for the zero-width joiners, which some scripts need.
 func isInvisible(r rune) bool {
 	return r == '\u200b' || r == '\u2060' || r == '\ufeff'
 }
@@ -130,7 +130,7 @@ func isSameLevel(text, alias string) bool {
 		if !unicode.In(r, unicode.Letter, unicode.Number, unicode.Other_Alphabetic) {
 			continue
 		}
-		// Aliases are ASCII, and so is whatever is one of them in lower case.
+		// Aliases are ASCII, so a text that equals one in lower case is ASCII too.
 		if alias == "" || r >= utf8.RuneSelf || unicode.ToLower(r) != rune(alias[0]) {
 			return false
 		}

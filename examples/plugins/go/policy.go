@@ -12,11 +12,11 @@ const (
 	retryAfterMS = 200
 )
 
-// The conditions of other transactions, not of the row: serialization failure, deadlock, lock
+// Conditions caused by other transactions, not by the row: serialization failure, deadlock, lock
 // not available.
 var retryable = []string{"SQL_40001", "SQL_40P01", "SQL_55P03"}
 
-// decide sorts a failed row into a queue for the people who can mend it.
+// decide sorts a failed row into a queue for the people who can fix it.
 func (s *settings) decide(failure policy.Failure) policy.Decision {
 	code := failure.Code
 	switch {

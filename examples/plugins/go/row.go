@@ -14,10 +14,10 @@ const (
 	title          = "title"
 )
 
-// columns are where a batch has the columns that matter, -1 where the pipeline has none.
+// columns are the indexes of the relevant columns in a batch, -1 if the pipeline lacks one.
 type columns struct{ companyName, expYears, englishLevel, primaryKeyword, title int }
 
-// row is what matters of a row; null where the pipeline has no such column.
+// row has the relevant values of a row; null if the pipeline has no such column.
 type row struct{ companyName, expYears, englishLevel, primaryKeyword, title types.Value }
 
 // findColumns is called once per batch.
@@ -47,7 +47,7 @@ func (c columns) of(r types.Row) row {
 	}
 }
 
-// textOf is the text of a value that is one.
+// textOf is the text of a value, if it is a text.
 func textOf(v types.Value) (text string, ok bool) {
 	if v.Tag() != types.Value_Text {
 		return "", false

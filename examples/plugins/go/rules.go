@@ -13,7 +13,7 @@ import (
 
 const companyNameLength = 200
 
-// judge says why a row must not be written. A row is told all its faults at once; what the
+// judge rejects rows that must not be written, with all their faults at once; what the
 // tables check themselves, such as the length of a keyword, is not repeated here.
 func (s *settings) judge(r row) []types.Rejection {
 	var faults []types.Rejection

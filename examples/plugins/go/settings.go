@@ -19,7 +19,7 @@ type settings struct {
 
 const knownSettings = "min_years, max_years, english_levels, require_keyword, drop_codes, halt_codes"
 
-// parseSettings refuses what is wrong with an error that says what would be right.
+// parseSettings refuses invalid settings with an error that says what is valid.
 func parseSettings(given []bindings.Setting) (*settings, error) {
 	s := &settings{maxYears: 60, requireKeyword: true}
 	for _, level := range levels {
@@ -89,7 +89,7 @@ func parseCodes(setting bindings.Setting) ([]string, error) {
 	return codes, nil
 }
 
-// split cuts a list at its commas, less the items with nothing in them.
+// split splits a list at its commas and skips empty items.
 func split(list string) []string {
 	var items []string
 	for item := range strings.SplitSeq(list, ",") {

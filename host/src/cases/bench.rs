@@ -1,8 +1,8 @@
 //! Compares two builds of a plugin on the same rows, in turn, with a control.
 //!
-//! A round asks the first build, the second and the first once more, loaded apart, in an order
-//! that rotates from round to round. What the two loads of the first build differ by is what
-//! the measurement cannot tell apart: a difference within it is none.
+//! A round calls the first build, the second, and another load of the first, in an order that
+//! rotates from round to round. The difference between the two loads of the first build is the
+//! noise of the measurement: a difference within it does not count.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,71 +13,71 @@ use super::harness::{Harness, Spent};
 use super::suite::{Case, CaseFailure, CaseRow, Suite};
 use crate::plugin::{Plugin, Settings, apart};
 
-/// Rounds before the first that counts.
+/// Number of warm-up rounds.
 const WARM_UP: usize = 3;
 
-/// Rounds whose medians are compared.
+/// Number of rounds per block; the medians of blocks are compared.
 const BLOCK: usize = 5;
 
-/// Seed of rows that are made up where there are no cases.
+/// Seed of the rows that are generated if there are no cases.
 const SEED: u64 = 1;
 
-/// What is asked.
+/// The work of one round.
 #[derive(Clone, Debug)]
 pub struct Work {
-    /// Columns and embeddings.
+    /// Columns and embeddings of the rows.
     pub space: Space,
-    /// What `configure` gets.
+    /// Settings passed to `configure`.
     pub settings: Settings,
-    /// Rows of one batch.
+    /// Rows of a batch.
     pub rows: Vec<CaseRow>,
-    /// Failures of one call of the policy.
+    /// Failures passed to the policy in one call.
     pub failures: Vec<CaseFailure>,
 }
 
-/// How a build did, over all rounds.
+/// Times of a build over all rounds.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Side {
-    /// `A`, `B`, or `A again`.
+    /// Name of the build: `A`, `B` or `A again`.
     pub name: String,
-    /// Nanoseconds per row: half of the rounds took less.
+    /// Median time per row in nanoseconds.
     pub median: f64,
-    /// A tenth of the rounds took less.
+    /// 10th percentile in nanoseconds per row.
     pub low: f64,
-    /// A tenth of the rounds took more.
+    /// 90th percentile in nanoseconds per row.
     pub high: f64,
-    /// Bytes of linear memory of an instance at most.
+    /// Peak linear memory of an instance in bytes.
     pub peak_memory: usize,
 }
 
-/// How many times as long one side took as another, in five rounds each.
+/// Ratio of the times of two sides, over blocks of five rounds.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct Ratio {
-    /// Half of them had less.
+    /// Median of the blocks.
     pub median: f64,
-    /// A tenth of them had less.
+    /// 10th percentile of the blocks.
     pub low: f64,
-    /// A tenth of them had more.
+    /// 90th percentile of the blocks.
     pub high: f64,
 }
 
-/// What came out.
+/// Result of a comparison.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Comparison {
-    /// Rows of a batch, or failures.
+    /// Number of rows, or of failures, per call.
     pub rows: usize,
-    /// Rounds that count.
+    /// Number of measured rounds.
     pub rounds: usize,
-    /// A, then A again, then B if there is one.
+    /// A, A again, and B if it was given.
     pub sides: Vec<Side>,
-    /// A again to A: the control.
+    /// Ratio of A again to A: the control.
     pub control: Ratio,
-    /// B to A.
+    /// Ratio of B to A.
     pub ratio: Option<Ratio>,
 }
 
 impl Comparison {
-    /// Whether the builds differ by more than the same build does from itself.
+    /// True if the builds differ by more than two loads of the same build.
     #[must_use]
     pub fn differs(&self) -> bool {
         let within = self.control.low..=self.control.high;
@@ -87,13 +87,12 @@ impl Comparison {
 }
 
 impl Work {
-    /// `rows` rows from the cases that have no settings of their own, over and over; made up
-    /// where there are none. Where files differ in their settings, only those with the first
-    /// file's count. Rows on which `plugin` fails are left out.
+    /// Takes `rows` rows from the cases without settings of their own, repeated as needed, or
+    /// generates them if there are none. If files differ in their settings, only files with the
+    /// same settings as the first are used. Rows on which `plugin` fails are left out.
     ///
     /// # Errors
-    ///
-    /// When the plugin refuses the settings, or fails on everything.
+    /// If the plugin refuses the settings, or fails on every row.
     pub fn of(
         plugin: &Arc<Plugin>,
         suites: &[Suite],
@@ -136,12 +135,12 @@ impl Work {
         Ok(work)
     }
 
-    /// The rows on which a plugin does not fail.
+    /// Returns the rows on which the plugin does not fail.
     fn sound(&self, plugin: &Arc<Plugin>, rows: &[CaseRow]) -> Result<Vec<CaseRow>, String> {
         let answers = apart(|| {
-            let mut trial = Harness::new(plugin, &self.settings, &self.space.schema)?;
+            let mut harness = Harness::new(plugin, &self.settings, &self.space.schema)?;
             let answer = |row| {
-                trial
+                harness
                     .rows(&[row])
                     .map_or(true, |answers| answers.iter().any(Answer::is_fault))
             };
@@ -156,13 +155,12 @@ impl Work {
     }
 }
 
-/// Measures. `again` is the first build, loaded once more.
+/// Compares two builds. `again` is another load of the first build.
 ///
-/// Blocks for the time of all rounds. May be called anywhere.
+/// Blocks until all rounds are done. May be called from any thread.
 ///
 /// # Errors
-///
-/// When a build refuses the settings or is broken.
+/// If a build refuses the settings or is broken.
 pub fn compare(
     a: &Arc<Plugin>,
     again: &Arc<Plugin>,
@@ -177,17 +175,19 @@ pub fn compare(
     apart(|| {
         let mut runs = Vec::new();
         for (name, plugin) in &builds {
-            let trial = Harness::new(plugin, &work.settings, &work.space.schema);
-            let trial =
-                trial.map_err(|message| format!("{name} refuses its settings: {message}"))?;
-            runs.push((trial, Vec::with_capacity(rounds)));
+            let harness = Harness::new(plugin, &work.settings, &work.space.schema);
+            let harness =
+                harness.map_err(|message| format!("{name} refuses its settings: {message}"))?;
+            runs.push((harness, Vec::with_capacity(rounds)));
         }
         for round in 0..WARM_UP + rounds {
             for turn in 0..runs.len() {
                 let at = (turn + round) % builds.len();
-                if let (Some((trial, times)), Some((name, _))) = (runs.get_mut(at), builds.get(at))
+                if let (Some((harness, times)), Some((name, _))) =
+                    (runs.get_mut(at), builds.get(at))
                 {
-                    let time = once(trial, work).map_err(|message| format!("{name}: {message}"))?;
+                    let time =
+                        once(harness, work).map_err(|message| format!("{name}: {message}"))?;
                     if round >= WARM_UP {
                         times.push(time);
                     }
@@ -195,7 +195,7 @@ pub fn compare(
             }
         }
         let sides = builds.iter().zip(&runs);
-        let sides = sides.map(|((name, _), (trial, times))| side(name, times, trial.spent()));
+        let sides = sides.map(|((name, _), (harness, times))| side(name, times, harness.spent()));
         let ratio_to_first = |at: usize| {
             let first = runs.first().map(|(_, times)| times)?;
             runs.get(at).map(|(_, times)| ratio(times, first))
@@ -214,17 +214,17 @@ pub fn compare(
     })
 }
 
-/// Nanoseconds per row of one batch.
-fn once(trial: &mut Harness, work: &Work) -> Result<f64, String> {
-    let before = trial.spent();
+/// Measures one batch, in nanoseconds per row.
+fn once(harness: &mut Harness, work: &Work) -> Result<f64, String> {
+    let before = harness.spent();
     if work.rows.is_empty() {
-        trial.failures(&work.failures);
+        harness.failures(&work.failures);
     } else {
-        trial
+        harness
             .pass(&work.rows)
             .map_err(|broken| broken.to_string())?;
     }
-    let after = trial.spent();
+    let after = harness.spent();
     let time: Duration = after.time.saturating_sub(before.time);
     let rows = work.rows.len().max(work.failures.len()).max(1);
     Ok(time.as_secs_f64() * 1e9 / rows as f64)
@@ -241,7 +241,7 @@ fn side(name: &str, times: &[f64], spent: Spent) -> Side {
     }
 }
 
-/// Of medians of some rounds each: what disturbs one round disturbs none of them.
+/// Compares medians of blocks of rounds, so that a disturbance of one round has no effect.
 fn ratio(times: &[f64], to: &[f64]) -> Ratio {
     let blocks = times.chunks(BLOCK).zip(to.chunks(BLOCK));
     let median = |times: &[f64]| spread(times.to_vec()).median;
@@ -252,7 +252,7 @@ fn ratio(times: &[f64], to: &[f64]) -> Ratio {
     )
 }
 
-/// The median, and what a tenth lies below and above.
+/// The median, and the 10th and 90th percentiles.
 fn spread(mut values: Vec<f64>) -> Ratio {
     values.sort_by(f64::total_cmp);
     let at = |part: usize| {
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_within_the_control_is_none() {
+    fn a_difference_within_the_control_does_not_count() {
         for (b, expected) in [
             (None, false),
             (Some(1.02), false),
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_disturbs_a_round_does_not_count() {
+    fn a_disturbed_round_does_not_count() {
         let quiet = [1.0; 20];
         let mut disturbed = [2.0; 20];
         (disturbed[3], disturbed[11]) = (90.0, 0.1);

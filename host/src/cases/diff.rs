@@ -1,16 +1,16 @@
-//! The difference between what was expected and what was answered, for people.
+//! Shows the difference between expected and actual answers.
 
 use similar::{ChangeTag, TextDiff};
 
 use crate::plugin::head;
 
-/// Characters of a line that are shown; of longer ones the part that differs.
+/// Maximum number of characters shown of a line; longer lines show the part that differs.
 const MAX_SHOWN: usize = 300;
 
-/// Characters shown before the first difference of a long line.
+/// Number of characters shown before the first difference in a long line.
 const CONTEXT: usize = 60;
 
-/// Lines with `-` were expected, lines with `+` were answered.
+/// Compares lines; `-` marks expected lines and `+` marks actual lines.
 pub(super) fn of(expected: &[String], answered: &[String]) -> String {
     let (old, new): (Vec<&str>, Vec<&str>) = (
         expected.iter().map(String::as_str).collect(),
@@ -26,7 +26,7 @@ pub(super) fn of(expected: &[String], answered: &[String]) -> String {
         };
         lines.push((sign, change.value().to_owned()));
     }
-    // A line that replaces another is shown from where they differ.
+    // A replaced line is shown from the first difference.
     for at in 1..lines.len() {
         if let Some([("- ", old), ("+ ", new)]) = lines.get_mut(at - 1..=at) {
             let common = old
@@ -51,7 +51,7 @@ fn from(line: &str, start: usize) -> String {
     format!("…{}", line.chars().skip(start).collect::<String>())
 }
 
-/// A line of at most [`MAX_SHOWN`] characters.
+/// Shortens a line to [`MAX_SHOWN`] characters.
 fn shortened(line: &str) -> String {
     let head = head(line, MAX_SHOWN);
     match line.chars().count().saturating_sub(MAX_SHOWN) {

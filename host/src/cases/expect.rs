@@ -1,101 +1,100 @@
-//! What must become of a row, and what became of it, as lines that can be compared and read.
+//! Expected and actual outcomes of a row, as lines that can be compared and read.
 //!
-//! Both sides are written as lines; they agree when the lines are the same. So whatever a test
-//! finds wrong can be seen in the difference. What an expectation leaves open is written as the
-//! answer has it.
+//! Both sides are written as lines and agree if the lines are equal, so the difference shows every
+//! mismatch. Parts that an expectation leaves open are copied from the answer.
 
 use super::vectors::NORM_TOLERANCE;
 use super::{literal, vectors};
 use crate::plugin::{Decision, Rejection};
 use crate::row::{Value, Vector};
 
-/// What must become of a row.
+/// Expected outcome of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expect {
-    /// It goes on with exactly these fields and embeddings changed.
+    /// The row is accepted with exactly these fields and embeddings changed.
     Accept {
-        /// By column.
+        /// Changed values by column.
         fields: Vec<(String, Value)>,
-        /// By name.
+        /// Changed embeddings by name.
         embeddings: Vec<(String, Wanted)>,
     },
-    /// It is dropped for this reason.
+    /// The row is dropped for this reason.
     Drop(String),
-    /// It is rejected for these reasons, in this order.
+    /// The row is rejected for these reasons, in this order.
     Reject(Vec<WantedRejection>),
-    /// The plugin fails on it.
+    /// The plugin fails on the row.
     Fails(WantedFault),
 }
 
-/// How an embedding must have changed.
+/// Expected new value of an embedding.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wanted {
-    /// To this norm, within 1e-4.
+    /// Norm, within 1e-4.
     Norm(f64),
-    /// To these elements, within 1e-6.
+    /// Elements, within 1e-6.
     Elements(Vector),
 }
 
-/// A rejection, as far as it is to be compared.
+/// The parts of a rejection that are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedRejection {
-    /// The whole code.
+    /// Complete code.
     pub code: String,
-    /// The column.
+    /// Column, if compared.
     pub field: Option<String>,
-    /// The whole message.
+    /// Complete message, if compared.
     pub message: Option<String>,
 }
 
-/// A failure of the plugin itself.
+/// Expected failure of the plugin itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedFault {
-    /// Such as `PLUGIN_TRAP`.
+    /// Error code, such as `PLUGIN_TRAP`.
     pub code: String,
-    /// A part of the message.
+    /// Part of the message.
     pub message: Option<String>,
 }
 
-/// What the policy must say about a failure.
+/// Expected answer of the policy to a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// A decision.
+    /// The policy makes this decision.
     Decides(Decision),
     /// The policy fails.
     Fails(WantedFault),
 }
 
-/// What became of a row.
+/// Actual outcome of a row.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// It goes on, with these fields and embeddings changed.
+    /// The row was accepted with these fields and embeddings changed.
     Accepted {
-        /// By column.
+        /// Changed values by column.
         fields: Vec<(String, Value)>,
-        /// By name.
+        /// Changed embeddings by name.
         embeddings: Vec<(String, Vector)>,
     },
-    /// It was dropped, with this reason.
+    /// The row was dropped for this reason.
     Dropped(String),
-    /// It was rejected, at least once.
+    /// The row was rejected for one or more reasons.
     Rejected(Vec<Rejection>),
-    /// The plugin failed on it.
+    /// The plugin failed on the row.
     Failed(Fault),
-    /// The policy decided about it.
+    /// Decision of the policy.
     Decided(Decision),
 }
 
-/// How a plugin failed.
+/// Failure of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Such as `PLUGIN_TRAP`.
+    /// Error code, such as `PLUGIN_TRAP`.
     pub code: String,
-    /// For people.
+    /// Error message.
     pub message: String,
 }
 
 impl Answer {
-    /// The answer in words, a line for each part.
+    /// The answer as text, one line per part.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         match self {
@@ -113,8 +112,8 @@ impl Answer {
         }
     }
 
-    /// What is wrong with it by the rules of the interface, whatever is expected; nothing with a
-    /// failure of the plugin, which is no answer.
+    /// Violation of the interface's rules, regardless of the expectation. `None` for a plugin
+    /// failure, which is not an answer.
     #[must_use]
     pub fn wrong(&self) -> Option<String> {
         match self {
@@ -126,7 +125,7 @@ impl Answer {
         }
     }
 
-    /// Whether it is the plugin that failed.
+    /// True if the plugin failed.
     #[must_use]
     pub fn is_fault(&self) -> bool {
         matches!(self, Self::Failed(_))
@@ -134,7 +133,7 @@ impl Answer {
 }
 
 impl Expect {
-    /// The expectation in words. What agrees with the answer, or is left open, reads as there.
+    /// The expectation as text. Parts that match the answer or are left open read as in the answer.
     #[must_use]
     pub fn lines(&self, answer: &Answer) -> Vec<String> {
         match self {
@@ -168,7 +167,7 @@ impl Expect {
 }
 
 impl Verdict {
-    /// As [`Expect::lines`].
+    /// Like [`Expect::lines`].
     #[must_use]
     pub fn lines(&self, answer: &Answer) -> Vec<String> {
         match self {
@@ -233,7 +232,7 @@ impl WantedFault {
 fn accepted(mut changes: Vec<String>) -> Vec<String> {
     changes.sort();
     let first = if changes.is_empty() {
-        "accept, as it came"
+        "accept, unchanged"
     } else {
         "accept, with changes"
     };
@@ -245,7 +244,7 @@ fn field_line((name, value): &(String, Value)) -> String {
     format!("{name} = {}", literal::of_value(value))
 }
 
-/// Short vectors with their elements, long ones by what tells them apart.
+/// Writes all elements of a short vector; for a long one the first elements, norm and digest.
 fn embedding_line(name: &str, vector: &Vector) -> String {
     let elements = vectors::elements(vector);
     let shown: Vec<String> = elements.iter().take(8).map(f32::to_string).collect();
@@ -270,7 +269,7 @@ fn wrong_rejection(rejection: &Rejection) -> Option<String> {
         ));
     }
     let is_blank = rejection.message.trim().is_empty();
-    is_blank.then(|| format!("rejects with {code} and without a message"))
+    is_blank.then(|| format!("rejects with {code} but without a message"))
 }
 
 fn drop_line(reason: &str) -> String {

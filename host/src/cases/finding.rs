@@ -1,31 +1,31 @@
-//! What is wrong with an answer of a plugin, and what would make its case right.
+//! A wrong answer of a plugin, and the change that would make its case pass.
 
-/// What is wrong with an answer.
+/// A wrong answer.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// The case's name.
+    /// Name of the case.
     pub case: String,
-    /// The line of the row, or of the case, from 1.
+    /// Line number of the row, or of the case, from 1.
     pub line: usize,
-    /// The row's key; `None` where it is the case as a whole.
+    /// Key of the row; `None` for the case as a whole.
     pub row: Option<String>,
-    /// What is wrong, in one line or several: the difference has a `-` before what was expected
-    /// and a `+` before what was answered.
+    /// Description in one or more lines. In a difference, `-` marks expected lines and `+` marks
+    /// actual lines.
     pub text: String,
     pub(super) fix: Option<Fix>,
 }
 
-/// What to write where.
+/// A change to the case file that accepts the answer.
 #[derive(Clone, Debug)]
 pub(super) struct Fix {
     /// Index of the case in its file.
     pub(super) case: usize,
     pub(super) place: Place,
-    /// The value.
+    /// The new value.
     pub(super) toml: String,
 }
 
-/// A part of a case, with its index.
+/// Part of a case to change, with its index.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
     Refused,

@@ -1,11 +1,10 @@
-//! Has a plugin answer rows that nobody thought of, and reports the smallest ones on which it
-//! fails.
+//! Sends generated rows to a plugin, and reports the smallest ones on which it fails.
 //!
 //! Rows are a function of the seed: the same seed gives the same rows in the same order, and the
-//! time says only how many of them. Values, keys and failures are those of the cases, changed a
-//! little, and the edges of each type. A plugin must answer all of them: whatever else it thinks of
-//! a row, a trap, a missed deadline, too much memory, an answer that cannot be or one that depends
-//! on what it was asked before, or on the rows beside it, is a finding.
+//! time only limits their number. Values, keys and failures are those of the cases with small
+//! changes, and the edge cases of each type. A plugin must answer all of them. A trap, a missed
+//! deadline, too much memory, an invalid answer, and an answer that depends on earlier calls or on
+//! neighbouring rows are findings.
 
 mod generate;
 mod shrink;
@@ -19,7 +18,7 @@ use self::generate::Generator;
 use self::shrink::{Shrink, Wrong};
 use super::expect::Answer;
 use super::harness::{Harness, Unanswered};
-use super::questions::Asked;
+use super::questions::Question;
 use super::suite::{CaseFailure, CaseRow};
 use crate::plugin::{Plugin, Settings, apart};
 use crate::row::Schema;
@@ -27,63 +26,62 @@ use crate::row::Schema;
 pub(super) use self::generate::{failures as generated_failures, rows as generated_rows};
 pub use self::space::Space;
 
-/// Findings after which the search ends: each has to be mended one by one anyway.
+/// Number of findings after which the search ends, since each has to be fixed separately.
 const MAX_FINDINGS: usize = 10;
 
-/// Rows of the largest batch, as chunks have by default.
+/// Number of rows of the largest batch: the default size of a chunk.
 const LARGE: usize = 300;
 
-/// The kind of a finding that no row shows alone.
+/// Kind of a finding that no row shows alone.
 const TOGETHER: &str = "TOGETHER";
 
-/// How long to search, and for what.
+/// Limits and seed of a search.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What the rows are a function of.
+    /// Seed of the generated rows.
     pub seed: u64,
-    /// The last batch begins before this is over.
+    /// No batch begins after this time.
     pub time: Duration,
-    /// At most so many rows, where given.
+    /// Maximum number of rows; `None` for no limit.
     pub rows: Option<u64>,
 }
 
 /// Rows on which a plugin fails.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// Such as `PLUGIN_TRAP`, or `TOGETHER` where the plugin fails on rows and on none of them
-    /// alone, `STATE` where the answer depends on what was asked before or beside the row, or
-    /// `ANSWER` where it breaks the interface's rules.
+    /// An error code such as `PLUGIN_TRAP`; `TOGETHER` if the plugin fails on rows together but on
+    /// none of them alone; `STATE` if the answer depends on earlier calls or neighbouring rows;
+    /// `ANSWER` if it breaks the interface's rules; `BROKEN` if the plugin is broken.
     pub kind: String,
-    /// For people.
+    /// Description of the failure.
     pub message: String,
-    /// With which settings.
+    /// Settings of the plugin.
     pub settings: Settings,
-    /// As few and as small as found; empty if it is failures that the policy fails on.
+    /// The smallest rows found; empty if the policy failed.
     pub rows: Vec<CaseRow>,
-    /// As few and as small as found.
+    /// The smallest failures found; empty unless the policy failed.
     pub failures: Vec<CaseFailure>,
-    /// Batches that showed it, this one included.
+    /// Number of batches that showed the failure, including the first.
     pub seen: u64,
 }
 
-/// What a search did.
+/// Result of a search.
 #[derive(Clone, Debug, Default)]
 pub struct Searched {
-    /// In the order in which they were found.
+    /// Findings in the order of discovery.
     pub findings: Vec<Finding>,
-    /// Batches tried.
+    /// Number of batches tried.
     pub batches: u64,
-    /// Rows in them.
+    /// Number of rows in these batches.
     pub rows: u64,
 }
 
 /// Searches for rows on which a plugin fails.
 ///
-/// Blocks for about the time of the plan. May be called anywhere.
+/// Blocks for about the time of the plan. May be called from any thread.
 ///
 /// # Errors
-///
-/// When the plugin refuses all settings: the last message.
+/// If the plugin refuses all settings, with the last message.
 pub fn search(plugin: &Arc<Plugin>, space: &Space, plan: &Plan) -> Result<Searched, String> {
     apart(|| {
         let mut search = Search {
@@ -92,8 +90,8 @@ pub fn search(plugin: &Arc<Plugin>, space: &Space, plan: &Plan) -> Result<Search
             searched: Searched::default(),
             known: HashSet::new(),
         };
-        let (mut trials, refused) = search.trials(&space.settings);
-        if trials.is_empty() {
+        let (mut harnesses, refused) = search.harnesses(&space.settings);
+        if harnesses.is_empty() {
             return Err(refused);
         }
         let began = Instant::now();
@@ -104,10 +102,10 @@ pub fn search(plugin: &Arc<Plugin>, space: &Space, plan: &Plan) -> Result<Search
         };
         loop {
             let turn = search.searched.batches;
-            let at = usize::try_from(turn % trials.len() as u64).unwrap_or(0);
-            if let Some((settings, trial)) = trials.get_mut(at) {
+            let at = usize::try_from(turn % harnesses.len() as u64).unwrap_or(0);
+            if let Some((settings, harness)) = harnesses.get_mut(at) {
                 let mut generator = Generator::new(space, plan.seed, turn);
-                search.batch(&mut generator, settings, trial);
+                search.batch(&mut generator, settings, harness);
             }
             if enough(&search.searched) {
                 return Ok(search.searched);
@@ -125,57 +123,58 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The plugin with each of the settings that it accepts, and why it refused the last other.
-    fn trials(&self, settings: &[Settings]) -> (Vec<(Settings, Harness)>, String) {
-        let (mut trials, mut refused) = (Vec::new(), String::new());
+    /// Configures the plugin with each of the settings. Returns the harnesses for those that it
+    /// accepts, and the message of the last refusal.
+    fn harnesses(&self, settings: &[Settings]) -> (Vec<(Settings, Harness)>, String) {
+        let (mut harnesses, mut refused) = (Vec::new(), String::new());
         for settings in settings {
             match Harness::new(self.plugin, settings, self.schema) {
-                Ok(trial) => trials.push((settings.clone(), trial)),
+                Ok(harness) => harnesses.push((settings.clone(), harness)),
                 Err(message) => refused = message,
             }
         }
-        (trials, refused)
+        (harnesses, refused)
     }
 
-    fn batch(&mut self, generator: &mut Generator<'_>, settings: &Settings, trial: &mut Harness) {
+    fn batch(&mut self, generator: &mut Generator<'_>, settings: &Settings, harness: &mut Harness) {
         self.searched.batches += 1;
         let roles = self.plugin.roles();
         if roles.transform || roles.validate {
             let rows = generator.batch(LARGE);
             self.searched.rows += rows.len() as u64;
-            if let Some((wrong, smallest)) = self.examine(settings, trial, rows) {
+            if let Some((wrong, smallest)) = self.examine(settings, harness, rows) {
                 self.found(wrong, settings, smallest, Vec::new());
             }
         }
         if roles.policy {
             let failures = generator.failures();
             self.searched.rows += failures.len() as u64;
-            if let Some((wrong, smallest)) = self.examine(settings, trial, failures) {
+            if let Some((wrong, smallest)) = self.examine(settings, harness, failures) {
                 self.found(wrong, settings, Vec::new(), smallest);
             }
         }
     }
 
-    /// Tries rows; if something is wrong that was not known, finds the smallest rows that show it.
-    fn examine<T: Asked + Shrink>(
+    /// Tries rows; if they show a new failure, finds the smallest rows that show it.
+    fn examine<T: Question + Shrink>(
         &mut self,
         settings: &Settings,
-        trial: &mut Harness,
+        harness: &mut Harness,
         rows: Vec<T>,
     ) -> Option<(Wrong, Vec<T>)> {
-        let found = wrong(trial, &rows).into_iter();
-        // What is known must not hide what is not.
+        let found = wrong(harness, &rows).into_iter();
+        // Known failures must not hide new ones.
         let mut new = found.filter(|(kind, message, _)| !self.is_known(kind, message));
         let (kind, message, row) = new.next()?;
-        // From a fresh instance each time, so that what is found can be shown again.
+        // Each attempt uses a fresh instance, so that the finding can be reproduced.
         let mut again = |rows: &[T]| {
-            let mut trial = Harness::new(self.plugin, settings, self.schema).ok()?;
+            let mut harness = Harness::new(self.plugin, settings, self.schema).ok()?;
             let known = |message: &str| self.known.contains(&signature(&kind, message));
-            let found = wrong(&mut trial, rows).into_iter();
+            let found = wrong(&mut harness, rows).into_iter();
             let mut same = found.filter(|(found, message, _)| *found == kind && !known(message));
             same.next()
         };
-        // The fault of an instance that has answered much before is not that of these rows.
+        // If a fresh instance does not fail, earlier calls are the cause and not these rows.
         if kind == TOGETHER && again(&rows).is_none() {
             return None;
         }
@@ -184,7 +183,7 @@ impl Search<'_> {
         Some((shown.unwrap_or((kind, message, row)), smallest))
     }
 
-    /// Whether this has been found already; then it is counted.
+    /// True if this failure was already found; also counts it.
     fn is_known(&mut self, kind: &str, message: &str) -> bool {
         let signature = signature(kind, message);
         let mut findings = self.searched.findings.iter_mut();
@@ -217,25 +216,25 @@ impl Search<'_> {
     }
 }
 
-/// What makes two findings the same: the words of the message, without what differs from row to
-/// row.
+/// Identifies equal findings by the words of the message, without the parts that differ between
+/// rows.
 fn signature(kind: &str, message: &str) -> String {
     let words = message.split(|c: char| !c.is_ascii_alphabetic() && c != '_');
     let words: Vec<&str> = words.filter(|word| word.len() > 2).take(8).collect();
     format!("{kind} {}", words.join(" "))
 }
 
-fn wrong<T: Asked>(trial: &mut Harness, asked: &[T]) -> Vec<Wrong> {
+fn wrong<T: Question>(harness: &mut Harness, asked: &[T]) -> Vec<Wrong> {
     let asked: Vec<&T> = asked.iter().collect();
-    let answers = match T::ask(trial, &asked) {
+    let answers = match T::ask(harness, &asked) {
         Ok(answers) => answers,
         Err(error @ Unanswered::Together(_)) => {
             return vec![(TOGETHER.to_owned(), error.to_string(), None)];
         }
         Err(Unanswered::Broken(error)) => {
-            // It is on single rows that a plugin says what is wrong with it.
+            // A plugin gives the cause of its failure only for single rows.
             let alone = asked.first().filter(|_| asked.len() > 1);
-            let alone = alone.and_then(|one| T::ask(trial, &[one]).ok());
+            let alone = alone.and_then(|one| T::ask(harness, &[one]).ok());
             let wrong = alone.iter().flatten().find_map(|it| wrong_answer(it, 0));
             return vec![wrong.unwrap_or_else(|| ("BROKEN".to_owned(), error.message, None))];
         }
@@ -247,23 +246,23 @@ fn wrong<T: Asked>(trial: &mut Harness, asked: &[T]) -> Vec<Wrong> {
     // A policy fails on all of its failures or on none.
     wrong.dedup_by(|(kind, message, _), before| *kind == before.0 && *message == before.1);
     if wrong.is_empty() {
-        return differs(trial, &asked, &answers).into_iter().collect();
+        return differs(harness, &asked, &answers).into_iter().collect();
     }
     wrong
 }
 
-/// Whether an answer depends on what was asked before, or on the rows beside it. All are asked
-/// about once more, in two halves whose rows are in reverse order: two calls, not one for each row.
-fn differs<T: Asked>(trial: &mut Harness, asked: &[&T], answers: &[Answer]) -> Option<Wrong> {
+/// Checks whether an answer depends on earlier calls or on neighbouring rows. Sends all rows once
+/// more, in two halves in reverse order: two calls instead of one per row.
+fn differs<T: Question>(harness: &mut Harness, asked: &[&T], answers: &[Answer]) -> Option<Wrong> {
     let state = |what: String| {
         let message =
-            format!("answers otherwise when the row comes again, in another batch:\n{what}");
+            format!("answers differently when the row is sent again in another batch:\n{what}");
         Some(("STATE".to_owned(), message, None))
     };
     let before: Vec<(&T, &Answer)> = asked.iter().copied().zip(answers).rev().collect();
     for half in before.chunks(before.len().div_ceil(2)) {
         let (asked, before): (Vec<&T>, Vec<&Answer>) = half.iter().copied().unzip();
-        let again = match T::ask(trial, &asked) {
+        let again = match T::ask(harness, &asked) {
             Ok(again) => again,
             Err(error) => return state(error.to_string()),
         };

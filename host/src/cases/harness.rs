@@ -1,4 +1,4 @@
-//! A plugin with its settings, asked about rows as a worker asks it.
+//! A configured plugin, called with rows in the same way as a worker calls it.
 
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::plugin::{
 };
 use crate::row::{Batch, Failure, Schema, Stage, Value, Vector};
 
-/// A plugin under test. To be used on a thread of its own, as every runner.
+/// A plugin under test. Like every runner, it must be used on a thread of its own.
 pub(super) struct Harness {
     plugin: Arc<Plugin>,
     settings: Settings,
@@ -20,24 +20,24 @@ pub(super) struct Harness {
     runner: Runner,
 }
 
-/// Why rows have no answers.
+/// Reason why a call returned no answers.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unanswered {
     #[error(transparent)]
     Broken(#[from] Broken),
-    /// In production each row would pass, for many times the calls.
-    #[error("fails with {} on the rows together, and on none alone: {}", .0.code, .0.message)]
+    /// Each row would pass in production, at many times the number of calls.
+    #[error("fails with {} on the rows together but on none of them alone: {}", .0.code, .0.message)]
     Together(NoAnswer),
 }
 
-/// What the calls so far took.
+/// Resources used by the calls so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Spent {
-    /// In the plugin.
+    /// Time in the plugin.
     pub(super) time: Duration,
-    /// Rows, once per role.
+    /// Number of rows, counted once per role.
     pub(super) rows: u64,
-    /// Bytes of an instance at most.
+    /// Peak memory of an instance in bytes.
     pub(super) peak_memory: usize,
 }
 
@@ -45,8 +45,7 @@ impl Harness {
     /// Configures a plugin.
     ///
     /// # Errors
-    ///
-    /// The message with which it refuses its settings.
+    /// If the plugin refuses its settings, with its message.
     pub(super) fn new(
         plugin: &Arc<Plugin>,
         settings: &Settings,
@@ -68,16 +67,15 @@ impl Harness {
         })
     }
 
-    /// What the plugin does.
+    /// The roles that the plugin exports.
     pub(super) fn roles(&self) -> Roles {
         self.plugin.roles()
     }
 
-    /// What becomes of these rows in one batch.
+    /// Passes rows through the plugin in one batch and returns an answer for each.
     ///
     /// # Errors
-    ///
-    /// When the plugin is broken, or fails on the rows and on none of them alone.
+    /// If the plugin is broken, or fails on the rows together but on none of them alone.
     pub(super) fn rows(&mut self, rows: &[&CaseRow]) -> Result<Vec<Answer>, Unanswered> {
         let mut batch = rows::batch(&self.schema, rows);
         let before = (batch.values.clone(), batch.embeddings.vectors.clone());
@@ -91,7 +89,7 @@ impl Harness {
         {
             return Err(Unanswered::Together(last));
         }
-        // A plugin may reject rows with a code of the host's.
+        // A plugin may reject rows with one of the host's codes.
         let is_fault =
             |failure: &Failure| has_faults && codes::ALL.contains(&failure.code.as_str());
         let mut answers = changes(&batch, &before);
@@ -113,7 +111,7 @@ impl Harness {
         Ok(answers)
     }
 
-    /// A failure holds the first code of its rejections; asks the plugin for all of them.
+    /// Asks the plugin for all rejections of each row, because a failure holds only the first code.
     fn ask_for_all(&self, batch: &mut Batch, rejected: &[&Failure], answers: &mut [Answer]) {
         if rejected.is_empty() {
             return;
@@ -132,14 +130,14 @@ impl Harness {
                 Ok(_) => Answer::Failed(Fault {
                     code: codes::OUTPUT.to_owned(),
                     message: format!(
-                        "rejected the row with {}, and not when asked again with the rejected rows alone",
+                        "rejected the row with {}, but not when asked again with only the rejected rows",
                         failure.code
                     ),
                 }),
                 Err(error) => Answer::Failed(Fault {
                     code: error.code.to_owned(),
                     message: format!(
-                        "when asked again with the rejected rows alone: {}",
+                        "when asked again with only the rejected rows: {}",
                         error.message
                     ),
                 }),
@@ -148,7 +146,7 @@ impl Harness {
         }
     }
 
-    /// What the policy says about these failures in one call.
+    /// Asks the policy about failures in one call.
     pub(super) fn failures(&mut self, rows: &[impl Borrow<CaseFailure>]) -> Vec<Answer> {
         let (batch, failures) = rows::failures(&self.schema, rows);
         match self.runner.decisions(&batch, &failures) {
@@ -163,23 +161,22 @@ impl Harness {
         }
     }
 
-    /// Has the rows pass in one batch, as in production, whatever becomes of them.
+    /// Passes the rows through the plugin in one batch, as in production, and ignores the outcome.
     ///
     /// # Errors
-    ///
-    /// When the plugin is broken.
+    /// If the plugin is broken.
     pub(super) fn pass(&mut self, rows: &[CaseRow]) -> Result<(), Broken> {
         let rows: Vec<&CaseRow> = rows.iter().collect();
         self.runner.run(&mut rows::batch(&self.schema, &rows))
     }
 
-    /// Calls that failed so far, and how the last of them did.
+    /// Number of failed calls so far, and the last failure.
     fn failed_calls(&self) -> (u64, Option<NoAnswer>) {
         let stats = self.runner.stats().into_iter().next();
         stats.map_or((0, None), |stats| (stats.failed_calls, stats.last_fault))
     }
 
-    /// What the calls so far took.
+    /// Resources used by the calls so far.
     pub(super) fn spent(&self) -> Spent {
         let mut spent = Spent::default();
         for stats in self.runner.stats() {
@@ -212,7 +209,7 @@ fn rejected(failure: &Failure) -> Answer {
     }])
 }
 
-/// How each row differs from what it was.
+/// Compares each row with its state before the call.
 fn changes(batch: &Batch, before: &(Vec<Value>, Vec<Option<Vector>>)) -> Vec<Answer> {
     let (columns, width) = (batch.schema.columns.len(), batch.embeddings.width);
     let row = |row: usize| {

@@ -1,5 +1,4 @@
-//! Values and vectors as they stand in files of cases, in both directions. What is written is
-//! read back the same, bit for bit.
+//! Reads and writes values and vectors of case files. Written values read back bit for bit.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -13,10 +12,10 @@ use super::reader::{Entries, Node, Reader};
 use super::vectors;
 use crate::row::{FieldType, MAX_DIMENSIONS, Value, Vector};
 
-/// Elements up to which a vector is written as numbers; a longer one is written as base64.
+/// Maximum number of elements written as numbers; a longer vector is written as base64.
 const MAX_LISTED: usize = 16;
 
-/// What an embedding may be told by, and the keys that go with it.
+/// The kinds of embeddings, and the keys that each allows.
 const FORMS: [(&str, &[&str]); 4] = [
     ("f16", &["f16"]),
     ("f32", &["f32"]),
@@ -24,7 +23,7 @@ const FORMS: [(&str, &[&str]); 4] = [
     ("random", &["random", "dimensions", "norm"]),
 ];
 
-/// The names of types in `[columns]`.
+/// Names of the types in `[columns]`.
 pub(super) const TYPES: [(&str, FieldType); 8] = [
     ("boolean", FieldType::Boolean),
     ("integer", FieldType::Integer),
@@ -36,7 +35,7 @@ pub(super) const TYPES: [(&str, FieldType); 8] = [
     ("json", FieldType::Json),
 ];
 
-/// The type of a value that is not null.
+/// The type of a value; `None` for null.
 pub(super) fn type_of(value: &Value) -> Option<FieldType> {
     match value {
         Value::Null => None,
@@ -51,7 +50,7 @@ pub(super) fn type_of(value: &Value) -> Option<FieldType> {
     }
 }
 
-/// A value as TOML.
+/// Writes a value as TOML.
 pub(super) fn of_value(value: &Value) -> String {
     match value {
         Value::Null => "{ none = true }".to_owned(),
@@ -69,7 +68,7 @@ pub(super) fn of_value(value: &Value) -> String {
     }
 }
 
-/// A vector as TOML.
+/// Writes a vector as TOML.
 pub(super) fn of_vector(vector: &Vector) -> String {
     let name = match vector {
         Vector::F32(_) => "f32",
@@ -79,7 +78,7 @@ pub(super) fn of_vector(vector: &Vector) -> String {
         let elements = vectors::elements(vector);
         let listed: Vec<String> = elements.iter().copied().map(of_element).collect();
         let listed = format!("[{}]", listed.join(", "));
-        // A NaN has more bits than its name, and bytes may be left over.
+        // A NaN may have a payload, and the bytes may not be a multiple of the element size.
         let again = match vector {
             Vector::F32(_) => vectors::f32s(&elements),
             Vector::F16(_) => vectors::f16s(&elements),
@@ -97,7 +96,7 @@ pub(super) fn of_vector(vector: &Vector) -> String {
     )
 }
 
-/// Whether reading `nan` or `-nan` gives this very number.
+/// True if reading `nan` or `-nan` gives exactly this number.
 fn is_plain_nan(x: f32) -> bool {
     let read = vectors::narrowed(f64::NAN.copysign(f64::from(x)));
     read.to_bits() == x.to_bits()
@@ -107,7 +106,7 @@ fn of_real(x: f64) -> String {
     if x.is_nan() {
         return if x.is_sign_negative() { "-nan" } else { "nan" }.to_owned();
     }
-    // `inf`, `-inf`, and digits with a point or an exponent, all of which TOML reads back.
+    // TOML reads back `inf`, `-inf`, and digits with a point or an exponent.
     format!("{x:?}")
 }
 
@@ -134,7 +133,7 @@ fn of_timestamp(micros: i64) -> String {
     }
 }
 
-/// A text as a basic string of TOML; what cannot be seen is escaped.
+/// Writes a text as a basic string of TOML; invisible characters are escaped.
 pub(super) fn of_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
@@ -168,8 +167,7 @@ impl Reader<'_> {
                 if let Ok(time) = time {
                     return Some(Value::Timestamp(time.timestamp_micros()));
                 }
-                let message =
-                    "a timestamp has a date, a time and an offset, such as 2026-01-31T12:00:00Z";
+                let message = "a timestamp must have a date, a time and an offset, such as 2026-01-31T12:00:00Z";
                 self.wrong(node, key, message)
             }
             DeValue::Array(items) => {
@@ -179,7 +177,7 @@ impl Reader<'_> {
                     None => self.wrong(
                         node,
                         key,
-                        "a list has texts only; other lists are JSON: { json = \"[1, 2]\" }",
+                        "a list must contain only texts; write any other list as JSON: { json = \"[1, 2]\" }",
                     ),
                 }
             }
@@ -190,24 +188,26 @@ impl Reader<'_> {
     fn tagged(&mut self, node: &Node<'_>, table: &DeTable<'_>, key: &str) -> Option<Value> {
         let mut members = table.iter();
         let (Some((tag, member)), None) = (members.next(), members.next()) else {
-            return self.wrong(node, key, "a table is one of { json = \"…\" }, { binary = \"…\" }, { timestamp = 0 }, { none = true }");
+            return self.wrong(node, key, "a table must be one of { json = \"…\" }, { binary = \"…\" }, { timestamp = 0 }, { none = true }");
         };
         match tag.get_ref().as_ref() {
             "json" => {
                 let text = self.text(member, key)?;
                 match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
                     Ok(_) => Some(Value::Json(ByteString::from(text))),
-                    Err(error) => self.wrong(member, key, format!("not JSON: {error}")),
+                    Err(error) => self.wrong(member, key, format!("invalid JSON: {error}")),
                 }
             }
             "binary" => self.base64(member, key).map(Value::Binary),
             "timestamp" => self.integer(member, key).map(Value::Timestamp),
             "none" if member.get_ref().as_bool() == Some(true) => Some(Value::Null),
-            "none" => self.wrong(member, key, "null is { none = true }"),
+            "none" => self.wrong(member, key, "write null as { none = true }"),
             other => self.wrong(
                 node,
                 key,
-                format!("unknown kind of value `{other}`; there are json, binary, timestamp, none"),
+                format!(
+                    "unknown kind of value `{other}`; valid kinds are json, binary, timestamp, none"
+                ),
             ),
         }
     }
@@ -216,7 +216,7 @@ impl Reader<'_> {
         let text = self.text(node, key)?;
         match BASE64.decode(text) {
             Ok(bytes) => Some(Bytes::from(bytes)),
-            Err(error) => self.wrong(node, key, format!("not base64: {error}")),
+            Err(error) => self.wrong(node, key, format!("invalid base64: {error}")),
         }
     }
 
@@ -235,12 +235,16 @@ impl Reader<'_> {
             return self.wrong(
                 node,
                 key,
-                "an embedding is a list of numbers, or has `random`, `fill`, `f32` or `f16`",
+                "an embedding must be a list of numbers, or have `random`, `fill`, `f32` or `f16`",
             );
         };
         let mut others = entries.iter().filter(|(name, _)| known.contains(name));
         if let Some((name, other)) = others.find(|(name, _)| !keys.contains(name)) {
-            return self.wrong(other, key, format!("`{name}` does not go with `{kind}`"));
+            return self.wrong(
+                other,
+                key,
+                format!("`{name}` cannot be combined with `{kind}`"),
+            );
         }
         match kind {
             "f16" if member.get_ref().is_str() => self.bytes(member, key, 2).map(Vector::F16),
@@ -285,7 +289,7 @@ impl Reader<'_> {
 
     fn norm(&mut self, node: &Node<'_>, key: &str) -> Option<f64> {
         let norm = self.real(node, key)?;
-        // No element is over the norm.
+        // No element exceeds the norm.
         if (0.0..=f64::from(f32::MAX)).contains(&norm) {
             return Some(norm);
         }
@@ -293,7 +297,7 @@ impl Reader<'_> {
         self.wrong(node, key, message)
     }
 
-    /// The encoded elements of a vector, each of so many bytes.
+    /// Reads the encoded elements of a vector, each `size` bytes long.
     fn bytes(&mut self, node: &Node<'_>, key: &str, size: usize) -> Option<Bytes> {
         let bytes = self.base64(node, key)?;
         self.check_listed(node, key, bytes.len() / size)?;
@@ -320,11 +324,11 @@ impl Reader<'_> {
         if dimensions <= MAX_DIMENSIONS {
             return Some(());
         }
-        let message = format!("has {dimensions} elements; at most {MAX_DIMENSIONS} are stored");
+        let message = format!("has {dimensions} elements; the maximum is {MAX_DIMENSIONS}");
         self.wrong(node, key, message)
     }
 
-    /// An element, which may be infinite only where that is what is written.
+    /// Reads an element, which may be infinite only if the file says so.
     fn element(&mut self, node: &Node<'_>, key: &str, is_over: fn(f32) -> bool) -> Option<f32> {
         let real = self.real(node, key)?;
         let element = vectors::narrowed(real);

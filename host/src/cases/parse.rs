@@ -1,4 +1,4 @@
-//! From the text of a file to its cases, with everything that is wrong with it.
+//! Parses the text of a case file, and collects all its problems.
 
 mod expectation;
 mod fields;
@@ -22,7 +22,7 @@ use crate::config::ConfigError;
 use crate::plugin::Settings;
 use crate::row::{Column, EmbeddingColumn, FieldType, Schema, Stage};
 
-/// Reads a file of cases.
+/// Parses a case file.
 pub(super) fn suite(path: &Path, text: &str) -> Result<Suite, ConfigError> {
     let mut reader = Reader::new(text);
     let (document, syntax) = DeTable::parse_recoverable(text);
@@ -31,7 +31,7 @@ pub(super) fn suite(path: &Path, text: &str) -> Result<Suite, ConfigError> {
     }
     let span = document.span();
     let root = Spanned::new(span, DeValue::Table(document.into_inner()));
-    // What follows from wrong syntax is not worth telling.
+    // Problems that follow from a syntax error are not reported.
     let suite = if syntax.is_empty() {
         read(&mut reader, path, &root)
     } else {
@@ -67,7 +67,7 @@ fn read(reader: &mut Reader<'_>, path: &Path, root: &Node<'_>) -> Option<Suite> 
             reader.wrong::<()>(
                 table,
                 "case.name",
-                format!("`{}` is the name of a case before it", case.name),
+                format!("duplicate case name `{}`", case.name),
             );
         }
         name_columns(&mut schema, &case);
@@ -94,14 +94,17 @@ fn read_columns(reader: &mut Reader<'_>, node: &Node<'_>, schema: &mut Schema) {
             Some((_, field_type)) => add_column(schema, name, Some(*field_type)),
             None => {
                 let known: Vec<_> = TYPES.iter().map(|(name, _)| *name).collect();
-                let message = format!("unknown type `{text}`; there are {}", known.join(", "));
+                let message = format!(
+                    "unknown type `{text}`; valid types are {}",
+                    known.join(", ")
+                );
                 reader.wrong::<()>(node, &key, message);
             }
         }
     }
 }
 
-/// Adds what a case names to the columns and embeddings of its file.
+/// Adds the columns and embeddings that a case names to those of its file.
 fn name_columns(schema: &mut Schema, case: &Case) {
     let fields = case.rows.iter().flat_map(|row| &row.fields);
     let known = case.failures.iter().flat_map(|failure| &failure.fields);
@@ -125,7 +128,7 @@ fn name_columns(schema: &mut Schema, case: &Case) {
     }
 }
 
-/// Adds a column if there is none of its name, and its type where that was not known.
+/// Adds a column if its name is new, and sets its type if that was unknown.
 pub(super) fn add_column(schema: &mut Schema, name: &str, field_type: Option<FieldType>) {
     match schema.columns.iter_mut().find(|column| column.name == name) {
         Some(column) => column.field_type = column.field_type.or(field_type),
@@ -166,7 +169,7 @@ fn case(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Case> {
     };
     let (rows, failures) = (nodes("row"), nodes("failure"));
     if refused.is_some() == (!rows.is_empty() || !failures.is_empty()) {
-        let message = "a case has rows (`[[case.row]]`), failures (`[[case.failure]]`) or both, or else `refused`";
+        let message = "a case must have rows (`[[case.row]]`), failures (`[[case.failure]]`) or both, or only `refused`";
         reader.wrong::<()>(node, "case", message);
     }
     Some(Case {
@@ -226,13 +229,15 @@ fn failure(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<CaseFailure> {
         return reader.wrong(
             node,
             key,
-            format!("unknown stage `{stage}`; there are decode, transform, validate, write"),
+            format!("unknown stage `{stage}`; valid stages are decode, transform, validate, write"),
         );
     };
     let attempt = match entries.get("attempt") {
         Some(node) => match u32::try_from(reader.integer(node, key)?) {
             Ok(attempt) if attempt > 0 => attempt,
-            _ => return reader.wrong(node, key, "`attempt` counts from 1"),
+            _ => {
+                return reader.wrong(node, key, format!("`attempt` must be 1 to {}", u32::MAX));
+            }
         },
         None => 1,
     };

@@ -1,4 +1,4 @@
-//! What a plugin is asked about in a case, rows or failures, and what both have in common.
+//! The questions of a case: rows or failures, and their common interface.
 
 use super::expect::Answer;
 use super::finding::Place;
@@ -8,34 +8,34 @@ use super::update;
 use crate::plugin::Roles;
 
 /// A row, or a failure for the policy.
-pub(super) trait Asked: Sized {
-    /// Why a plugin of these roles is not asked about it.
+pub(super) trait Question: Sized {
+    /// Reason why a plugin with these roles cannot answer.
     fn missing_role(roles: Roles) -> Option<&'static str>;
 
-    /// What the plugin says about these in one call.
-    fn ask(trial: &mut Harness, these: &[&Self]) -> Result<Vec<Answer>, Unanswered>;
+    /// Asks the plugin about all of them in one call.
+    fn ask(harness: &mut Harness, these: &[&Self]) -> Result<Vec<Answer>, Unanswered>;
 
-    /// The line it stands in.
+    /// Line number in the file.
     fn line(&self) -> usize;
 
-    /// Its key.
+    /// Key of the row.
     fn key(&self) -> &str;
 
-    /// What is expected of it, in words; `None`: anything but a failure of the plugin.
+    /// Expected outcome as lines; `None` accepts anything except a plugin failure.
     fn expected(&self, answer: &Answer) -> Option<Vec<String>>;
 
-    /// The answer as an expectation in TOML, if it can be one, and where it stands in the case.
+    /// The answer as an expectation in TOML, if it can be expressed, and its place in the case.
     fn fix(&self, at: usize, answer: &Answer) -> (Place, Option<String>);
 }
 
-impl Asked for CaseRow {
+impl Question for CaseRow {
     fn missing_role(roles: Roles) -> Option<&'static str> {
         let is_asked = roles.transform || roles.validate;
-        (!is_asked).then_some("rows are for `transform` or `validate`, and the plugin has neither")
+        (!is_asked).then_some("rows need a plugin that exports `transform` or `validate`")
     }
 
-    fn ask(trial: &mut Harness, these: &[&Self]) -> Result<Vec<Answer>, Unanswered> {
-        trial.rows(these)
+    fn ask(harness: &mut Harness, these: &[&Self]) -> Result<Vec<Answer>, Unanswered> {
+        harness.rows(these)
     }
 
     fn line(&self) -> usize {
@@ -56,13 +56,13 @@ impl Asked for CaseRow {
     }
 }
 
-impl Asked for CaseFailure {
+impl Question for CaseFailure {
     fn missing_role(roles: Roles) -> Option<&'static str> {
-        (!roles.policy).then_some("failures are for a `dead-letter-policy`, and the plugin is none")
+        (!roles.policy).then_some("failures need a plugin that exports `dead-letter-policy`")
     }
 
-    fn ask(trial: &mut Harness, these: &[&Self]) -> Result<Vec<Answer>, Unanswered> {
-        Ok(trial.failures(these))
+    fn ask(harness: &mut Harness, these: &[&Self]) -> Result<Vec<Answer>, Unanswered> {
+        Ok(harness.failures(these))
     }
 
     fn line(&self) -> usize {

@@ -1,4 +1,4 @@
-//! Reads a file of cases member by member and collects what is wrong, with lines.
+//! Reads a case file member by member and collects problems with their lines.
 
 use std::ops::Range;
 
@@ -7,21 +7,21 @@ use toml::de::{DeInteger, DeValue};
 
 use crate::config::{Problem, closest};
 
-/// A value of the file with its place.
+/// A value of the file with its position.
 pub(super) type Node<'a> = Spanned<DeValue<'a>>;
 
-/// Problems that are reported of one file; the rest is usually the same again.
+/// Maximum number of problems reported for one file; further ones usually repeat the first.
 const MAX_PROBLEMS: usize = 50;
 
-/// What has been found so far.
+/// Problems found so far.
 pub(super) struct Reader<'t> {
     text: &'t str,
-    /// Where each line begins.
+    /// Byte offset of each line.
     lines: Vec<usize>,
     pub(super) problems: Vec<Problem>,
 }
 
-/// The members of a table, in the order of the file.
+/// Members of a table in file order.
 pub(super) struct Entries<'a>(Vec<(&'a str, &'a Node<'a>)>);
 
 impl<'a> Entries<'a> {
@@ -47,16 +47,16 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// The line of a place, from 1.
+    /// Line number of a position, from 1.
     pub(super) fn line(&self, span: &Range<usize>) -> usize {
-        // An array of tables begins where its header does, which may follow a blank line.
+        // The span of an array of tables begins at its header, which may follow a blank line.
         let blank = |c: char| c.is_whitespace();
         let rest = self.text.get(span.start..).unwrap_or_default();
         let start = span.start + (rest.len() - rest.trim_start_matches(blank).len());
         self.lines.partition_point(|line| *line <= start)
     }
 
-    /// Notes a problem. Returns `None`, for what could not be read.
+    /// Records a problem. Returns `None` in place of the value that could not be read.
     pub(super) fn wrong<T>(
         &mut self,
         node: &Node<'_>,
@@ -67,10 +67,10 @@ impl<'t> Reader<'t> {
         None
     }
 
-    /// Notes that the text is no TOML.
+    /// Records that the text is invalid TOML.
     pub(super) fn wrong_syntax(&mut self, error: &toml::de::Error) {
         let start = error.span().unwrap_or_default().start;
-        // What ends too early is found at the end of its line.
+        // An unexpected end is reported at the end of its line.
         let line = self.lines.partition_point(|line| *line <= start);
         self.note(line, "", error.message().to_owned());
     }
@@ -86,7 +86,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// The members of a table that may have any names.
+    /// Reads a table whose members may have any name.
     pub(super) fn table<'a>(&mut self, node: &'a Node<'a>, key: &str) -> Option<Entries<'a>> {
         let Some(table) = node.get_ref().as_table() else {
             return self.wrong(node, key, "must be a table");
@@ -99,7 +99,7 @@ impl<'t> Reader<'t> {
         Some(Entries(entries.collect()))
     }
 
-    /// The members of a table that may have these names.
+    /// Reads a table whose members may have only these names.
     pub(super) fn entries<'a>(
         &mut self,
         node: &'a Node<'a>,
@@ -110,15 +110,15 @@ impl<'t> Reader<'t> {
         for (name, member) in entries.iter().filter(|(name, _)| !known.contains(name)) {
             let near = closest(name, known.iter().copied());
             let meant = near.map_or_else(
-                || format!("there are {}", known.join(", ")),
-                |near| format!("is it `{near}`?"),
+                || format!("valid keys are {}", known.join(", ")),
+                |near| format!("did you mean `{near}`?"),
             );
             self.wrong::<()>(member, key, format!("unknown key `{name}`; {meant}"));
         }
         Some(entries)
     }
 
-    /// The tables of `[[name]]`, or of a list.
+    /// Reads the tables of `[[name]]`, or of a list.
     pub(super) fn list<'a>(&mut self, node: &'a Node<'a>, key: &str) -> Option<Vec<&'a Node<'a>>> {
         match node.get_ref().as_array() {
             Some(items) => Some(items.iter().collect()),
@@ -129,7 +129,7 @@ impl<'t> Reader<'t> {
     pub(super) fn text(&mut self, node: &Node<'_>, key: &str) -> Option<String> {
         match node.get_ref().as_str() {
             Some(text) => Some(text.to_owned()),
-            None => self.wrong(node, key, format!("must be a text, and is {}", kind(node))),
+            None => self.wrong(node, key, format!("must be a text, not {}", kind(node))),
         }
     }
 
@@ -138,17 +138,13 @@ impl<'t> Reader<'t> {
         match node.get_ref().as_integer() {
             Some(integer) => match digits(integer) {
                 Some(integer) => Some(integer),
-                None => self.wrong(node, key, "does not fit 64 bits"),
+                None => self.wrong(node, key, "does not fit in 64 bits"),
             },
-            None => self.wrong(
-                node,
-                key,
-                format!("must be an integer, and is {}", kind(node)),
-            ),
+            None => self.wrong(node, key, format!("must be an integer, not {}", kind(node))),
         }
     }
 
-    /// A number; integers count.
+    /// Reads a number, which may be an integer.
     pub(super) fn real(&mut self, node: &Node<'_>, key: &str) -> Option<f64> {
         let digits = match node.get_ref() {
             DeValue::Float(x) => x.as_str().parse().ok(),
@@ -157,11 +153,7 @@ impl<'t> Reader<'t> {
         };
         match digits {
             Some(real) => Some(real),
-            None => self.wrong(
-                node,
-                key,
-                format!("must be a number, and is {}", kind(node)),
-            ),
+            None => self.wrong(node, key, format!("must be a number, not {}", kind(node))),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Writes cases down: rows as they met a plugin, exactly, behind what a file has already.
+//! Appends cases to a file, with rows exactly as the plugin received them.
 
 use std::path::Path;
 
@@ -17,19 +17,19 @@ use crate::row::{Batch, Column, Schema, Value};
 /// A case to be written.
 #[derive(Clone, Debug, Default)]
 pub struct NewCase {
-    /// Known by it: a case of a name that the file has is not written again.
+    /// Name of the case; a case whose name is already in the file is not written again.
     pub name: String,
-    /// For people, in lines.
+    /// Comment, which may have several lines.
     pub comment: String,
-    /// What `configure` gets.
+    /// Settings passed to `configure`.
     pub settings: Settings,
-    /// Each with what must become of it, as TOML.
+    /// Each with its expected outcome as TOML.
     pub rows: Vec<(CaseRow, Option<String>)>,
-    /// Each with what must become of it, as TOML.
+    /// Each with its expected outcome as TOML.
     pub failures: Vec<(CaseFailure, Option<String>)>,
 }
 
-/// A row of a batch with everything that it has now.
+/// Copies a row of a batch in its current state.
 #[must_use]
 pub fn row(batch: &Batch, index: u32) -> CaseRow {
     let embeddings = batch.schema.embeddings.iter().enumerate();
@@ -45,7 +45,7 @@ pub fn row(batch: &Batch, index: u32) -> CaseRow {
     }
 }
 
-/// The fields of a row that are not null.
+/// Copies the fields of a row that are not null.
 #[must_use]
 pub fn fields(batch: &Batch, index: u32) -> Vec<(String, Value)> {
     let fields = batch.schema.columns.iter().zip(batch.row(index));
@@ -55,11 +55,10 @@ pub fn fields(batch: &Batch, index: u32) -> Vec<(String, Value)> {
         .collect()
 }
 
-/// What a plugin makes of a row now, as an expectation in TOML; `None` if it fails on it.
+/// The current answer of a plugin to a row, as an expectation in TOML; `None` if the plugin fails.
 ///
 /// # Errors
-///
-/// When it refuses its settings.
+/// If the plugin refuses its settings.
 pub fn answer(
     plugin: &std::sync::Arc<Plugin>,
     settings: &Settings,
@@ -67,17 +66,17 @@ pub fn answer(
     row: &CaseRow,
 ) -> Result<Option<String>, String> {
     apart(|| {
-        let mut trial = Harness::new(plugin, settings, schema)?;
-        let answers = trial.rows(&[row]).unwrap_or_default();
+        let mut harness = Harness::new(plugin, settings, schema)?;
+        let answers = harness.rows(&[row]).unwrap_or_default();
         Ok(first(&answers))
     })
 }
 
-/// What the policy decides about a failure now, as an expectation in TOML.
+/// The current decision of the policy about a failure, as an expectation in TOML; `None` if the
+/// policy fails.
 ///
 /// # Errors
-///
-/// When it refuses its settings.
+/// If the plugin refuses its settings.
 pub fn decision(
     plugin: &std::sync::Arc<Plugin>,
     settings: &Settings,
@@ -85,8 +84,8 @@ pub fn decision(
     failure: &CaseFailure,
 ) -> Result<Option<String>, String> {
     apart(|| {
-        let mut trial = Harness::new(plugin, settings, schema)?;
-        let answers = trial.failures(std::slice::from_ref(failure));
+        let mut harness = Harness::new(plugin, settings, schema)?;
+        let answers = harness.failures(std::slice::from_ref(failure));
         Ok(first(&answers))
     })
 }
@@ -97,13 +96,11 @@ fn first(answers: &[Answer]) -> Option<String> {
         .and_then(|answer| update::of_answer(answer, None))
 }
 
-/// Writes cases to the end of a file, which is made if it is not there; returns how many were
-/// new. What the file has stays as it is; columns that it does not know are added to `[columns]`.
+/// Appends cases to a file, which is created if necessary; returns the number of new cases. The
+/// existing text stays as it is; unknown columns are added to `[columns]`.
 ///
 /// # Errors
-///
-/// When the file is there and is not one of cases that more can be added to, or cannot be
-/// written.
+/// If the file is not a case file, cannot take the new cases, or cannot be read or written.
 pub fn append(path: &Path, columns: &[Column], cases: &[NewCase]) -> anyhow::Result<usize> {
     let existing = match suite::read(path) {
         Ok(text) => text,
@@ -143,34 +140,34 @@ fn appended(
         text.push_str(&written(case));
     }
     let text = update::like(existing, &text);
-    // What cannot be read back must not be written.
+    // A text that cannot be read back must not be written.
     Suite::parse(path, &text)?;
     Ok((text, new.len()))
 }
 
-/// Why a file of cases cannot have these as well.
+/// The reason why a case file cannot take the new cases, if any.
 fn misfit(document: &DocumentMut, suite: &Suite, new: &[&NewCase]) -> Option<Problem> {
     let problem = |key: String, message: &str| Problem {
         line: None,
         key,
         message: message.to_owned(),
-        hint: Some("name another file for the new cases".to_owned()),
+        hint: Some("write the new cases to another file".to_owned()),
     };
     if document.get("case").is_some_and(Item::is_value) {
-        let message = "is a list in brackets, and new cases are written as `[[case]]`";
+        let message = "is an inline list, but new cases are appended as `[[case]]` tables";
         return Some(problem("case".to_owned(), message));
     }
-    // A case's settings are on top of the file's, and nothing takes one away.
+    // A case's settings override the file's, but cannot remove one.
     let has = |case: &NewCase, key: &str| case.settings.iter().any(|(known, _)| known == key);
     let (foreign, _) = suite
         .settings
         .iter()
         .find(|(key, _)| new.iter().any(|case| !has(case, key)))?;
-    let message = "every case of this file runs with it, and the new ones ran without";
+    let message = "applies to every case of this file, but the new cases ran without it";
     Some(problem(format!("settings.{foreign}"), message))
 }
 
-/// The text with the types of columns that it does not tell.
+/// Adds the missing types of columns to the text.
 fn with_columns(
     text: &str,
     mut document: DocumentMut,
@@ -212,12 +209,12 @@ fn type_name(column: &Column) -> Option<&'static str> {
     found.map(|(name, _)| *name)
 }
 
-/// A case as TOML.
+/// Writes a case as TOML.
 #[must_use]
 pub fn written(case: &NewCase) -> String {
     let mut out = String::new();
     for line in case.comment.lines() {
-        // Comments cannot have control characters, and messages of plugins can.
+        // Comments must not contain control characters, but plugin messages may.
         let line = line.replace(|c: char| c.is_control(), " ");
         out.push_str(format!("# {line}").trim_end());
         out.push('\n');

@@ -1,4 +1,4 @@
-//! Rows of cases as a batch, as it comes from the decoder.
+//! Builds batches from the rows of cases, as the decoder does.
 
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::suite::{CaseFailure, CaseRow};
 use crate::row::{Batch, Embeddings, Failure, Schema, Value};
 
-/// The rows as a batch, all of them live.
+/// Builds a batch in which all rows are live.
 pub(super) fn batch(schema: &Arc<Schema>, rows: &[&CaseRow]) -> Batch {
     let width = schema.embeddings.len();
     let mut batch = blank(schema, rows.len());
@@ -31,7 +31,7 @@ pub(super) fn batch(schema: &Arc<Schema>, rows: &[&CaseRow]) -> Batch {
     batch
 }
 
-/// The failed rows as a batch of which none is live, and their failures.
+/// Builds a batch of failed rows, none of which is live, and their failures.
 pub(super) fn failures(
     schema: &Arc<Schema>,
     rows: &[impl Borrow<CaseFailure>],

@@ -1,9 +1,9 @@
-//! Has a plugin answer cases, and compares.
+//! Runs cases against a plugin and compares the answers.
 //!
-//! Each case gets instances of its own, so a case passes or fails whatever stands around it.
-//! What the plugin does not fail on is asked twice more: the same rows again on the warm instance,
-//! and row by row. A plugin that then answers otherwise keeps state, which the interface forbids,
-//! since the host may present rows again in smaller batches.
+//! Each case gets fresh instances, so its result does not depend on the other cases. Rows on which
+//! the plugin does not fail are sent twice more: the same rows again on the warm instance, and row
+//! by row. A plugin that then answers differently keeps state, which the interface forbids because
+//! the host may send rows again in smaller batches.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,47 +12,47 @@ use super::diff;
 use super::expect::Answer;
 use super::finding::{Failure, Fix, Place};
 use super::harness::Harness;
-use super::questions::Asked;
+use super::questions::Question;
 use super::suite::{Case, Suite};
 use crate::plugin::{Plugin, Settings, apart};
 
-/// Which cases, and with what.
+/// Options of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Over the files' settings, under the cases' own.
+    /// Settings that override the files' settings; the cases' own settings override these.
     pub settings: Settings,
-    /// Only cases that have this in their name.
+    /// Run only cases whose name contains this text.
     pub filter: Option<String>,
 }
 
-/// How one case went.
+/// Result of one case.
 #[derive(Clone, Debug)]
 pub struct CaseResult {
-    /// Its name.
+    /// Name of the case.
     pub name: String,
-    /// Rows and failures in it.
+    /// Number of rows and failures in the case.
     pub rows: usize,
     /// Time in the plugin.
     pub time: Duration,
-    /// Empty: it passed.
+    /// Failures; empty if the case passed.
     pub failures: Vec<Failure>,
 }
 
-/// How a file of cases went.
+/// Result of a case file.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// In the order of the file.
+    /// Results in file order.
     pub cases: Vec<CaseResult>,
     /// Time in the plugin, on warm instances.
     pub time: Duration,
-    /// Rows that were settled in this time, once per role.
+    /// Number of rows processed in this time, counted once per role.
     pub settled: u64,
-    /// Bytes of linear memory of an instance at most.
+    /// Peak linear memory of an instance in bytes.
     pub peak_memory: usize,
 }
 
 impl Outcome {
-    /// Cases that passed.
+    /// Number of cases that passed.
     #[must_use]
     pub fn passed(&self) -> usize {
         self.cases
@@ -61,28 +61,28 @@ impl Outcome {
             .count()
     }
 
-    /// Rows and failures in all cases.
+    /// Number of rows and failures in all cases.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.cases.iter().map(|case| case.rows).sum()
     }
 
-    /// Everything that is wrong.
+    /// All failures.
     pub fn failed(&self) -> impl Iterator<Item = &Failure> {
         self.cases.iter().flat_map(|case| &case.failures)
     }
 }
 
-/// Has a plugin answer every case of a file.
+/// Runs every case of a file against a plugin.
 ///
-/// Blocks for the time of the calls. May be called anywhere: the calls are made on a thread of
-/// their own.
+/// Blocks until all calls are done. May be called from any thread, since the calls run on a thread
+/// of their own.
 #[must_use]
 pub fn run(plugin: &Arc<Plugin>, suite: &Suite) -> Outcome {
     run_with(plugin, suite, &Options::default())
 }
 
-/// As [`run`], with options.
+/// Like [`run`], with options.
 #[must_use]
 pub fn run_with(plugin: &Arc<Plugin>, suite: &Suite, options: &Options) -> Outcome {
     apart(|| {
@@ -91,7 +91,7 @@ pub fn run_with(plugin: &Arc<Plugin>, suite: &Suite, options: &Options) -> Outco
             let is_chosen = |filter: &String| case.name.contains(filter.as_str());
             if options.filter.as_ref().is_none_or(is_chosen) {
                 let settings = suite.settings(case, &options.settings);
-                let one = One {
+                let one = CaseRun {
                     index,
                     case,
                     failures: Vec::new(),
@@ -103,14 +103,14 @@ pub fn run_with(plugin: &Arc<Plugin>, suite: &Suite, options: &Options) -> Outco
     })
 }
 
-/// A case at work.
-struct One<'a> {
+/// A case that is running.
+struct CaseRun<'a> {
     index: usize,
     case: &'a Case,
     failures: Vec<Failure>,
 }
 
-impl One<'_> {
+impl CaseRun<'_> {
     fn run(
         mut self,
         plugin: &Arc<Plugin>,
@@ -123,10 +123,10 @@ impl One<'_> {
             Harness::new(plugin, settings, &suite.schema),
             &self.case.refused,
         ) {
-            (Ok(mut trial), None) => {
-                self.ask(&mut trial, &self.case.rows, outcome);
-                self.ask(&mut trial, &self.case.failures, outcome);
-                outcome.peak_memory = outcome.peak_memory.max(trial.spent().peak_memory);
+            (Ok(mut harness), None) => {
+                self.ask(&mut harness, &self.case.rows, outcome);
+                self.ask(&mut harness, &self.case.failures, outcome);
+                outcome.peak_memory = outcome.peak_memory.max(harness.spent().peak_memory);
             }
             (Err(message), Some(part)) if message.contains(part.as_str()) => {}
             (Err(message), Some(part)) => {
@@ -161,14 +161,14 @@ impl One<'_> {
         });
     }
 
-    /// Has these answered together, then again, then each alone.
-    fn ask<T: Asked>(&mut self, trial: &mut Harness, asked: &[T], outcome: &mut Outcome) {
+    /// Sends the rows together, then again, then each alone.
+    fn ask<T: Question>(&mut self, harness: &mut Harness, asked: &[T], outcome: &mut Outcome) {
         let all: Vec<&T> = asked.iter().collect();
         let Some(first) = all.first() else { return };
-        if let Some(missing) = T::missing_role(trial.roles()) {
+        if let Some(missing) = T::missing_role(harness.roles()) {
             return self.fail(first.line(), None, missing.to_owned(), None);
         }
-        let answers = match T::ask(trial, &all) {
+        let answers = match T::ask(harness, &all) {
             Ok(answers) => answers,
             Err(error) => return self.fail(self.case.line, None, error.to_string(), None),
         };
@@ -181,50 +181,49 @@ impl One<'_> {
         if sound.is_empty() {
             return;
         }
-        let (before, wrong) = (trial.spent(), self.failures.len());
-        self.again(trial, &sound, &answers, "when it is asked again");
-        let after = trial.spent();
+        let (before, wrong) = (harness.spent(), self.failures.len());
+        self.again(harness, &sound, &answers, "when it is asked again");
+        let after = harness.spent();
         outcome.time += after.time.saturating_sub(before.time);
         outcome.settled += after.rows - before.rows;
         if self.failures.len() == wrong && sound.len() > 1 {
             for (one, answer) in sound.into_iter().zip(answers) {
-                self.again(trial, &[one], &[answer], "when the row comes alone");
+                self.again(harness, &[one], &[answer], "when the row comes alone");
             }
         }
     }
 
-    fn again<T: Asked>(
+    fn again<T: Question>(
         &mut self,
-        trial: &mut Harness,
+        harness: &mut Harness,
         these: &[&T],
         before: &[&Answer],
         when: &str,
     ) {
-        let again = match T::ask(trial, these) {
+        let again = match T::ask(harness, these) {
             Ok(again) => again,
             Err(error) => return self.fail(self.case.line, None, format!("{when}: {error}"), None),
         };
         for ((one, before), again) in these.iter().zip(before).zip(&again) {
             let (before, again) = (before.lines(), again.lines());
             if before != again {
-                let text = format!("answers otherwise {when}:\n{}", diff::of(&before, &again));
+                let text = format!("answers differently {when}:\n{}", diff::of(&before, &again));
                 self.fail(one.line(), Some(one.key()), text, None);
             }
         }
     }
 
-    fn compare(&mut self, at: usize, one: &impl Asked, answer: &Answer) {
+    fn compare(&mut self, at: usize, one: &impl Question, answer: &Answer) {
         let (answered, wrong) = (answer.lines(), answer.wrong());
         let text = match (one.expected(answer), &wrong) {
             (Some(expected), _) if expected != answered => diff::of(&expected, &answered),
-            (None, _) if answer.is_fault() => diff::of(
-                &["anything but a failure of the plugin".to_owned()],
-                &answered,
-            ),
+            (None, _) if answer.is_fault() => {
+                diff::of(&["anything except a plugin failure".to_owned()], &answered)
+            }
             (_, Some(wrong)) => wrong.clone(),
             _ => return,
         };
-        // What is wrong whatever is expected is not taken for right.
+        // An answer that breaks the interface's rules is never accepted by `--update`.
         let (place, toml) = one.fix(at, answer);
         let toml = toml.filter(|_| wrong.is_none());
         let fix = toml.map(|toml| self.fix(place, toml));

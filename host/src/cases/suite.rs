@@ -1,4 +1,4 @@
-//! The cases of a file, checked.
+//! A file of cases, parsed and checked.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,76 +12,77 @@ use crate::config::{ConfigError, Problem};
 use crate::plugin::Settings;
 use crate::row::{Schema, Stage, Value, Vector};
 
-/// Bytes of a file of cases.
+/// Maximum size of a case file in bytes.
 const MAX_FILE: u64 = 64 << 20;
 
 /// A file of cases.
 #[derive(Clone, Debug)]
 pub struct Suite {
-    /// Where it was read from.
+    /// Path of the file.
     pub path: PathBuf,
-    /// What `configure` gets in every case, in the order of the file.
+    /// Settings passed to `configure` in every case, in file order.
     pub settings: Settings,
-    /// The columns and embeddings that any case of the file names.
+    /// The columns and embeddings named by any case of the file.
     pub schema: Arc<Schema>,
-    /// In the order of the file.
+    /// The cases in file order.
     pub cases: Vec<Case>,
 }
 
-/// Rows that a plugin gets in one call, and what it must make of them.
+/// Rows passed to a plugin in one call, and the answers that are expected.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// Unique in the file.
+    /// Name, unique in the file.
     pub name: String,
-    /// From 1.
+    /// Line number from 1.
     pub line: usize,
-    /// On top of the file's.
+    /// Settings that override the file's.
     pub settings: Settings,
-    /// A part of the message with which `configure` must refuse the settings.
+    /// Part of the message with which `configure` must refuse the settings.
     pub refused: Option<String>,
-    /// For `transform` and `validate`.
+    /// Rows for `transform` and `validate`.
     pub rows: Vec<CaseRow>,
-    /// For `decide`.
+    /// Failures for `decide`.
     pub failures: Vec<CaseFailure>,
 }
 
 /// A row of a case.
 #[derive(Clone, Debug, Default)]
 pub struct CaseRow {
-    /// From 1; 0 where it stands in no file.
+    /// Line number from 1; 0 if the row is not from a file.
     pub line: usize,
-    /// Its key.
+    /// Key of the row.
     pub key: ByteString,
-    /// Its values by column; the others are null.
+    /// Values by column; columns not listed are null.
     pub fields: Vec<(String, Value)>,
-    /// Its embeddings by name.
+    /// Embeddings by name.
     pub embeddings: Vec<(String, Vector)>,
-    /// What must become of it; `None`: anything but a failure of the plugin.
+    /// Expected outcome; `None` accepts anything except a plugin failure.
     pub expect: Option<Expect>,
 }
 
 /// A failed row of a case.
 #[derive(Clone, Debug)]
 pub struct CaseFailure {
-    /// From 1; 0 where it stands in no file.
+    /// Line number from 1; 0 if the row is not from a file.
     pub line: usize,
-    /// The row's key, which may be empty.
+    /// Key of the row, which may be empty.
     pub key: ByteString,
-    /// Where it failed.
+    /// Stage that rejected the row.
     pub stage: Stage,
-    /// Why, for machines.
+    /// Error code.
     pub code: String,
-    /// Why, for people.
+    /// Error message.
     pub message: String,
-    /// How often, from 1.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// Its values by column.
+    /// Values by column.
     pub fields: Vec<(String, Value)>,
-    /// What must become of it; `None`: anything but a failure of the plugin.
+    /// Expected outcome; `None` accepts anything except a plugin failure.
     pub expect: Option<Verdict>,
 }
 
-/// The text of a file of cases, which must be a file: a pipe could make the reader wait for ever.
+/// Reads the text of a case file. It must be a regular file: a pipe could block the reader
+/// forever.
 pub(super) fn read(path: &Path) -> io::Result<String> {
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
@@ -95,11 +96,10 @@ pub(super) fn read(path: &Path) -> io::Result<String> {
 }
 
 impl Suite {
-    /// Reads a file of cases.
+    /// Reads a case file.
     ///
     /// # Errors
-    ///
-    /// Everything that is wrong with it, each with its line.
+    /// All problems of the file, each with its line.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let unreadable = |message: String| ConfigError {
             path: path.to_owned(),
@@ -114,17 +114,16 @@ impl Suite {
         Self::parse(path, &text)
     }
 
-    /// Reads cases from a text; `path` is what errors name.
+    /// Parses cases from a text; `path` appears in errors.
     ///
     /// # Errors
-    ///
-    /// Everything that is wrong with it, each with its line.
+    /// All problems of the file, each with its line.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         parse::suite(path, text)
     }
 
-    /// What `configure` gets in a case: the file's settings, `more` over them, and over both the
-    /// case's own.
+    /// Settings passed to `configure` in a case: the file's settings, overridden by `more`, then by
+    /// the case's own.
     #[must_use]
     pub fn settings(&self, case: &Case, more: &[(String, String)]) -> Settings {
         let mut settings = self.settings.clone();

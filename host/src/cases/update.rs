@@ -1,7 +1,7 @@
-//! Takes answers for right: rewrites what is expected in a file, and leaves everything else of
-//! it, comments, order and line ends included, as it is.
+//! Accepts answers: rewrites the expectations in a file, and leaves everything else as it is,
+//! including comments, order and line ends.
 //!
-//! A failure of the plugin itself is never taken for right; whoever means it writes it down.
+//! A failure of the plugin itself is never accepted; such an expectation is written by hand.
 
 use toml_edit::{Decor, DocumentMut, Item, Key, RawString, Table, TableLike, TomlError, Value};
 
@@ -11,17 +11,17 @@ use super::{literal, vectors};
 use crate::plugin::{Decision, Rejection};
 use crate::row::Vector;
 
-/// Elements up to which a changed embedding is written down; of a longer one its norm.
+/// Maximum number of elements of a changed embedding that are written; a longer one is written as
+/// its norm.
 const MAX_LISTED: usize = 16;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// The text of a file with the answers of these failures for right, and how many of them can
-/// be: a failure of the plugin itself cannot.
+/// Accepts the answers of these failures. Returns the new text of the file and the number of
+/// accepted answers; a failure of the plugin itself is not accepted.
 ///
 /// # Errors
-///
-/// When the text is not TOML.
+/// If the text is not TOML.
 pub fn accept<'a>(
     text: &str,
     failures: impl IntoIterator<Item = &'a Failure>,
@@ -46,7 +46,7 @@ pub fn accept<'a>(
     Ok((like(text, &document.to_string()), accepted))
 }
 
-/// A changed text with the byte order mark and the line ends of the original.
+/// Gives a changed text the byte order mark and the line ends of the original.
 pub(super) fn like(original: &str, changed: &str) -> String {
     let mark = |text: &str| text.starts_with(BYTE_ORDER_MARK);
     let ends_in_crlf = original
@@ -62,7 +62,7 @@ pub(super) fn like(original: &str, changed: &str) -> String {
     text
 }
 
-/// A table of `[[name]]`, or of a list.
+/// Finds a table of `[[name]]`, or of a list.
 fn nth(item: Option<&mut Item>, index: usize) -> Option<&mut dyn TableLike> {
     match item? {
         Item::ArrayOfTables(tables) => tables
@@ -76,7 +76,7 @@ fn nth(item: Option<&mut Item>, index: usize) -> Option<&mut dyn TableLike> {
     }
 }
 
-/// Writes a value where another may stand, whose comments are kept.
+/// Sets a member of a table, and keeps the comments of the old value.
 fn write(table: Option<&mut dyn TableLike>, name: &str, mut value: Value) -> Option<()> {
     let table = table?;
     let indent = first_indent(table);
@@ -86,7 +86,7 @@ fn write(table: Option<&mut dyn TableLike>, name: &str, mut value: Value) -> Opt
             *old = value;
             *old.decor_mut() = decor;
         }
-        // A table of its own becomes a value, with its comments above it.
+        // A separate table becomes an inline value, with its comments above it.
         Some(old) => {
             let indent = indent.unwrap_or_default();
             let mut above = String::new();
@@ -109,7 +109,7 @@ fn write(table: Option<&mut dyn TableLike>, name: &str, mut value: Value) -> Opt
     Some(())
 }
 
-/// The comments of a table and of what is in it, but for those within values.
+/// Collects the comments of a table and its members, except those inside values.
 fn comments(item: &Item) -> Vec<String> {
     match item {
         Item::None => Vec::new(),
@@ -136,7 +136,7 @@ fn in_decor(decor: &Decor) -> Vec<String> {
     comments.map(str::to_owned).collect()
 }
 
-/// How the first member of a table is indented.
+/// Indentation of the first member of a table.
 fn first_indent(table: &dyn TableLike) -> Option<String> {
     let (name, _) = table.iter().next()?;
     let prefix = table.key(name)?.leaf_decor().prefix()?.as_str()?.to_owned();
@@ -147,8 +147,8 @@ fn first_indent(table: &dyn TableLike) -> Option<String> {
         .then(|| indent.to_owned())
 }
 
-/// An answer as an expectation; `None` for a failure of the plugin. What the old expectation
-/// says by a norm, the new one does.
+/// Writes an answer as an expectation; `None` for a plugin failure. An embedding that the old
+/// expectation gives by its norm is written by its norm again.
 pub(super) fn of_answer(answer: &Answer, old: Option<&Expect>) -> Option<String> {
     match answer {
         Answer::Failed(_) => None,
@@ -194,7 +194,7 @@ fn is_by_norm(old: Option<&Expect>, name: &str) -> bool {
 
 fn of_changed(vector: &Vector, by_norm: bool) -> String {
     if by_norm {
-        // As exact as it is compared.
+        // Norms are compared no more exactly than this.
         let norm = (vectors::norm(vector) * 1e5).round() / 1e5;
         format!("{{ norm = {norm:?} }}")
     } else {
@@ -223,7 +223,7 @@ fn of_decision(decision: &Decision) -> String {
     }
 }
 
-/// A name as a key: bare where it can be.
+/// Writes a name as a key, bare if possible.
 pub(super) fn of_key(name: &str) -> String {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !name.is_empty() && name.chars().all(is_bare) {

@@ -1,4 +1,4 @@
-//! Vectors of cases: made up, measured and compared.
+//! Generates, measures and compares the vectors of cases.
 
 use bytes::Bytes;
 use half::f16;
@@ -7,16 +7,16 @@ use crate::row::Vector;
 
 pub(super) use crate::plugin::vectors::{elements, from_elements as f32s, narrowed, norm};
 
-/// How far a norm may be from the one that is expected.
+/// Tolerance for an expected norm.
 pub(super) const NORM_TOLERANCE: f64 = 1e-4;
 
-/// How far an element may be from the one that is expected, relative to it if it is over 1.
+/// Tolerance for an expected element, relative to it if its magnitude is over 1.
 const ELEMENT_TOLERANCE: f32 = 1e-6;
 
 /// The increment of splitmix64.
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A vector of f16 elements.
+/// Encodes a vector of f16 elements.
 pub(super) fn f16s(elements: &[f32]) -> Vector {
     let mut bytes = vec![0; 2 * elements.len()];
     for (to, x) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(elements) {
@@ -32,7 +32,7 @@ pub(super) fn bytes(vector: &Vector) -> &Bytes {
     }
 }
 
-/// Whether two vectors have the same elements but for rounding, whatever their format.
+/// True if two vectors have the same elements within rounding, in any format.
 pub(super) fn agree(a: &Vector, b: &Vector) -> bool {
     let (a, b) = (elements(a), elements(b));
     let near = |(a, b): (&f32, &f32)| {
@@ -43,8 +43,8 @@ pub(super) fn agree(a: &Vector, b: &Vector) -> bool {
     a.len() == b.len() && a.iter().zip(&b).all(near)
 }
 
-/// Elements that are a function of the seed: uniform in -1 to 1, then scaled to the norm if one
-/// is given. From splitmix64 (Steele, Lea and Flood, 2014), so that files keep their meaning.
+/// Generates elements from the seed: uniform in -1 to 1, then scaled to the norm if one is given.
+/// Uses splitmix64 (Steele, Lea and Flood, 2014), so that existing files keep their meaning.
 pub(super) fn random(seed: u64, dimensions: usize, norm: Option<f64>) -> Vector {
     let mut state = seed;
     let mut next = || {
@@ -52,7 +52,7 @@ pub(super) fn random(seed: u64, dimensions: usize, norm: Option<f64>) -> Vector 
         let mut word = state;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        // 24 bits are what an f32 holds.
+        // An f32 holds 24 bits.
         let bits = ((word ^ (word >> 31)) >> 40) as u32;
         f64::from(bits) / f64::from(1_u32 << 23) - 1.0
     };
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn random_vectors_are_a_function_of_their_seed() {
-        // These numbers are in files: they may never change.
+        // Existing files depend on these numbers, so they must never change.
         let expected = f32s(&[0.13312304, 0.49156344, 0.9420054]);
         assert!(
             agree(&random(1, 3, None), &expected),

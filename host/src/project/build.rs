@@ -1,4 +1,4 @@
-//! Runs what builds a plugin.
+//! Runs the commands that build a plugin.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
@@ -12,15 +12,15 @@ use super::steps::{Kind, Plan, SCRATCH, Step, plan};
 use super::tools::{Tool, Tools};
 use super::{Project, ProjectError, io as cannot};
 
-/// A component that is not in its place yet.
+/// A built component that is not installed yet.
 #[derive(Debug)]
 pub struct Built {
-    /// Where the tools have left it.
+    /// Path to which the tools wrote it.
     pub path: PathBuf,
 }
 
 impl Project {
-    /// Where the plugin goes if nothing else is said.
+    /// Default path of the built plugin.
     #[must_use]
     pub fn default_output(&self) -> PathBuf {
         self.directory
@@ -28,12 +28,11 @@ impl Project {
             .join(format!("{}.wasm", self.name))
     }
 
-    /// Builds the plugin with the language's tools, looked for in the project and in `search`.
-    /// Each command is shown before it runs; what it prints goes to standard error.
+    /// Builds the plugin with the language's tools, which are looked up in the project and in
+    /// `search`. Each command is shown before it runs; its output goes to standard error.
     ///
     /// # Errors
-    ///
-    /// When tools are missing, of which all are named before anything is run; when one fails.
+    /// If tools are missing, with all their names and before any command runs; if a command fails.
     pub fn build(
         &self,
         kind: Kind,
@@ -67,8 +66,8 @@ impl Project {
             return Ok(());
         };
         let scratch = self.directory.join(SCRATCH);
-        fs::create_dir_all(&scratch).map_err(cannot(format!("make {}", scratch.display())))?;
-        // A tool that ends well without writing anything must not leave an old plugin.
+        fs::create_dir_all(&scratch).map_err(cannot(format!("create {}", scratch.display())))?;
+        // If a tool succeeds without writing anything, no old plugin must remain.
         let result = self.directory.join(result);
         match fs::remove_file(&result) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -103,12 +102,11 @@ impl Project {
 }
 
 impl Built {
-    /// Puts the component into its place, whole: who watches the directory sees all of it or
-    /// nothing.
+    /// Installs the component atomically, so that a host that watches the directory never sees a
+    /// part of it.
     ///
     /// # Errors
-    ///
-    /// When it cannot be written.
+    /// If the component cannot be written.
     pub fn place(&self, output: &Path) -> Result<(), ProjectError> {
         let put = || {
             if let Some(directory) = output.parent() {
@@ -123,21 +121,21 @@ impl Built {
     }
 }
 
-/// Runs a command, with all that it prints on standard error.
+/// Runs a command with its output on standard error.
 fn run(step: &Step, command: &mut Command) -> Result<(), ProjectError> {
     command.stdout(io::stderr());
     let mut child = start(step, command)?;
     finish(step, &mut child)
 }
 
-/// Runs cargo; the component that it has built.
+/// Runs cargo and returns the component that it built.
 fn run_cargo(step: &Step, command: &mut Command) -> Result<Option<PathBuf>, ProjectError> {
     command.stdout(Stdio::piped());
     let mut child = start(step, command)?;
     let mut built = None;
     if let Some(messages) = child.stdout.take() {
         for message in BufReader::new(messages).lines() {
-            let message = message.map_err(cannot("read what cargo says".to_owned()))?;
+            let message = message.map_err(cannot("read the output of cargo".to_owned()))?;
             built = component_of(&message).or(built);
         }
     }
@@ -145,8 +143,8 @@ fn run_cargo(step: &Step, command: &mut Command) -> Result<Option<PathBuf>, Proj
     Ok(built)
 }
 
-/// The component that this message of cargo's announces. Dependencies come first, and have
-/// none.
+/// The component that a message of cargo announces. Messages of dependencies come first and
+/// announce none.
 fn component_of(message: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(message).ok()?;
     let files = message.get("filenames")?.as_array()?;
@@ -174,7 +172,7 @@ fn finish(step: &Step, child: &mut Child) -> Result<(), ProjectError> {
     })
 }
 
-/// A command as it would be typed.
+/// Writes a command as it would be typed.
 fn shown(step: &Step) -> String {
     let set = |(key, value): &(&str, OsString)| format!("{key}={}", quoted(value));
     let words = step.environment.iter().map(set);
@@ -183,7 +181,7 @@ fn shown(step: &Step) -> String {
     words.chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
-/// For a shell.
+/// Quotes an argument for a shell.
 pub(crate) fn quoted(argument: &OsStr) -> String {
     let argument = argument.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./+,:@".contains(c);

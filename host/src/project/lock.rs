@@ -1,47 +1,80 @@
-//! The `Cargo.lock` of a new project, which pins what the guest crate is built from.
+//! The `Cargo.lock` of a new project, which pins the dependencies of the guest crate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The one with which the repository's own plugins are built.
+use toml_edit::{DocumentMut, Item, Table, Value};
+
+/// The lock file of the repository's own plugins.
 const LOCK: &str = include_str!("../../../plugins/Cargo.lock");
 const SDK: &str = "forebay-plugin";
 
 /// The lock file of a package that depends on the guest crate only.
 pub(super) fn cargo_lock(name: &str) -> String {
-    let mut parts = LOCK.split("\n[[package]]\n");
-    let head = parts.next().unwrap_or_default();
-    let packages: BTreeMap<&str, &str> = parts
-        .filter_map(|package| Some((quoted(package.lines().next()?)?, package.trim_end())))
-        .collect();
+    let mut lock = lock_with(name);
+    let needed = needed(&lock, name);
+    if let Some(packages) = lock
+        .get_mut("package")
+        .and_then(Item::as_array_of_tables_mut)
+    {
+        let kept = packages.iter();
+        let kept = kept.filter(|package| needed.contains(name_of(package)));
+        let mut kept: Vec<Table> = kept.cloned().collect();
+        kept.sort_by(|a, b| name_of(a).cmp(name_of(b)));
+        packages.clear();
+        for mut package in kept {
+            // Tables without a position are written in the order of the array.
+            package.set_position(None);
+            packages.push(package);
+        }
+    }
+    lock.to_string()
+}
+
+/// True if plugins in Rust depend on a package of this name.
+pub(super) fn has_package(name: &str) -> bool {
+    needed(&lock_with(""), "").contains(name)
+}
+
+/// The repository's lock file with one more package, which depends on the guest crate.
+fn lock_with(name: &str) -> DocumentMut {
     let own = format!("name = \"{name}\"\nversion = \"0.1.0\"\ndependencies = [\n \"{SDK}\",\n]");
-    let mut kept = BTreeMap::from([(name, own.as_str())]);
-    let mut waiting = vec![SDK];
+    let text = format!("{LOCK}\n[[package]]\n{own}\n");
+    text.parse().unwrap_or_default()
+}
+
+/// The names of a package and of all packages that it depends on.
+fn needed(lock: &DocumentMut, name: &str) -> BTreeSet<String> {
+    let packages = lock.get("package").and_then(Item::as_array_of_tables);
+    let packages: BTreeMap<&str, &Table> = packages
+        .into_iter()
+        .flatten()
+        .map(|package| (name_of(package), package))
+        .collect();
+    let mut needed = BTreeSet::new();
+    let mut waiting = vec![name];
     while let Some(next) = waiting.pop() {
         let Some(package) = packages.get(next) else {
             continue;
         };
-        if kept.insert(next, package).is_none() {
-            let listed = package.lines().filter(|line| line.starts_with(" \""));
-            waiting.extend(listed.filter_map(quoted));
+        if needed.insert(next.to_owned()) {
+            waiting.extend(dependencies(package));
         }
     }
-    let mut text = head.to_owned();
-    for package in kept.values() {
-        text.push_str("\n[[package]]\n");
-        text.push_str(package);
-        text.push('\n');
-    }
-    text
+    needed
 }
 
-/// Whether plugins in Rust are built from a package of this name.
-pub(super) fn has_package(name: &str) -> bool {
-    cargo_lock("").contains(&format!("\nname = \"{name}\"\n"))
+fn name_of(package: &Table) -> &str {
+    package
+        .get("name")
+        .and_then(Item::as_str)
+        .unwrap_or_default()
 }
 
-/// The first word between quotes.
-fn quoted(line: &str) -> Option<&str> {
-    line.split('"').nth(1)?.split(' ').next()
+/// The names of a package's dependencies, which a version may follow.
+fn dependencies(package: &Table) -> impl Iterator<Item = &str> {
+    let listed = package.get("dependencies").and_then(Item::as_array);
+    let texts = listed.into_iter().flatten().filter_map(Value::as_str);
+    texts.filter_map(|text| text.split(' ').next())
 }
 
 #[cfg(test)]
@@ -64,6 +97,23 @@ mod tests {
             assert!(names.contains(&name), "{name} of {names:?}");
         }
         assert!(!names.contains(&"recruit-rules"));
+    }
+
+    #[test]
+    fn packages_are_copied_verbatim() {
+        let lock = cargo_lock("my-rules");
+        let mut parts = lock.split("\n[[package]]\n");
+        let head = parts.next().unwrap();
+        assert!(head.contains("version = ") && LOCK.starts_with(head));
+        let own =
+            "name = \"my-rules\"\nversion = \"0.1.0\"\ndependencies = [\n \"forebay-plugin\",\n]\n";
+        let mut others = 0;
+        for package in parts.filter(|package| package.trim_end() != own.trim_end()) {
+            assert!(LOCK.contains(package), "{package}");
+            others += 1;
+        }
+        assert_eq!(others + 1, lock.matches("[[package]]").count());
+        assert!(lock.contains(own));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `forebay-plugin.toml`: what a project says about itself.
+//! `forebay-plugin.toml`: the manifest of a project.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,22 +10,22 @@ use crate::plugin::is_name;
 
 const MANIFEST: &str = "forebay-plugin.toml";
 
-/// What a plugin is written in.
+/// Language of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 #[value(rename_all = "lower")]
 pub enum Language {
-    /// With cargo, on the guest crate.
+    /// Built with cargo, on the guest crate.
     Rust,
-    /// On QuickJS.
+    /// Runs on QuickJS.
     TypeScript,
-    /// On CPython.
+    /// Runs on CPython.
     Python,
-    /// The ordinary compiler and runtime.
+    /// Built with the standard compiler and runtime.
     Go,
-    /// With Zig as the compiler, and wasi-libc.
+    /// Built with Zig as the compiler, and wasi-libc.
     C,
-    /// Over the bindings for C.
+    /// Uses the bindings for C.
     Zig,
 }
 
@@ -39,12 +39,12 @@ pub enum World {
     Validator,
     /// `dead-letter-policy`.
     Router,
-    /// All of them.
+    /// All three roles.
     Plugin,
 }
 
 impl World {
-    /// As `wit/plugin.wit` names it.
+    /// Name of the world in `wit/plugin.wit`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -59,19 +59,19 @@ impl World {
 /// A directory in which a plugin can be built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
-    /// Where it is, as it was named.
+    /// Path of the directory, as given.
     pub directory: PathBuf,
-    /// Of the plugin, and of the file that is built.
+    /// Name of the plugin and of the built file.
     pub name: String,
-    /// Says which tools build it.
+    /// Language, which determines the tools.
     pub language: Language,
-    /// Says what it exports.
+    /// World, which determines the exports.
     pub world: World,
-    /// The directory of the interface, relative to that of the project.
+    /// Directory of the interface, relative to the project.
     pub wit: PathBuf,
 }
 
-/// The file's own shape.
+/// The file as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -90,8 +90,7 @@ impl Project {
     /// Reads a project's manifest.
     ///
     /// # Errors
-    ///
-    /// When there is none, or when it is wrong.
+    /// If the manifest does not exist or is invalid.
     pub fn open(directory: &Path) -> Result<Self, ProjectError> {
         let path = directory.join(MANIFEST);
         let unfit = |what: String, hint: &str| ProjectError::Unfit {
@@ -104,12 +103,15 @@ impl Project {
                 "name the directory of a plugin's project, or write one with `forebay plugin new`";
             unfit(format!("cannot be read: {error}"), hint)
         })?;
-        let keys = "it has `name`, `language` (rust, typescript, python, go, c, zig), `world` (transformer, validator, router, plugin), and `wit` where that is not \"wit\"";
+        let keys = "its keys are `name`, `language` (rust, typescript, python, go, c, zig), `world` (transformer, validator, router, plugin), and `wit` if that is not \"wit\"";
         let file: File = toml::from_str(&text)
             .map_err(|error| unfit(error.to_string().trim_end().to_owned(), keys))?;
         if !is_name(&file.name) {
             let hint = "use lower-case words joined by hyphens, 1 to 64 characters";
-            return Err(unfit(format!("`{}` is no name", file.name), hint));
+            return Err(unfit(
+                format!("`{}` is not a valid plugin name", file.name),
+                hint,
+            ));
         }
         if !directory.join(&file.wit).is_dir() {
             let hint = "`wit` names the directory of the interface, relative to this file";

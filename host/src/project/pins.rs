@@ -1,15 +1,15 @@
-//! Versions of the tools, as the repository's own examples are built with them.
+//! Versions of the tools: those with which the repository's own examples are built.
 
 use super::Language;
 
-/// From the Python package index, with hashes.
+/// Packages from the Python package index, with hashes.
 const WHEELS: &str = include_str!("../../../examples/plugins/requirements.txt");
 
-/// From npm.
+/// Packages from npm.
 pub(super) const PACKAGE: &str = include_str!("../../../examples/plugins/package.json");
 pub(super) const PACKAGE_LOCK: &str = include_str!("../../../examples/plugins/package-lock.json");
 
-/// The wheels that have the tools of a language.
+/// The wheels that contain the tools of a language.
 fn wheels(language: Language) -> &'static [&'static str] {
     match language {
         Language::Rust | Language::TypeScript => &[],
@@ -35,8 +35,8 @@ pub(super) fn requirements(language: Language) -> String {
     text
 }
 
-/// The command that installs the tools of a language, in a project that `has` these files or
-/// not.
+/// The command that installs the tools of a language in a project; `has` tells whether the project
+/// contains a file.
 pub(super) fn install(language: Language, has: impl Fn(&str) -> bool) -> String {
     match language {
         Language::Rust => "curl https://sh.rustup.rs -sSf | sh".to_owned(),
@@ -53,7 +53,7 @@ pub(super) fn install(language: Language, has: impl Fn(&str) -> bool) -> String 
     }
 }
 
-/// Such as `ziglang==0.17.0`.
+/// Pinned wheels, such as `ziglang==0.17.0`.
 fn versions(language: Language) -> Vec<String> {
     let text = requirements(language);
     let first = text.lines().filter(|line| line.contains("=="));
@@ -63,7 +63,7 @@ fn versions(language: Language) -> Vec<String> {
         .collect()
 }
 
-/// Such as `esbuild@0.28.2`.
+/// Pinned npm packages, such as `esbuild@0.28.2`.
 fn packages() -> Vec<String> {
     let package: serde_json::Value = serde_json::from_str(PACKAGE).unwrap_or_default();
     let tools = package

@@ -1,8 +1,8 @@
-//! Writes a new project: one that can be built, and whose first cases pass.
+//! Creates a new project, which builds and whose first cases pass.
 //!
-//! The files are in the program, below `templates/`: what all projects have, what those of a
-//! language have, and what is different for each role. A project is complete: building it needs
-//! the tools of its language, and nothing of this repository.
+//! The files are embedded from `templates/`: those of all projects, those of a language, and those
+//! of a role. A project is complete: building it needs the tools of its language and nothing from
+//! this repository.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,14 +19,14 @@ static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
 static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../plugins/sdk");
 const INTERFACE: &str = include_str!("../../../wit/plugin.wit");
 
-/// What a new plugin does.
+/// Role of a new plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
     /// Changes rows or drops them.
     Transform,
-    /// Finds reasons why rows must not be written.
+    /// Rejects rows that must not be written.
     Validate,
-    /// Decides what becomes of rows that failed.
+    /// Decides about failed rows.
     Policy,
 }
 
@@ -47,16 +47,16 @@ impl Role {
         }
     }
 
-    /// What the first version does.
+    /// Purpose of the first version.
     fn purpose(self) -> &'static str {
         match self {
-            Self::Transform => "it removes the white space around texts.",
-            Self::Validate => "it says which columns of a row must be given.",
+            Self::Transform => "it trims the white space around texts.",
+            Self::Validate => "it rejects rows that lack a required column.",
             Self::Policy => "it sorts failed rows into a queue for each stage.",
         }
     }
 
-    /// A line of the configuration.
+    /// Example line for the configuration.
     fn setting(self) -> &'static str {
         match self {
             Self::Transform => "# none yet",
@@ -66,24 +66,23 @@ impl Role {
     }
 }
 
-/// A project to be written.
+/// A project to create.
 #[derive(Clone, Debug)]
 pub struct New {
-    /// Of the plugin.
+    /// Name of the plugin.
     pub name: String,
-    /// What it is written in.
+    /// Language of the plugin.
     pub language: Language,
-    /// What it does.
+    /// Role of the plugin.
     pub role: Role,
 }
 
 impl New {
-    /// Writes the project into a directory that is empty or not there yet. The files, relative
-    /// to it.
+    /// Creates the project in a directory that is empty or does not exist yet. Returns the files,
+    /// relative to it.
     ///
     /// # Errors
-    ///
-    /// When the name or the directory cannot be used.
+    /// If the name is invalid, or the directory cannot be used.
     pub fn write(&self, directory: &Path) -> Result<Vec<PathBuf>, ProjectError> {
         self.check(directory)?;
         let mut files = self.files();
@@ -101,7 +100,7 @@ impl New {
         Ok(files.into_iter().map(|(name, _)| name.into()).collect())
     }
 
-    /// The command that installs the tools into the project, if they are not the system's.
+    /// The command that installs the tools into the project; `None` for tools of the system.
     #[must_use]
     pub fn install(&self) -> Option<String> {
         let own = self.language != Language::Rust;
@@ -118,26 +117,26 @@ impl New {
         if !is_name(&self.name) || !self.name.starts_with(letter) {
             let hint = "use lower-case words joined by hyphens, 1 to 64 characters, the first of them a letter";
             return Err(unfit(
-                format!("`{}` is no name for a plugin", self.name),
+                format!("`{}` is not a valid plugin name", self.name),
                 hint,
             ));
         }
         if self.language == Language::Rust && has_package(&self.name) {
             let what = format!(
-                "`{}` is a package that plugins in Rust are built from",
+                "`{}` is the name of a package that plugins in Rust depend on",
                 self.name
             );
             return Err(unfit(what, "choose another name"));
         }
         let used = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
         if used || directory.is_file() {
-            let hint = "name another with --directory";
-            return Err(unfit("is there already, and not empty".to_owned(), hint));
+            let hint = "choose another directory with --directory";
+            return Err(unfit("already exists and is not empty".to_owned(), hint));
         }
         Ok(())
     }
 
-    /// Every file by its path.
+    /// All files by path.
     fn files(&self) -> Vec<(String, Vec<u8>)> {
         let (language, role) = (self.language.name(), self.role.name());
         let mut files = Vec::new();
@@ -163,7 +162,7 @@ impl New {
         files
     }
 
-    /// Adds the files of a directory. Ignored files are added to those that are ignored already.
+    /// Adds the files of a directory. Lines of a second `.gitignore` are appended to the first.
     fn add(&self, from: &Dir<'_>, path: &str, to: &str, files: &mut Vec<(String, Vec<u8>)>) {
         let Some(directory) = (if path.is_empty() {
             Some(from)
@@ -177,7 +176,7 @@ impl New {
             waiting.extend(directory.dirs());
             for file in directory.files() {
                 let below = file.path().strip_prefix(path).unwrap_or(file.path());
-                // With a dot, it would hide files of this repository.
+                // With a dot, the file would hide files of this repository.
                 let name = below.to_string_lossy().replace("gitignore", ".gitignore");
                 let name = format!("{to}{name}");
                 let bytes = self.filled(file.contents());
@@ -208,7 +207,7 @@ impl New {
         put("wit/plugin.wit", INTERFACE);
     }
 
-    /// A template with its blanks filled in. Other files are as they are.
+    /// Fills in the placeholders of a template. Other files stay as they are.
     fn filled(&self, template: &[u8]) -> Vec<u8> {
         let Ok(text) = std::str::from_utf8(template) else {
             return template.to_owned();
@@ -218,7 +217,7 @@ impl New {
         }
         let words = self.language.words();
         let mut text = text.to_owned();
-        for (blank, with) in [
+        for (placeholder, with) in [
             ("name", self.name.as_str()),
             ("language", self.language.name()),
             ("Language", words.name),
@@ -232,13 +231,13 @@ impl New {
             ("described", words.described),
             ("bindings", words.bindings),
         ] {
-            text = text.replace(&format!("{{{{{blank}}}}}"), with);
+            text = text.replace(&format!("{{{{{placeholder}}}}}"), with);
         }
         text.into_bytes()
     }
 }
 
-/// What a README says differently for each language.
+/// Parts of the README that differ by language.
 struct Words {
     name: &'static str,
     tools: &'static str,
@@ -249,7 +248,7 @@ struct Words {
 }
 
 impl Language {
-    /// As `forebay-plugin.toml` names it.
+    /// Name of the language in `forebay-plugin.toml`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -264,19 +263,19 @@ impl Language {
 
     fn words(self) -> Words {
         let in_describe = "in its `describe`";
-        let generated = "\n- `bindings/` is generated from it, and not to be changed.";
+        let generated = "\n- `bindings/` is generated from it; do not edit its files.";
         let (name, tools, entry) = match self {
             Self::Rust => ("Rust", "Rust, installed with rustup", "src/lib.rs"),
             Self::TypeScript => ("TypeScript", "Node.js 20 or newer, and", "src/plugin.ts"),
             Self::Python => (
                 "Python",
-                "componentize-py, which brings Python along",
+                "componentize-py, which includes Python",
                 "src/plugin.py",
             ),
             Self::Go => ("Go", "Go and wasm-tools", "plugin.go"),
             Self::C => (
                 "C",
-                "Zig, which has a C compiler, and wasm-tools",
+                "Zig, which includes a C compiler, and wasm-tools",
                 "src/plugin.c",
             ),
             Self::Zig => ("Zig", "Zig and wasm-tools", "src/plugin.zig"),
@@ -293,7 +292,7 @@ impl Language {
             },
             wit: if is_rust { "forebay-plugin/wit" } else { "wit" },
             bindings: if is_rust {
-                "\n- `forebay-plugin/` is the crate that plugins in Rust are written on."
+                "\n- `forebay-plugin/` is the guest crate for plugins in Rust."
             } else {
                 generated
             },

@@ -1,6 +1,6 @@
-//! Which commands build a plugin, by its language.
+//! The commands that build a plugin, by language.
 //!
-//! All are run in the project's directory. What they leave behind on the way is in `build/`.
+//! All commands run in the project's directory. Their intermediate files are in `build/`.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,28 +11,28 @@ use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADA
 use super::tools::Tool;
 use super::{Language, Project, ProjectError, io};
 
-/// Where commands leave what is not the plugin yet.
+/// Directory of intermediate files.
 pub(super) const SCRATCH: &str = "build";
 
-/// Answers every call of WASI preview 1 inside the component, so that nothing is imported.
+/// Answers every call of WASI preview 1 inside the component, so that it imports nothing.
 const STUB: &str = include_str!("../../../examples/plugins/wasi-stub.wat");
 const STUB_PATH: &str = "build/wasi-stub.wat";
-/// Answers them by way of WASI preview 2, which the host then has to offer.
+/// Maps these calls to WASI preview 2, which the host must then provide.
 const ADAPTER_PATH: &str = "build/wasi_snapshot_preview1.reactor.wasm";
 
-/// Finds or makes a standard library for the target, and runs a command with it.
+/// Finds or builds a standard library for the target, and runs a command with it.
 const TOOLCHAIN: &str = include_str!("../../../plugins/toolchain.sh");
 
-/// Bytes of the stack of C and Zig, as Rust has it. Zig's own 16 MiB would be a quarter of the
-/// memory that a plugin may have.
+/// Stack size of C and Zig in bytes, the same as Rust's. Zig's default of 16 MiB would be a quarter
+/// of a plugin's memory limit.
 const STACK: &str = "1048576";
 
-/// What a plugin may import beside the interface.
+/// Imports of a plugin besides the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Nothing: calls of WASI are answered inside the component.
+    /// None: calls of WASI are answered inside the component.
     Stubbed,
-    /// `wasi:*`, as the language's ordinary build does.
+    /// `wasi:*`, as in the language's standard build.
     Wasi,
 }
 
@@ -42,19 +42,19 @@ pub(super) struct Step {
     pub(super) tool: Tool,
     pub(super) arguments: Vec<OsString>,
     pub(super) environment: Vec<(&'static str, OsString)>,
-    /// A script that runs the command, rather than the command itself.
+    /// A script that runs the command.
     pub(super) wrapper: Option<&'static str>,
 }
 
-/// What to do, in order.
+/// The commands of a build, in order.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// Needed by the commands: where in the project, and what.
+    /// Files needed by the commands: path in the project, and content.
     pub(super) files: Vec<(&'static str, &'static [u8])>,
     pub(super) steps: Vec<Step>,
-    /// Needed by the tools themselves.
+    /// Further tools that the commands need.
     pub(super) also: &'static [Tool],
-    /// Where the plugin is afterwards, in the project; where nothing is said, as cargo says.
+    /// Path of the built plugin in the project; `None` if cargo reports it.
     pub(super) result: Option<PathBuf>,
 }
 
@@ -80,7 +80,7 @@ impl Step {
     }
 }
 
-/// The commands for this project.
+/// Returns the commands for a project.
 pub(super) fn plan(project: &Project, kind: Kind) -> Result<Plan, ProjectError> {
     match project.language {
         Language::Rust => Ok(rust(kind)),
@@ -113,7 +113,7 @@ fn rust(kind: Kind) -> Plan {
     }
 }
 
-/// Type-checked, bundled into one module, and that put on an engine.
+/// Type-checks the sources, bundles them into one module, and combines it with an engine.
 fn typescript(project: &Project, kind: Kind) -> Plan {
     let result = built(project);
     let bundle = format!("{SCRATCH}/plugin.mjs");
@@ -211,7 +211,7 @@ fn zig(project: &Project, kind: Kind) -> Result<Plan, ProjectError> {
     Ok(adapted(project, kind, vec![compile], &core))
 }
 
-/// Makes the core module a component, with what adapts its WASI preview 1.
+/// Turns the core module into a component, with an adapter for WASI preview 1.
 fn adapted(project: &Project, kind: Kind, mut steps: Vec<Step>, module: &str) -> Plan {
     let result = built(project);
     let (path, adapter): (_, &[u8]) = match kind {
@@ -231,12 +231,12 @@ fn adapted(project: &Project, kind: Kind, mut steps: Vec<Step>, module: &str) ->
     }
 }
 
-/// Where the last command writes the plugin.
+/// Path to which the last command writes the plugin.
 fn built(project: &Project) -> PathBuf {
     Path::new(SCRATCH).join(format!("{}.wasm", project.name))
 }
 
-/// The files of a directory with one of these extensions, in the order of their names.
+/// Lists the files of a directory with one of these extensions, sorted by name.
 fn sources(
     project: &Project,
     directory: &str,

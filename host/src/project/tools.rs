@@ -1,6 +1,6 @@
-//! The programs that build plugins: where they are looked for, and how to come by them.
+//! The programs that build plugins: how they are found and installed.
 //!
-//! A project's own tools go before those of the search path. Nothing is downloaded here.
+//! A project's own tools take precedence over the search path. Nothing is downloaded here.
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::pins::install;
 use super::{Language, ProjectError};
 
-/// Where tools are installed for one project only.
+/// Directories of a project in which its own tools are installed.
 const OWN: [&str; 2] = [".venv/bin", "node_modules/.bin"];
 
 /// A program.
@@ -28,7 +28,7 @@ pub(super) enum Tool {
 }
 
 impl Tool {
-    /// What it is called; any of these.
+    /// Possible names of the program.
     fn names(self) -> &'static [&'static str] {
         match self {
             Self::Bash => &["bash"],
@@ -40,18 +40,18 @@ impl Tool {
             Self::Node => &["node"],
             Self::Tsc => &["tsc"],
             Self::WasmTools => &["wasm-tools"],
-            // The Python package calls it so.
+            // Name in the Python package.
             Self::Zig => &["zig", "python-zig"],
         }
     }
 
-    /// What it is called first of all.
+    /// Preferred name of the program.
     pub(super) fn name(self) -> &'static str {
         self.names().first().copied().unwrap_or_default()
     }
 }
 
-/// Where tools are looked for.
+/// Directories in which tools are looked up.
 #[derive(Debug)]
 pub(super) struct Tools {
     project: PathBuf,
@@ -59,9 +59,9 @@ pub(super) struct Tools {
 }
 
 impl Tools {
-    /// Those of a project and those of the search path.
+    /// Combines the directories of a project with the search path.
     pub(super) fn of(project: &Path, search: impl IntoIterator<Item = PathBuf>) -> Self {
-        // Commands are run in the project, so its own have to be found from there.
+        // Commands run in the project, so the paths of its tools must not be relative.
         let project = std::path::absolute(project).unwrap_or_else(|_| project.to_owned());
         let own = OWN.map(|directory| project.join(directory));
         Self {
@@ -70,7 +70,7 @@ impl Tools {
         }
     }
 
-    /// Where all of `tools` are, in that order. Those of `also` only have to be there.
+    /// Finds all of `tools`, in that order. Those of `also` only have to exist.
     pub(super) fn find(
         &self,
         tools: &[Tool],
@@ -103,7 +103,7 @@ impl Tools {
         paths.find(|path| is_program(path))
     }
 
-    /// The search path for the tools themselves, which call each other.
+    /// Search path for the tools, which call each other.
     pub(super) fn search_path(&self) -> OsString {
         // A directory with a colon in its name cannot be on a search path.
         let listed = self.directories.iter();
@@ -123,7 +123,10 @@ fn hint(project: &Path, language: Language, missing: &[&str]) -> String {
         Language::Rust => {
             let ways = [
                 (Tool::Cargo, "install Rust with rustup: https://rustup.rs"),
-                (Tool::Bash, "install bash as your system does"),
+                (
+                    Tool::Bash,
+                    "install bash with your system's package manager",
+                ),
             ];
             let ways = ways
                 .iter()

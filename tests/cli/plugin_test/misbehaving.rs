@@ -66,7 +66,7 @@ fn rows_that_fail_together_alone() {
     let shown = wrong(&place, &[("answer", trap)], &case);
     assert_snapshot!(shown, @r#"
     FAIL  hostile.cases.toml:1: n
-          fails with PLUGIN_TRAP on the rows together, and on none alone: trapped: wasm trap: wasm `unreachable` instruction executed
+          fails with PLUGIN_TRAP on the rows together but on none of them alone: trapped: wasm trap: wasm `unreachable` instruction executed
     "#);
     // Nor does a row that is expected to fail hide it.
     let evil = "{ key = \"evil\", expect = { fails = \"PLUGIN_TRAP\" } }";
@@ -78,13 +78,13 @@ fn rows_that_fail_together_alone() {
     );
     assert_snapshot!(shown, @r#"
     FAIL  hostile.cases.toml:1: n
-          when it is asked again: fails with PLUGIN_TRAP on the rows together, and on none alone: trapped: wasm trap: wasm `unreachable` instruction executed
+          when it is asked again: fails with PLUGIN_TRAP on the rows together but on none of them alone: trapped: wasm trap: wasm `unreachable` instruction executed
     "#);
     // A host does not take it up.
     let path = plugin(&place, &[("answer", trap)], &case);
     let error = cases::pass(&load(&path)).unwrap_err().what;
     assert!(
-        error.contains("fails with PLUGIN_TRAP on the rows together, and on none alone"),
+        error.contains("fails with PLUGIN_TRAP on the rows together but on none of them alone"),
         "{error}"
     );
     let (kind, case) = found(&place);
@@ -106,9 +106,9 @@ fn a_row_beside_others() {
     let shown = wrong(&place, &[("evil", &drop)], &case);
     assert_snapshot!(shown, @r#"
     FAIL  hostile.cases.toml:3: n, row evil
-          answers otherwise when the row comes alone:
+          answers differently when the row comes alone:
           - drop: evil
-          + accept, as it came
+          + accept, unchanged
     "#);
     let (kind, case) = found(&place);
     assert_eq!(
@@ -133,7 +133,7 @@ fn a_policy_that_remembers() {
     let shown = wrong(&place, &parts, &case);
     assert_snapshot!(shown, @r#"
     FAIL  hostile.cases.toml:3: n, row a
-          answers otherwise when it is asked again:
+          answers differently when it is asked again:
           - drop
           + retry after 0 ms
     "#);
@@ -174,7 +174,7 @@ fn answers_that_should_not_be() {
     let shown = wrong(&place, &[("core", core), ("evil", &reject)], &case);
     assert_snapshot!(shown, @r#"
     FAIL  hostile.cases.toml:3: n, row evil
-          - accept, as it came
+          - accept, unchanged
           + reject PLUGIN_TRAP: evil was here
     "#);
 }
@@ -188,10 +188,10 @@ fn roles_that_are_missing() {
     shown += &wrong(&place, &[], &failure);
     assert_snapshot!(shown, @r#"
     FAIL  hostile.cases.toml:3: n
-          rows are for `transform` or `validate`, and the plugin has neither
+          rows need a plugin that exports `transform` or `validate`
 
     FAIL  hostile.cases.toml:3: n
-          failures are for a `dead-letter-policy`, and the plugin is none
+          failures need a plugin that exports `dead-letter-policy`
     "#);
 }
 

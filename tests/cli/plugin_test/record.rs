@@ -106,7 +106,7 @@ async fn what_is_asked_of_a_dead_letter_has_to_hold() {
     fs::write(&file, text).unwrap();
     let set = record(&["--dead-letters"]);
     assert_eq!(set.status.code(), Some(2), "{}", set.log);
-    set.said("settings.remember_on: every case of this file runs with it");
+    set.said("settings.remember_on: applies to every case of this file");
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
 
     drop(source);

@@ -1,17 +1,17 @@
-// Brings the texts of a row into one spelling, and drops test postings. An unknown value stays
+// Normalizes the texts of a row, and drops test postings. An unknown value stays
 // as it is, for the rules to judge.
 #include <ctype.h>
 #include <wctype.h>
 
 #include "row_rules.h"
 
-// How something is spelled, and the other spellings it is known by.
+// A spelling and its aliases.
 typedef struct {
     const char *name;
     const char *aliases[5]; // Null-terminated.
 } spelling;
 
-// Aliases are compared by their letters and digits alone.
+// Aliases are compared by letters and digits only.
 static const spelling ENGLISH_LEVELS[] = {
     {"no_english", {"noenglish", "none", "no"}},
     {"basic", {"basic", "beginner", "elementary", "a1"}},
@@ -23,7 +23,7 @@ static const spelling ENGLISH_LEVELS[] = {
     {"native", {"native", "mothertongue"}},
 };
 
-// ASCII case does not count.
+// ASCII case is ignored.
 static const spelling KEYWORDS[] = {
     {"Android", {0}},
     {"C#", {"c sharp", "csharp", "c-sharp"}},
@@ -79,7 +79,7 @@ static bool is_same_level(text level, const char *alias) {
     while (level.len > 0) {
         uint32_t c = text_next(&level);
         if (!iswalnum((wint_t)c)) continue;
-        // Aliases are ASCII, and so is whatever is one of them in lower case.
+        // Aliases are ASCII, so a text that equals one in lower case is ASCII too.
         if (c >= 0x80 || tolower((int)c) != *alias++) return false;
     }
     return *alias == 0;
@@ -158,7 +158,7 @@ void normalize(const fields *of, outcome *to) {
         set.ptr = grow(set.ptr, set.len + 1, sizeof *set.ptr);
         forebay_plugin_types_field_t *field = &set.ptr[set.len++];
         plugin_string_dup(&field->name, COLUMN_NAMES[TIDIED[i].column]);
-        // A text with nothing in it becomes null.
+        // An empty text becomes null.
         field->value.tag =
             tidy.len == 0 ? FOREBAY_PLUGIN_TYPES_VALUE_NONE : FOREBAY_PLUGIN_TYPES_VALUE_TEXT;
         field->value.val.text = tidy;

@@ -1,4 +1,4 @@
-// Sorts failed rows into queues for the people who can mend them.
+// Sorts failed rows into queues for the people who can fix them.
 //
 // code in `halt_codes`                                    halt
 // code in `drop_codes`                                    drop
@@ -11,7 +11,7 @@
 
 enum { RETRIES = 3, RETRY_AFTER_MS = 200 };
 
-// The conditions of other transactions, not of the row.
+// Conditions caused by other transactions, not by the row.
 static bool is_retryable(text code) {
     return text_equals(code, "SQL_40001") || text_equals(code, "SQL_40P01") ||
            text_equals(code, "SQL_55P03");

@@ -27,7 +27,7 @@ void exports_forebay_plugin_describe_describe(exports_forebay_plugin_describe_de
 bool exports_forebay_plugin_describe_configure(plugin_list_tuple2_string_string_t *config,
                                                text *error) {
     if (configured) return failed(error, "configured twice");
-    // What is refused ends the pipeline, so only what is accepted keeps the config's texts.
+    // Refused settings end the pipeline, so only accepted ones keep the config's texts.
     configured = settings_parse(config, &current, error);
     return configured;
 }

@@ -1,4 +1,4 @@
-// What the roles of this plugin share.
+// Shared by the roles of this plugin.
 #ifndef ROW_RULES_H
 #define ROW_RULES_H
 
@@ -15,7 +15,7 @@ typedef exports_forebay_plugin_dead_letter_policy_decision_t decision;
 enum column { COMPANY_NAME, EXP_YEARS, ENGLISH_LEVEL, PRIMARY_KEYWORD, TITLE, COLUMNS };
 extern const char *const COLUMN_NAMES[COLUMNS];
 
-// The values of a row by column; null where the pipeline has no such column.
+// The values of a row by column; null if the pipeline has no such column.
 typedef struct {
     const value *of[COLUMNS];
 } fields;
@@ -34,7 +34,7 @@ typedef struct {
     list drop_codes, halt_codes;
 } settings;
 
-// Reads what the pipeline has configured. Where that is wrong, says why in `error`.
+// Reads the settings of the pipeline. If they are invalid, `error` says why.
 bool settings_parse(const plugin_list_tuple2_string_string_t *config, settings *to, text *error);
 
 void normalize(const fields *of, outcome *to);

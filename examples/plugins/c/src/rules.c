@@ -1,4 +1,4 @@
-// Says why a row must not be written. A row is told all its faults at once; what the tables check
+// Rejects rows that must not be written, with all their faults at once; what the tables check
 // themselves, such as the length of a keyword, is not repeated here.
 #include "row_rules.h"
 

@@ -1,4 +1,4 @@
-// Reads the settings, and refuses what is wrong with a text that says what would be right.
+// Reads the settings, and refuses invalid ones with a message that says what is valid.
 #include "row_rules.h"
 
 #define ENGLISH_LEVELS                                                                 \
@@ -14,7 +14,7 @@ bool list_contains(const list *of, text item) {
     return false;
 }
 
-// The items, less those that are empty. They stay where they are.
+// The items that are not empty. They are not copied.
 static list split(text from) {
     list items = {0};
     while (from.len > 0) {
@@ -105,7 +105,7 @@ static bool parse_one(text key, text given, settings *to, text *error) {
     return false;
 }
 
-// What no setting shows by itself.
+// Checks that involve several settings.
 static bool check(const settings *all, text *error) {
     text_builder message = {0};
     if (all->min_years > all->max_years) {

@@ -14,7 +14,7 @@ static void *checked(void *pointer) {
 }
 
 void *allocate(size_t count, size_t size) {
-    // The interface's lists are null where they are empty.
+    // Empty lists of the interface are null.
     return count == 0 ? NULL : checked(calloc(count, size));
 }
 

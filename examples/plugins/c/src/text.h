@@ -1,4 +1,4 @@
-// Texts of the interface: UTF-8, not terminated by NUL, and owned by whoever holds them.
+// Texts of the interface: UTF-8, not terminated by NUL, and owned by their holder.
 #ifndef TEXT_H
 #define TEXT_H
 
@@ -10,7 +10,7 @@
 
 typedef plugin_string_t text;
 
-// These end the call with a trap where memory is short; the host then halves the batch.
+// These trap if memory is exhausted; the host then halves the batch.
 void *allocate(size_t count, size_t size);
 void *grow(void *items, size_t count, size_t size);
 
@@ -23,14 +23,14 @@ bool text_starts_with(text a, const char *prefix);
 uint32_t text_next(text *rest);
 // The number of code points.
 size_t text_length(text a);
-// What is left without the white space at both ends.
+// The text without white space at both ends.
 text text_trimmed(text a);
-// What is left of `rest` before the next comma, trimmed; the comma is removed too.
+// Takes the text before the next comma from `rest`, trimmed; the comma is removed too.
 text text_next_item(text *rest);
 
-// White space as Unicode has it (White_Space).
+// White space as defined by Unicode (White_Space).
 bool is_space(uint32_t c);
-// Zero-width space, word joiner, byte order mark: what copying from web pages leaves behind.
+// Zero-width space, word joiner, byte order mark: left over from copying from web pages.
 // Not the zero-width joiners, which some scripts need.
 bool is_invisible(uint32_t c);
 

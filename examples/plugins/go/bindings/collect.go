@@ -26,7 +26,7 @@ func collect() {
 	threshold = max(2*heap(), leastCollected)
 }
 
-// heap is the size of all objects, in bytes, those that are garbage included.
+// heap is the size of all objects in bytes, including garbage.
 func heap() uint64 {
 	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(sample)

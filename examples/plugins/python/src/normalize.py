@@ -1,4 +1,4 @@
-"""Brings the texts of a row into one spelling.
+"""Normalizes the texts of a row.
 
 A value that is unknown stays as it is, for the rules to judge.
 """
@@ -18,11 +18,11 @@ from wit_world.imports.types import (
 
 
 def spellings(*rows: tuple[str, ...]) -> dict[str, str]:
-    """To each spelling, from itself and its aliases, as they are and in lower case."""
+    """Maps each spelling and its aliases, as they are and in lower case, to the spelling."""
     return {name: row[0] for row in rows for alias in row for name in (alias, alias.lower())}
 
 
-# How English levels are spelled, each before its aliases: their letters and digits.
+# Spellings of English levels, each before the letters and digits of its aliases.
 ENGLISH_LEVELS = spellings(
     ("no_english", "noenglish", "none", "no"),
     ("basic", "beginner", "elementary", "a1"),
@@ -34,7 +34,7 @@ ENGLISH_LEVELS = spellings(
     ("native", "mothertongue"),
 )
 
-# How keywords are spelled, each before its aliases. ASCII case does not count.
+# Spellings of keywords, each before its aliases. ASCII case is ignored.
 KEYWORDS = spellings(
     ("Android",),
     ("C#", "c sharp", "csharp", "c-sharp"),
@@ -64,9 +64,9 @@ KEYWORDS = spellings(
     ("iOS", "ios developer"),
 )
 
-# As Unicode has it; `\s` has the ASCII separators too.
+# As defined by Unicode; `\s` also has the ASCII separators.
 SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-# What copying from web pages leaves behind; not the joiners that some scripts need.
+# Left over from copying from web pages; not the joiners that some scripts need.
 INVISIBLE = r"\u200b\u2060\ufeff"
 
 SPACES = re.compile(f"[{SPACE}]+")
@@ -76,7 +76,7 @@ TEST = re.compile(rf"[{SPACE}{INVISIBLE}]*\[test\]", re.ASCII | re.IGNORECASE)
 
 
 def normalize(columns: list[str], values: list[Value]) -> Outcome:
-    """What becomes of a row with these values of these columns."""
+    """The outcome for a row with these values of these columns."""
     fields: list[Field] = []
     for name, value in zip(columns, values):
         if not isinstance(value, Value_Text):
@@ -95,7 +95,7 @@ def normalize(columns: list[str], values: list[Value]) -> Outcome:
 
 
 def clean(text: str) -> str:
-    """Makes each run of white space one space; none at the ends, and nothing invisible."""
+    """Trims, makes each run of white space one space, and removes invisible characters."""
     if not UNTIDY.search(text):
         return text
     return SPACES.sub(" ", INVISIBLES.sub("", text)).strip(" ")

@@ -1,7 +1,7 @@
 """All three roles in one component.
 
 Brings rows into one spelling, says why they must not be written, and sorts those that failed
-into queues. `raise Err(message)` is the `err` of a call.
+into queues. `raise Err(message)` returns the `err` of a call.
 """
 
 from wit_world import exports
@@ -13,7 +13,7 @@ import normalize
 import policy
 import rules
 import settings
-from guard import told
+from guard import as_err
 
 # Set once on every instance, before its first batch.
 current = settings.Settings()
@@ -25,26 +25,26 @@ class Describe(exports.Describe):
         reads = ["company_name", "exp_years", "english_level", "primary_keyword", "title"]
         return Descriptor(name="row-rules-python", version="0.1.0", reads=reads)
 
-    @told
+    @as_err
     def configure(self, config: list[tuple[str, str]]) -> None:
         global current
         current = settings.parse(config)
 
 
 class Transform(exports.Transform):
-    @told
+    @as_err
     def transform(self, batch: Batch) -> list[Outcome]:
         return [normalize.normalize(batch.columns, row.values) for row in batch.rows]
 
 
 class Validate(exports.Validate):
-    @told
+    @as_err
     def validate(self, batch: Batch) -> list[list[Rejection]]:
         judge = rules.rules(current, batch.columns)
         return [judge(row.values) for row in batch.rows]
 
 
 class DeadLetterPolicy(exports.DeadLetterPolicy):
-    @told
+    @as_err
     def decide(self, failures: list[Failure]) -> list[Decision]:
         return [policy.decide(current, failure) for failure in failures]

@@ -1,4 +1,4 @@
-"""Sorts failed rows into queues for the people who can mend them."""
+"""Sorts failed rows into queues for the people who can fix them."""
 
 from wit_world.exports.dead_letter_policy import (
     Decision,
@@ -13,7 +13,7 @@ from settings import Settings
 
 RETRIES = 3
 RETRY_AFTER_MS = 200
-# Serialization failure, deadlock, lock not available: other transactions', not the row's.
+# Serialization failure, deadlock, lock not available: caused by other transactions.
 RETRYABLE = {"SQL_40001", "SQL_40P01", "SQL_55P03"}
 
 QUEUES = {

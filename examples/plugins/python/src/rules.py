@@ -1,4 +1,4 @@
-"""Says why a row must not be written. A row is told all its faults at once."""
+"""Rejects rows that must not be written, with all their faults at once."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from settings import Settings
 
 COMPANY_NAME_CHARS = 200
 
-# A code, and what is wrong with the field.
+# A code, and the fault of the field.
 Fault = tuple[str, str]
 
 MISSING: Fault = ("FIELD_REQUIRED", "must be given")
@@ -22,8 +22,8 @@ NULL = Value_None_()
 
 
 def rules(settings: Settings, columns: list[str]) -> Callable[[list[Value]], list[Rejection]]:
-    """What finds the faults of a row of these columns, of which one that is missing is null."""
-    # The column names travel once per batch; so does finding them.
+    """Returns a function that finds the faults of a row. A missing column is null."""
+    # Columns are looked up once per batch.
     checks = [
         (columns.index(name) if name in columns else None, name, check)
         for name, check in CHECKS.items()

@@ -1,4 +1,4 @@
-"""What the pipeline can set. Whatever is wrong is refused, with what it may be."""
+"""Settings of the pipeline. An invalid one is refused with a message that says what is valid."""
 
 import re
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ LEVELS = (
 
 
 def items(text: str) -> list[str]:
-    """The items of a list with commas."""
+    """The items of a comma-separated list."""
     return [item for item in map(str.strip, text.split(",")) if item]
 
 

@@ -1,5 +1,5 @@
-//! All three roles in one plugin: brings the texts of a posting into one spelling, says why a
-//! posting must not be written, and sorts what failed into queues.
+//! All three roles in one plugin: normalizes the texts of a posting, rejects postings that must
+//! not be written, and sorts failed rows into queues.
 
 mod normalize;
 mod queues;

@@ -7,8 +7,8 @@ use forebay_plugin::{Cell, Field, Outcome, Value};
 
 use crate::Posting;
 
-/// How English levels are spelled, each before the other spellings it is known by. Those
-/// are compared by their letters and digits alone.
+/// Spellings of English levels, each before its aliases. Aliases are compared by letters and
+/// digits only.
 const ENGLISH_LEVELS: [(&str, &[&str]); 8] = [
     ("no_english", &["noenglish", "none", "no"]),
     ("basic", &["basic", "beginner", "elementary", "a1"]),
@@ -20,8 +20,8 @@ const ENGLISH_LEVELS: [(&str, &[&str]); 8] = [
     ("native", &["native", "mothertongue"]),
 ];
 
-/// How keywords are spelled, each before the other spellings it is known by. ASCII case does
-/// not count.
+/// Spellings of keywords, each before its aliases. ASCII case is
+/// ignored.
 const KEYWORDS: [(&str, &[&str]); 26] = [
     ("Android", &[]),
     ("C#", &["c sharp", "csharp", "c-sharp"]),
@@ -51,7 +51,7 @@ const KEYWORDS: [(&str, &[&str]); 26] = [
     ("iOS", &["ios developer"]),
 ];
 
-/// What becomes of a posting: only what changes is named.
+/// The outcome for a posting, which names only the changes.
 pub(crate) fn outcome(row: &Posting<'_>) -> Outcome {
     if row.title.text().is_some_and(is_test) {
         return Outcome::dropped("TEST_POSTING");
@@ -64,7 +64,7 @@ pub(crate) fn outcome(row: &Posting<'_>) -> Outcome {
     changes.into_iter().flatten().collect()
 }
 
-/// The field to set, if its text is not in order already. A blank text becomes null.
+/// The field to set, if its text changes. A blank text becomes null.
 fn change(cell: Cell<'_>, tidied: fn(&str) -> Cow<'_, str>) -> Option<Field> {
     let text = cell.text()?;
     match tidied(text) {
@@ -95,7 +95,7 @@ fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(visible.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// Zero-width space, word joiner, byte order mark: what copying from web pages leaves behind.
+/// Zero-width space, word joiner, byte order mark: left over from copying from web pages.
 /// Not the zero-width joiners, which some scripts need.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}')

@@ -1,10 +1,10 @@
-//! Who can mend what failed: each failure finds the queue of those people.
+//! Sorts failures into queues for the people who can fix them.
 
 use forebay_plugin::{Decision, Failure, Settings};
 
 const RETRIES: u32 = 3;
 const RETRY_AFTER_MS: u32 = 200;
-/// The conditions of other transactions, not of the row.
+/// Conditions caused by other transactions, not by the row.
 const RETRYABLE: [&str; 3] = ["SQL_40001", "SQL_40P01", "SQL_55P03"];
 
 pub(crate) struct Queues {

@@ -1,4 +1,4 @@
-//! Why a posting must not be written: all its faults at once.
+//! Rejects postings that must not be written, with all their faults at once.
 
 use forebay_plugin::{Rejection, Settings};
 

@@ -1,8 +1,8 @@
 /**
- * Gives an `Error` its kind and where it was thrown, before it becomes the `err` of the call:
- * the host learns its message alone. A text that is thrown stays as it is.
+ * Adds the kind and the origin of an `Error` before it becomes the `err` of the call: the host
+ * would receive only its message. A thrown text stays as it is.
  */
-export function told<A extends unknown[], T>(call: (...args: A) => T): (...args: A) => T {
+export function asErr<A extends unknown[], T>(call: (...args: A) => T): (...args: A) => T {
   return (...args) => {
     try {
       return call(...args);
@@ -13,7 +13,7 @@ export function told<A extends unknown[], T>(call: (...args: A) => T): (...args:
   };
 }
 
-/** The innermost function, and its line in the bundle: `at keyword (/build/plugin.mjs:95:10)`. */
+/** The innermost function and its line in the bundle: `at keyword (/build/plugin.mjs:95:10)`. */
 function origin(error: Error): string {
   return error.stack?.trim().split("\n")[0] ?? "at an unknown place";
 }

@@ -1,11 +1,11 @@
 /**
- * Brings the texts of a row into one spelling. A value that is unknown stays as it is, for
+ * Normalizes the texts of a row. A value that is unknown stays as it is, for
  * the rules to judge.
  */
 
 import type { Field, Outcome, Value } from "forebay:plugin/types@0.1.0";
 
-/** How English levels are spelled, each before its aliases: their letters and digits. */
+/** Spellings of English levels, each before the letters and digits of its aliases. */
 const ENGLISH_LEVELS = spellings([
   ["no_english", "noenglish", "none", "no"],
   ["basic", "beginner", "elementary", "a1"],
@@ -17,7 +17,7 @@ const ENGLISH_LEVELS = spellings([
   ["native", "mothertongue"],
 ]);
 
-/** How keywords are spelled, each before its aliases. ASCII case does not count. */
+/** Spellings of keywords, each before its aliases. ASCII case is ignored. */
 const KEYWORDS = spellings([
   ["Android"],
   ["C#", "c sharp", "csharp", "c-sharp"],
@@ -47,7 +47,7 @@ const KEYWORDS = spellings([
   ["iOS", "ios developer"],
 ]);
 
-/** What copying from web pages leaves behind; not the joiners that some scripts need. */
+/** Left over from copying from web pages; not the joiners that some scripts need. */
 const INVISIBLE = /[\u200b\u2060\ufeff]/g;
 /** `\s` lacks U+0085, which Unicode counts as white space. */
 const SPACES = /[\s\x85]+/g;
@@ -60,7 +60,7 @@ const TIDY: Record<string, (text: string) => string> = {
   primary_keyword: keyword,
 };
 
-/** What becomes of a row with these values of these columns. */
+/** The outcome for a row with these values of these columns. */
 export function normalize(columns: string[], values: Value[]): Outcome {
   const set: Field[] = [];
   for (const [index, value] of values.entries()) {
@@ -75,7 +75,7 @@ export function normalize(columns: string[], values: Value[]): Outcome {
   return set.length === 0 ? { tag: "unchanged" } : { tag: "set", val: set };
 }
 
-/** Makes each run of white space one space; none at the ends, and nothing invisible. */
+/** Trims, makes each run of white space one space, and removes invisible characters. */
 function clean(text: string): string {
   return UNTIDY.test(text) ? text.replace(INVISIBLE, "").replace(SPACES, " ").trim() : text;
 }
@@ -98,7 +98,7 @@ function asciiLowerCase(text: string): string {
   return text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
 
-/** To each spelling, from itself and its aliases, as they are and in lower case. */
+/** Maps each spelling and its aliases, as they are and in lower case, to the spelling. */
 function spellings(rows: [spelling: string, ...aliases: string[]][]): Map<string, string> {
   const all = new Map<string, string>();
   for (const row of rows) {

@@ -1,15 +1,15 @@
 /**
- * All three roles in one component: brings rows into one spelling, says why they must not be
- * written, and sorts those that failed into queues.
+ * All three roles in one component: normalizes rows, rejects those that must not be written,
+ * and sorts failed rows into queues.
  *
- * What is thrown becomes the `err` of the call.
+ * A thrown value becomes the `err` of the call.
  */
 
 import type * as Describe from "forebay:plugin/describe@0.1.0";
 import type * as Policy from "forebay:plugin/dead-letter-policy@0.1.0";
 import type * as Transform from "forebay:plugin/transform@0.1.0";
 import type * as Validate from "forebay:plugin/validate@0.1.0";
-import { told } from "./guard";
+import { asErr } from "./guard";
 import { normalize } from "./normalize";
 import { decide } from "./policy";
 import { rules } from "./rules";
@@ -31,16 +31,16 @@ export const describe: typeof Describe = {
 };
 
 export const transform: typeof Transform = {
-  transform: told(({ columns, rows }) => rows.map((row) => normalize(columns, row.values))),
+  transform: asErr(({ columns, rows }) => rows.map((row) => normalize(columns, row.values))),
 };
 
 export const validate: typeof Validate = {
-  validate: told(({ columns, rows }) => {
+  validate: asErr(({ columns, rows }) => {
     const judge = rules(settings, columns);
     return rows.map((row) => judge(row.values));
   }),
 };
 
 export const deadLetterPolicy: typeof Policy = {
-  decide: told((failures) => failures.map((failure) => decide(settings, failure))),
+  decide: asErr((failures) => failures.map((failure) => decide(settings, failure))),
 };

@@ -1,11 +1,11 @@
-/** Sorts failed rows into queues for the people who can mend them. */
+/** Sorts failed rows into queues for the people who can fix them. */
 
 import type { Decision, Failure } from "forebay:plugin/dead-letter-policy@0.1.0";
 import type { Settings } from "./settings";
 
 const RETRIES = 3;
 const RETRY_AFTER_MS = 200;
-/** Serialization failure, deadlock, lock not available: other transactions', not the row's. */
+/** Serialization failure, deadlock, lock not available: caused by other transactions. */
 const RETRYABLE = ["SQL_40001", "SQL_40P01", "SQL_55P03"];
 
 export function decide({ dropCodes, haltCodes }: Settings, failure: Failure): Decision {

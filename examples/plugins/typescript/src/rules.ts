@@ -1,11 +1,11 @@
-/** Says why a row must not be written. A row is told all its faults at once. */
+/** Rejects rows that must not be written, with all their faults at once. */
 
 import type { Rejection, Value } from "forebay:plugin/types@0.1.0";
 import type { Settings } from "./settings";
 
 const COMPANY_NAME_CHARS = 200;
 
-/** A code, and what is wrong with the field. */
+/** A code, and the fault of the field. */
 type Fault = [code: string, detail: string];
 type Check = [
   column: number,
@@ -16,9 +16,9 @@ type Check = [
 const MISSING: Fault = ["FIELD_REQUIRED", "must be given"];
 const NULL: Value = { tag: "none" };
 
-/** What finds the faults of a row of these columns, of which one that is missing is null. */
+/** Returns a function that finds the faults of a row. A missing column is null. */
 export function rules(settings: Settings, columns: string[]): (values: Value[]) => Rejection[] {
-  // The column names travel once per batch; so does finding them.
+  // Columns are looked up once per batch.
   const checks: Check[] = [
     [columns.indexOf("company_name"), "company_name", companyName],
     [columns.indexOf("exp_years"), "exp_years", expYears],

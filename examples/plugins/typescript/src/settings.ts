@@ -1,4 +1,4 @@
-/** What the pipeline can set. Whatever is wrong is refused, with what it may be. */
+/** Settings of the pipeline. An invalid one is refused with a message that says what is valid. */
 
 export interface Settings {
   minYears: bigint;

@@ -1,4 +1,4 @@
-//! The values of a row by column; null where the pipeline has no such column.
+//! The values of a row by column; null if the pipeline has no such column.
 
 const std = @import("std");
 const c = @import("bindings");
@@ -19,7 +19,7 @@ const none: Value = .{ .tag = c.FOREBAY_PLUGIN_TYPES_VALUE_NONE };
 /// The columns this plugin reads: the fields above.
 pub const columns = std.meta.fieldNames(Row);
 
-/// Where a batch has the columns; found once per batch.
+/// Indexes of the columns in a batch; found once per batch.
 pub const Columns = struct {
     indices: [columns.len]?usize,
 
@@ -43,7 +43,7 @@ pub const Columns = struct {
     }
 };
 
-/// The text of a value that is one.
+/// The text of a value, if it is a text.
 pub fn text(value: Value) ?[]const u8 {
     if (value.tag != c.FOREBAY_PLUGIN_TYPES_VALUE_TEXT) return null;
     return memory.items(value.val.text);

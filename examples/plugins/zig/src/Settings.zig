@@ -1,5 +1,5 @@
-//! What the pipeline has configured. What is wrong is refused with a text that says what would
-//! be right.
+//! Settings of the pipeline. Invalid ones are refused with a message that says what is
+//! valid.
 
 const std = @import("std");
 const c = @import("bindings");
@@ -27,7 +27,7 @@ pub fn contains(list: List, item: []const u8) bool {
     return false;
 }
 
-/// The settings, which refer to the texts of `config`. `Refused` means that `message` says why.
+/// The settings, which refer to the texts of `config`. With `Refused`, `message` says why.
 pub fn parse(
     config: []const c.plugin_tuple2_string_string_t,
     message: *c.plugin_string_t,
@@ -69,7 +69,7 @@ const Parser = struct {
     }
 
     fn integer(self: *Parser) Error!i64 {
-        // Zig would take underscores between digits.
+        // Zig would accept underscores between digits.
         const digits = std.mem.findScalar(u8, self.text, '_') == null;
         if (digits) {
             if (std.fmt.parseInt(i64, self.text, 10)) |n| return n else |_| {}
@@ -99,7 +99,7 @@ const Parser = struct {
         return items.toOwnedSlice(memory.gpa);
     }
 
-    /// What no setting shows by itself.
+    /// Checks that involve several settings.
     fn check(self: *Parser, settings: *const Settings) Error!void {
         const min, const max = .{ settings.min_years, settings.max_years };
         if (min > max) return self.refuse(

@@ -1,4 +1,4 @@
-//! Brings the texts of a row into one spelling, and drops test postings. An unknown value stays
+//! Normalizes the texts of a row, and drops test postings. An unknown value stays
 //! as it is, for the rules to judge.
 
 const std = @import("std");
@@ -10,10 +10,10 @@ const unicode = @import("text.zig");
 
 const gpa = memory.gpa;
 
-/// How something is spelled, and the other spellings it is known by.
+/// A spelling and its aliases.
 const Spelling = struct { []const u8, []const []const u8 };
 
-/// Aliases are compared by their letters and digits alone.
+/// Aliases are compared by letters and digits only.
 const english_levels = [_]Spelling{
     .{ "no_english", &.{ "noenglish", "none", "no" } },
     .{ "basic", &.{ "basic", "beginner", "elementary", "a1" } },
@@ -25,7 +25,7 @@ const english_levels = [_]Spelling{
     .{ "native", &.{ "native", "mothertongue" } },
 };
 
-/// ASCII case does not count.
+/// ASCII case is ignored.
 const keywords = [_]Spelling{
     .{ "Android", &.{} },
     .{ "C#", &.{ "c sharp", "csharp", "c-sharp" } },
@@ -74,7 +74,7 @@ pub fn normalize(row: Row) !c.forebay_plugin_types_outcome_t {
         const name, const spell = entry;
         if (Row.text(@field(row, name))) |text| {
             const tidy = try spell(arena.allocator(), text);
-            // A text with nothing in it becomes null.
+            // An empty text becomes null.
             if (tidy.len == 0 or !std.mem.eql(u8, tidy, text)) {
                 try set.append(gpa, .{ .name = try memory.owned(name), .value = try value(tidy) });
             }
@@ -140,7 +140,7 @@ fn isSameLevel(text: []const u8, alias: []const u8) bool {
     var rest = unicode.codepoints(text);
     while (rest.nextCodepoint()) |codepoint| {
         if (!unicode.isAlphanumeric(codepoint)) continue;
-        // Aliases are ASCII, and so is whatever is one of them in lower case.
+        // Aliases are ASCII, so a text that equals one in lower case is ASCII too.
         const char = std.math.cast(u7, codepoint) orelse return false;
         if (left.len == 0 or std.ascii.toLower(char) != left[0]) return false;
         left = left[1..];

@@ -1,5 +1,5 @@
-//! A Forebay plugin with all three roles: it tidies `recruit` rows, says why they must not be
-//! written, and sorts those that failed.
+//! A Forebay plugin with all three roles: it normalizes `recruit` rows, rejects those that must
+//! not be written, and sorts failed rows into queues.
 //!
 //! These are the exports, which the generated bindings call. Arguments belong to the callee, which
 //! frees them; results belong to the host, which has them freed with C's `free`.
@@ -19,7 +19,7 @@ const gpa = memory.gpa;
 /// Set by `configure`, which the host calls on every instance before its first batch.
 var current: ?Settings = null;
 
-/// A panic traps; without this its message would be lost.
+/// A panic traps; without this handler its message would be lost.
 pub const panic = std.debug.FullPanic(struct {
     fn log(message: []const u8, _: ?usize) noreturn {
         var line: c.plugin_string_t = .{ .ptr = @constCast(message.ptr), .len = message.len };
@@ -49,7 +49,7 @@ export fn exports_forebay_plugin_describe_configure(
     config: *c.plugin_list_tuple2_string_string_t,
     message: *c.plugin_string_t,
 ) bool {
-    // What is accepted refers to the config's texts, so those stay.
+    // Accepted settings refer to the config's texts, so those stay.
     configure(memory.items(config.*), message) catch |problem| return failed(problem, message);
     return true;
 }
@@ -121,7 +121,7 @@ fn decide(
     return memory.list(c.exports_forebay_plugin_dead_letter_policy_list_decision_t, decisions);
 }
 
-/// Says why in `message`, where that has not been said already.
+/// Writes the reason to `message`, unless it is already there.
 fn failed(problem: anyerror, message: *c.plugin_string_t) bool {
     switch (problem) {
         error.Refused => {},

@@ -1,4 +1,4 @@
-//! Sorts failed rows into queues for the people who can mend them.
+//! Sorts failed rows into queues for the people who can fix them.
 
 const std = @import("std");
 const c = @import("bindings");
@@ -9,14 +9,14 @@ const Settings = @import("Settings.zig");
 const retries = 3;
 const retry_after_ms = 200;
 
-/// The conditions of other transactions, not of the row: serialization failure, deadlock, lock
+/// Conditions caused by other transactions, not by the row: serialization failure, deadlock, lock
 /// not available.
 const retryable = [_][]const u8{ "SQL_40001", "SQL_40P01", "SQL_55P03" };
 
 const Failure = c.exports_forebay_plugin_dead_letter_policy_failure_t;
 pub const Decision = c.exports_forebay_plugin_dead_letter_policy_decision_t;
 
-/// Where failures of a stage go.
+/// The queue for failures of a stage.
 const queues = std.StaticStringMap([]const u8).initComptime(.{
     .{ "decode", "source" },
     .{ "transform", "review" },

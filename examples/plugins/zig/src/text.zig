@@ -1,4 +1,4 @@
-//! What Unicode says of characters.
+//! Unicode properties of characters.
 
 const std = @import("std");
 
@@ -14,7 +14,7 @@ pub fn length(text: []const u8) usize {
     return count;
 }
 
-/// White space as Unicode has it (White_Space).
+/// White space as defined by Unicode (White_Space).
 pub fn isSpace(codepoint: u21) bool {
     return switch (codepoint) {
         '\t'...'\r', ' ', 0x85, 0xa0, 0x1680, 0x2000...0x200a => true,
@@ -23,7 +23,7 @@ pub fn isSpace(codepoint: u21) bool {
     };
 }
 
-/// Zero-width space, word joiner, byte order mark: what copying from web pages leaves behind.
+/// Zero-width space, word joiner, byte order mark: left over from copying from web pages.
 /// Not the zero-width joiners, which some scripts need.
 pub fn isInvisible(codepoint: u21) bool {
     return codepoint == 0x200b or codepoint == 0x2060 or codepoint == 0xfeff;
@@ -36,7 +36,7 @@ pub fn isAlphanumeric(codepoint: u21) bool {
 
 extern "c" fn iswalnum(codepoint: c_uint) c_int;
 
-/// What is left without the white space at both ends.
+/// The text without white space at both ends.
 pub fn trim(text: []const u8) []const u8 {
     var start: ?usize = null;
     var end: usize = 0;

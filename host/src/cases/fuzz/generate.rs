@@ -1,4 +1,4 @@
-//! Rows that are a function of a seed.
+//! Generates rows from a seed.
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -10,9 +10,9 @@ use crate::cases::vectors;
 use crate::plugin::codes;
 use crate::row::{EmbeddingColumn, FieldType, Stage, Value, Vector};
 
-/// Texts that have broken programs before: empty and blank, invisible and unpaired, wide and
-/// combining, right to left, of changing length when their case changes, and what looks like
-/// something else.
+/// Texts that often break programs: empty and blank, invisible and unpaired, wide and combining,
+/// right to left, texts whose length changes with their case, and texts that look like other types
+/// or code.
 const ODD_TEXTS: [&str; 26] = [
     "",
     " ",
@@ -77,7 +77,8 @@ const ODD_REALS: [f64; 14] = [
     f64::NAN,
 ];
 
-/// In microseconds: 1970, before it, 2026, the years 1 and 9999, and what no calendar has.
+/// Timestamps in microseconds: 1970, before it, 2026, the years 1 and 9999, and values outside of
+/// any calendar.
 const ODD_TIMES: [i64; 8] = [
     0,
     -1,
@@ -126,28 +127,28 @@ const TYPES: [FieldType; 8] = [
     FieldType::Json,
 ];
 
-/// Makes the rows of one batch.
+/// Generates the rows of one batch.
 pub(super) struct Generator<'a> {
     space: &'a Space,
     rng: Rng,
 }
 
-/// `count` rows of one batch.
+/// Generates `count` rows of one batch.
 pub(in crate::cases) fn rows(space: &Space, seed: u64, count: usize) -> Vec<CaseRow> {
     let mut generator = Generator::new(space, seed, 0);
     (0..count).map(|index| generator.row(index)).collect()
 }
 
-/// `count` failures.
+/// Generates `count` failures.
 pub(in crate::cases) fn failures(space: &Space, seed: u64, count: usize) -> Vec<CaseFailure> {
     let batches = (0..).map(|batch| Generator::new(space, seed, batch).failures());
     batches.flatten().take(count).collect()
 }
 
 impl<'a> Generator<'a> {
-    /// For the batch of this number.
+    /// A generator for the batch of this number.
     pub(super) fn new(space: &'a Space, seed: u64, batch: u64) -> Self {
-        // Neighbouring seeds share no batches.
+        // Neighbouring seeds must not share batches.
         let mut rng = Rng::with_seed(seed);
         let seed = rng.u64(..) ^ batch.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Self {
@@ -156,7 +157,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// Mostly small batches, and some of one row or as many as a chunk has.
+    /// Generates a batch: usually small, sometimes of one row or of a whole chunk.
     pub(super) fn batch(&mut self, large: usize) -> Vec<CaseRow> {
         let count = match self.rng.u8(..10) {
             0..3 => 1,
@@ -179,7 +180,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// Failures for the policy.
+    /// Generates failures for the policy.
     pub(super) fn failures(&mut self) -> Vec<CaseFailure> {
         let count = self.rng.usize(1..10);
         (0..count).map(|index| self.failure(index)).collect()
@@ -211,7 +212,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// Mostly one of these.
+    /// Usually varies one of the samples.
     fn sample<'s, T>(&mut self, samples: &'s [T]) -> Option<&'s T> {
         match self.rng.usize(..4) {
             0 => None,
@@ -219,7 +220,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// Never empty.
+    /// Generates a key, which is never empty.
     fn key(&mut self, index: usize, known: Option<&ByteString>) -> ByteString {
         match (self.rng.u8(..20), known) {
             (0, _) => ByteString::from(format!("{index} {}", self.text())),
@@ -228,7 +229,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// For each column nothing, what is known of it, something near that, or anything.
+    /// Generates, for each column, no value, a known value, a similar one, or any other.
     fn fields(&mut self, sample: &[(String, Value)]) -> Vec<(String, Value)> {
         let space = self.space;
         let mut fields = Vec::with_capacity(space.schema.columns.len());
@@ -248,7 +249,7 @@ impl<'a> Generator<'a> {
         fields
     }
 
-    /// A value of this type; of any where it is not known.
+    /// Generates a value of this type, or of any type if it is unknown.
     fn value(&mut self, field_type: Option<FieldType>) -> Value {
         let rng = &mut self.rng;
         match field_type.or_else(|| rng.choice(TYPES)) {
@@ -305,7 +306,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// A value near this one.
+    /// Generates a value similar to this one.
     fn varied(&mut self, value: &Value) -> Value {
         let odd = self.rng.choice(ODD_TEXTS).unwrap_or_default();
         match value {
@@ -345,7 +346,8 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// Finite, as the decoder lets through, and of the dimensions that the cases have.
+    /// Generates a vector of the cases' dimensions. All elements are finite, since the decoder
+    /// rejects others.
     fn vector(&mut self, column: &EmbeddingColumn) -> Vector {
         let dimensions = column.dimensions;
         let filled = |element: f32| vec![element; dimensions];

@@ -1,5 +1,5 @@
-//! The smallest rows that still show what is wrong: fewer of them, fewer fields, shorter texts,
-//! numbers nearer to 0. Greedy and bounded: what is found is small, not proven to be smallest.
+//! Shrinks rows that show a failure: fewer rows, fewer fields, shorter texts, numbers nearer to 0.
+//! The search is greedy and bounded, so the result is small but not proven to be smallest.
 
 use std::time::{Duration, Instant};
 
@@ -10,23 +10,23 @@ use crate::cases::suite::{CaseFailure, CaseRow};
 use crate::cases::vectors;
 use crate::row::{Value, Vector};
 
-/// What is wrong with an answer: kind, message, and the index of the row if it is one.
+/// A wrong answer: kind, message, and the index of the row if a single row is at fault.
 pub(super) type Wrong = (String, String, Option<usize>);
 
-/// Calls that may be spent on one finding.
+/// Maximum number of calls for one finding.
 const MAX_CALLS: usize = 1_000;
 
-/// Time that may be spent on one finding: a missed deadline costs that much each time.
+/// Maximum time for one finding: a missed deadline costs its full time in every call.
 const MAX_TIME: Duration = Duration::from_secs(10);
 
-/// What can be made smaller.
+/// A value that can be shrunk.
 pub(super) trait Shrink: Clone {
-    /// Smaller ones, the smallest first.
+    /// Smaller candidates, the smallest first.
     fn smaller(&self) -> Vec<Self>;
 }
 
-/// Rows that are wrong in the same way, which `judge` says of rows. `guilty` is the index of the row that is at fault, if
-/// that is known.
+/// Finds the smallest rows that still fail in the same way according to `judge`. `guilty` is the
+/// index of the row at fault, if known.
 pub(super) fn smallest<T: Shrink>(
     rows: Vec<T>,
     guilty: Option<usize>,
@@ -57,7 +57,8 @@ pub(super) fn smallest<T: Shrink>(
     rows
 }
 
-/// The guilty row alone if that will do; otherwise as few as are left when parts are taken away.
+/// Returns the guilty row alone if it still fails; otherwise removes parts for as long as the rest
+/// fails.
 fn fewer<T: Shrink>(
     rows: Vec<T>,
     guilty: Option<usize>,
@@ -153,7 +154,7 @@ impl Shrink for CaseFailure {
     }
 }
 
-/// None, all but one, or one with a smaller value.
+/// Candidates: no field, all fields but one, and one field with a smaller value.
 fn fewer_fields(fields: &[(String, Value)]) -> Vec<Vec<(String, Value)>> {
     let mut found = Vec::new();
     if fields.len() > 1 {
@@ -236,8 +237,7 @@ fn smaller_integers(x: i64) -> Vec<i64> {
     found
 }
 
-/// The empty text, both halves, without the first and without the last character, and with plain
-/// characters for odd ones.
+/// Candidates: the empty text, both halves, and the text without its last or first character.
 fn smaller_texts(text: &str) -> Vec<String> {
     let length = text.chars().count();
     if length == 0 {
@@ -262,7 +262,7 @@ fn smaller_vectors(vector: &Vector) -> Vec<Vector> {
     [0.0, 1.0]
         .into_iter()
         .map(|element| vectors::f32s(&vec![element; dimensions]))
-        // Those before it in this list are smaller.
+        // Only the vectors before it in this list are smaller.
         .take_while(|simple| simple != vector)
         .collect()
 }

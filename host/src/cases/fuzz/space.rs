@@ -1,4 +1,4 @@
-//! The space of rows that a search goes through: columns, settings, and what to vary.
+//! The search space of rows: columns, settings, and samples to vary.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use crate::cases::{literal, parse};
 use crate::plugin::{Plugin, Settings};
 use crate::row::Schema;
 
-/// Where rows come from.
+/// Search space of rows.
 #[derive(Clone, Debug)]
 pub struct Space {
     /// Columns and embeddings of the rows.
     pub schema: Arc<Schema>,
-    /// Settings to try, in turn.
+    /// Settings to try in turn.
     pub settings: Vec<Settings>,
     /// Rows to vary.
     pub samples: Vec<CaseRow>,
@@ -21,7 +21,7 @@ pub struct Space {
 }
 
 impl Space {
-    /// The columns that a plugin reads, and what the cases name, with the settings, rows and
+    /// Combines the columns that a plugin reads or the cases name with the settings, rows and
     /// failures of the cases.
     #[must_use]
     pub fn of(plugin: &Plugin, suites: &[Suite], more: &[(String, String)]) -> Self {

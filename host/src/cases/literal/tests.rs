@@ -53,7 +53,7 @@ fn values_are_read_back_as_they_were_written() {
 }
 
 #[test]
-fn what_cannot_be_seen_is_written_as_what_it_is() {
+fn invisible_characters_are_escaped() {
     assert_eq!(
         of_text("a b\u{a0}\u{200b}é\0"),
         "\"a b\\u00a0\\u200bé\\u0000\""
@@ -111,26 +111,29 @@ fn vectors_can_be_made_up() {
 }
 
 #[test]
-fn what_an_embedding_cannot_be_is_told() {
+fn invalid_embeddings_are_reported() {
     let long = |element: &str| vec![element; MAX_DIMENSIONS + 1].join(", ");
     let (f32s, f16s) = (long("0"), BASE64.encode(vec![0; 2 * (MAX_DIMENSIONS + 1)]));
     for (vector, message) in [
         (
             "{ fill = 1, dimensions = 3, norm = 1.0 }",
-            "`norm` does not go with `fill`",
+            "`norm` cannot be combined with `fill`",
         ),
         (
             "{ f32 = [1, 2], norm = 1.0 }",
-            "`norm` does not go with `f32`",
+            "`norm` cannot be combined with `f32`",
         ),
         (
             "{ f32 = [1], dimensions = 7 }",
-            "`dimensions` does not go with `f32`",
+            "`dimensions` cannot be combined with `f32`",
         ),
-        ("{ f32 = [1], f16 = [2] }", "`f32` does not go with `f16`"),
+        (
+            "{ f32 = [1], f16 = [2] }",
+            "`f32` cannot be combined with `f16`",
+        ),
         (
             "{ fill = 1, random = 3, dimensions = 3 }",
-            "`random` does not go with `fill`",
+            "`random` cannot be combined with `fill`",
         ),
         (
             "{ random = 3, dimensions = 3, norm = nan }",
@@ -156,11 +159,11 @@ fn what_an_embedding_cannot_be_is_told() {
         ("{ f16 = [65520] }", "65520.0 is too large for an element"),
         (
             &format!("[{f32s}]"),
-            "has 16001 elements; at most 16000 are stored",
+            "has 16001 elements; the maximum is 16000",
         ),
         (
             &format!("{{ f16 = \"{f16s}\" }}"),
-            "has 16001 elements; at most 16000 are stored",
+            "has 16001 elements; the maximum is 16000",
         ),
     ] {
         let text = format!(

@@ -1,4 +1,4 @@
-//! What a file expects: of a row, and of the policy.
+//! Parses the expectations of a file, for rows and for the policy.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::cases::expect::{Expect, Verdict, Wanted, WantedFault, WantedRejection
 use crate::cases::reader::{Entries, Node, Reader};
 use crate::plugin::Decision;
 
-/// Reads what must become of a row.
+/// Reads the expected outcome of a row.
 pub(super) fn expect(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Expect> {
     let key = "case.row.expect";
     if let Some(text) = node.get_ref().as_str() {
@@ -21,7 +21,7 @@ pub(super) fn expect(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Expect>
             other => reader.wrong(
                 node,
                 key,
-                format!("unknown expectation `{other}`; is it `accept`?"),
+                format!("unknown expectation `{other}`; did you mean `accept`?"),
             ),
         };
     }
@@ -77,13 +77,13 @@ fn rejected(
         none if none.is_empty() => reader.wrong(
             node,
             key,
-            "`reject` has no rejection; `accept` is a row without any",
+            "`reject` is empty; use `accept` for a row without rejections",
         ),
         rejections => Some(Expect::Reject(rejections)),
     }
 }
 
-/// Whether the members of a table belong to one of these alternatives.
+/// Checks that the members of a table belong to one of these alternatives.
 fn one_of(
     reader: &mut Reader<'_>,
     node: &Node<'_>,
@@ -147,7 +147,7 @@ fn fault(reader: &mut Reader<'_>, entries: &Entries<'_>, key: &str) -> Option<Wa
     })
 }
 
-/// Reads what the policy must decide.
+/// Reads the expected answer of the policy.
 pub(super) fn verdict(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Verdict> {
     let key = "case.failure.expect";
     if let Some(text) = node.get_ref().as_str() {
@@ -156,7 +156,7 @@ pub(super) fn verdict(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Verdic
             other => reader.wrong(
                 node,
                 key,
-                format!("unknown expectation `{other}`; is it `drop`?"),
+                format!("unknown expectation `{other}`; did you mean `drop`?"),
             ),
         };
     }
@@ -189,7 +189,7 @@ pub(super) fn verdict(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Verdic
             Ok(millis) => Some(Verdict::Decides(Decision::Retry(Duration::from_millis(
                 millis.into(),
             )))),
-            Err(_) => reader.wrong(millis, key, "`retry` is a number of milliseconds"),
+            Err(_) => reader.wrong(millis, key, "`retry` must be a number of milliseconds"),
         };
     }
     fault(reader, &entries, key).map(Verdict::Fails)

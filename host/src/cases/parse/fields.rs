@@ -1,4 +1,4 @@
-//! Fields by name, as a case writes them.
+//! Parses the fields of a row or failure.
 
 use crate::cases::reader::{Node, Reader};
 use crate::row::Value;
@@ -11,7 +11,7 @@ pub(super) fn fields(
     named(reader, node, key, Reader::value)
 }
 
-/// The members of a table that may have any names, each read by `read`.
+/// Reads a table whose members may have any name, each with `read`.
 pub(super) fn named<'t, T>(
     reader: &mut Reader<'t>,
     node: Option<&Node<'_>>,

@@ -9,7 +9,7 @@ fn parse(text: &str) -> Result<Suite, ConfigError> {
 }
 
 #[test]
-fn everything_that_is_wrong_is_told_with_its_line() {
+fn all_problems_have_their_line() {
     let text = r#"
 setting = { a = "1" }
 
@@ -63,32 +63,32 @@ name = "first"
 refused = "no"
 "#;
     assert_snapshot!(parse(text).unwrap_err(), @r#"
-    p.cases.toml:2: unknown key `setting`; is it `settings`?
-    p.cases.toml:8: columns.years: unknown type `int`; there are boolean, integer, real, text, binary, timestamp, texts, json
-    p.cases.toml:5: settings.max: must be a text, and is an integer
+    p.cases.toml:2: unknown key `setting`; did you mean `settings`?
+    p.cases.toml:8: columns.years: unknown type `int`; valid types are boolean, integer, real, text, binary, timestamp, texts, json
+    p.cases.toml:5: settings.max: must be a text, not an integer
     p.cases.toml:13: case.row: `key` is missing
-    p.cases.toml:18: case.row: unknown key `field`; is it `fields`?
-    p.cases.toml:19: case.row.fields.a: a list has texts only; other lists are JSON: { json = "[1, 2]" }
-    p.cases.toml:19: case.row.fields.b: not JSON: EOF while parsing an object at line 1 column 1
-    p.cases.toml:19: case.row.fields.c: a timestamp has a date, a time and an offset, such as 2026-01-31T12:00:00Z
-    p.cases.toml:19: case.row.fields.d: unknown kind of value `x`; there are json, binary, timestamp, none
-    p.cases.toml:20: case.row.embeddings.v: must be a number, and is a text
+    p.cases.toml:18: case.row: unknown key `field`; did you mean `fields`?
+    p.cases.toml:19: case.row.fields.a: a list must contain only texts; write any other list as JSON: { json = "[1, 2]" }
+    p.cases.toml:19: case.row.fields.b: invalid JSON: EOF while parsing an object at line 1 column 1
+    p.cases.toml:19: case.row.fields.c: a timestamp must have a date, a time and an offset, such as 2026-01-31T12:00:00Z
+    p.cases.toml:19: case.row.fields.d: unknown kind of value `x`; valid kinds are json, binary, timestamp, none
+    p.cases.toml:20: case.row.embeddings.v: must be a number, not a text
     p.cases.toml:20: case.row.embeddings.w: `dimensions` is missing
     p.cases.toml:20: case.row.embeddings.x: `dimensions` is 20000; it must be 0 to 16000
-    p.cases.toml:24: case.row.expect: unknown expectation `acept`; is it `accept`?
+    p.cases.toml:24: case.row.expect: unknown expectation `acept`; did you mean `accept`?
     p.cases.toml:28: case.row.expect: must have one of: set with embeddings; drop; reject; fails with message
     p.cases.toml:32: case.row.expect.reject: `code` is missing
     p.cases.toml:36: case.row.expect: must have one of: set with embeddings; drop; reject; fails with message
-    p.cases.toml:38: case.failure: unknown stage `writing`; there are decode, transform, validate, write
-    p.cases.toml:45: case.failure.expect: `retry` is a number of milliseconds
-    p.cases.toml:47: case: a case has rows (`[[case.row]]`), failures (`[[case.failure]]`) or both, or else `refused`
-    p.cases.toml:47: case.name: `first` is the name of a case before it
+    p.cases.toml:38: case.failure: unknown stage `writing`; valid stages are decode, transform, validate, write
+    p.cases.toml:45: case.failure.expect: `retry` must be a number of milliseconds
+    p.cases.toml:47: case: a case must have rows (`[[case.row]]`), failures (`[[case.failure]]`) or both, or only `refused`
+    p.cases.toml:47: case.name: duplicate case name `first`
     p.cases.toml:50: case: `name` is missing
     "#);
 }
 
 #[test]
-fn what_is_no_toml_is_told_with_its_line() {
+fn syntax_errors_have_their_line() {
     assert_snapshot!(parse("[settings]\na = \n[[case]\n").unwrap_err(), @r#"
     p.cases.toml:3: unclosed array table, expected `]`
     p.cases.toml:2: string values must be quoted, expected literal string
@@ -154,7 +154,7 @@ fn settings_of_a_case_come_last() {
 }
 
 #[test]
-fn what_the_documentation_shows_is_read() {
+fn examples_of_the_documentation_are_valid() {
     let document = include_str!("../../../../plugins/testing.md");
     let examples: Vec<&str> = document
         .split("```toml\n")

@@ -121,7 +121,7 @@ fn cases_are_written_behind_what_is_there() {
 }
 
 #[test]
-fn a_file_is_made_where_there_is_none() {
+fn a_missing_file_is_created() {
     let (text, new) = appended(path(), "", &columns(), &cases()[1..]).unwrap();
     assert_eq!(new, 1);
     let suite = Suite::parse(path(), &text).unwrap();
@@ -131,12 +131,12 @@ fn a_file_is_made_where_there_is_none() {
 }
 
 #[test]
-fn a_file_that_is_none_of_cases_is_left_alone() {
+fn a_file_that_is_not_a_case_file_stays() {
     for (text, message) in [
         ("case = 1", "p.cases.toml:1: case: must be a list of tables"),
         (
             "[[cases]]",
-            "p.cases.toml:1: unknown key `cases`; is it `case`?",
+            "p.cases.toml:1: unknown key `cases`; did you mean `case`?",
         ),
     ] {
         let error = appended(path(), text, &columns(), &cases()).unwrap_err();
@@ -144,14 +144,14 @@ fn a_file_that_is_none_of_cases_is_left_alone() {
     }
 }
 
-/// Nothing in a case can take away a setting of its file.
+/// A case cannot remove a setting of its file.
 #[test]
-fn no_setting_is_added_to_what_a_case_ran_with() {
+fn settings_of_a_file_must_be_those_of_the_case() {
     let file = "[settings]\na = \"1\"\nb = \"1\"\n";
     let error = appended(path(), file, &columns(), &cases()).unwrap_err();
     assert_snapshot!(error, @"
-    p.cases.toml: settings.a: every case of this file runs with it, and the new ones ran without
-      hint: name another file for the new cases
+    p.cases.toml: settings.a: applies to every case of this file, but the new cases ran without it
+      hint: write the new cases to another file
     ");
     let known = format!("{file}\n[[case]]\nname = \"new\"\nrefused = \"x\"\n");
     let new = appended(path(), &known, &columns(), &cases()[1..]).map(|(_, new)| new);
@@ -159,12 +159,12 @@ fn no_setting_is_added_to_what_a_case_ran_with() {
 }
 
 #[test]
-fn cases_in_brackets_cannot_be_added_to() {
+fn inline_lists_of_cases_are_refused() {
     let file = "case = [{ name = \"a\", refused = \"x\" }]\n";
     let error = appended(path(), file, &columns(), &cases()).unwrap_err();
     assert_snapshot!(error, @"
-    p.cases.toml: case: is a list in brackets, and new cases are written as `[[case]]`
-      hint: name another file for the new cases
+    p.cases.toml: case: is an inline list, but new cases are appended as `[[case]]` tables
+      hint: write the new cases to another file
     ");
 }
 

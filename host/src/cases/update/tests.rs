@@ -56,7 +56,7 @@ refused = "old" # said
         failure(0, Place::Row(1), "{ set = { a = 1 } }"),
         failure(1, Place::Row(0), "{ drop = \"NEW\" }"),
         failure(2, Place::Refused, "\"new\""),
-        // What is not there is not made.
+        // Missing parts are not created.
         failure(2, Place::Row(0), "\"accept\""),
         failure(9, Place::Failure(0), "\"drop\""),
     ];
@@ -227,7 +227,7 @@ fn answers_are_written_as_expectations() {
 }
 
 #[test]
-fn what_was_expected_by_its_norm_stays_so() {
+fn expected_norms_stay_norms() {
     let old = Expect::Accept {
         fields: Vec::new(),
         embeddings: vec![("v".to_owned(), Wanted::Norm(2.0))],

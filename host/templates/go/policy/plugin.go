@@ -18,7 +18,7 @@ import (
 
 const retryAfterMS = 200
 
-// Serialization failure, deadlock, lock not available: other transactions', not the row's.
+// Serialization failure, deadlock, lock not available: caused by other transactions.
 var retryable = []string{"SQL_40001", "SQL_40P01", "SQL_55P03"}
 
 // retries is set once on every instance, before its first batch.
@@ -28,14 +28,14 @@ func init() {
 	descriptions.Described = describe.Descriptor{
 		Name:    "{{name}}",
 		Version: "0.1.0",
-		// The codes say enough. Columns that are named here are in the failures' fields.
+		// The codes are enough. Columns named here are in the fields of the failures.
 		Reads: wit.Some([]string{}),
 	}
 	descriptions.Configured = configure
 	policies.Decided = decide
 }
 
-// The host calls exported functions only.
+// The host calls only exported functions.
 func main() {}
 
 func configure(settings []bindings.Setting) error {

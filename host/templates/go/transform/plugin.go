@@ -1,4 +1,4 @@
-// Command {{name}} is a Forebay plugin that removes the white space around texts.
+// Command {{name}} is a Forebay plugin that trims the white space around texts.
 package main
 
 import (
@@ -26,7 +26,7 @@ func init() {
 	transforms.Transformed = transform
 }
 
-// The host calls exported functions only.
+// The host calls only exported functions.
 func main() {}
 
 func configure(settings []bindings.Setting) error {

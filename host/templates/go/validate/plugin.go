@@ -1,4 +1,4 @@
-// Command {{name}} is a Forebay plugin that says which columns of a row must be given.
+// Command {{name}} is a Forebay plugin that rejects rows that lack a required column.
 package main
 
 import (
@@ -30,7 +30,7 @@ func init() {
 	validations.Validated = validate
 }
 
-// The host calls exported functions only.
+// The host calls only exported functions.
 func main() {}
 
 func configure(settings []bindings.Setting) error {

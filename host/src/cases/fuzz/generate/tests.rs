@@ -37,7 +37,7 @@ fn the_same_seed_gives_the_same_rows() {
 }
 
 #[test]
-fn what_the_cases_have_comes_again() {
+fn values_of_the_cases_are_reused() {
     let mut space = space();
     space.samples = vec![CaseRow {
         key: ByteString::from_static("of a row"),
@@ -74,7 +74,7 @@ fn what_the_cases_have_comes_again() {
 }
 
 #[test]
-fn rows_have_every_kind_of_value_and_no_vector_that_cannot_be() {
+fn rows_have_every_kind_of_value_and_only_valid_vectors() {
     let space = space();
     let mut wrong_types = 0;
     let mut sizes = Vec::new();

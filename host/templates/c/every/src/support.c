@@ -6,7 +6,7 @@
 #include <string.h>
 
 void *allocate(size_t count, size_t size) {
-    // The interface's lists are null where they are empty.
+    // Empty lists of the interface are null.
     if (count == 0) return NULL;
     void *memory = calloc(count, size);
     if (memory == NULL) abort();
@@ -24,7 +24,7 @@ void print(text *to, const char *format, ...) {
     int length = vsnprintf(NULL, 0, format, first);
     va_end(first);
     if (length < 0) abort();
-    // One more for the NUL at the end, which is no part of the text.
+    // One byte more for the final NUL, which is not part of the text.
     to->ptr = allocate((size_t)length + 1, 1);
     to->len = (size_t)length;
     vsnprintf((char *)to->ptr, to->len + 1, format, second);

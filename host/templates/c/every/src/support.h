@@ -1,5 +1,5 @@
-// What every plugin needs. Who holds a text or a list owns it: what a function here is given
-// belongs to the caller, and what a plugin answers belongs to the host.
+// Helpers for every plugin. Arguments of the functions here belong to the caller; results of
+// the plugin belong to the host.
 #ifndef SUPPORT_H
 #define SUPPORT_H
 
@@ -10,7 +10,7 @@
 
 typedef plugin_string_t text;
 
-// Zeroed memory. Ends the call with a trap where there is none: the host then halves the batch.
+// Allocates zeroed memory. Traps if memory is exhausted; the host then halves the batch.
 void *allocate(size_t count, size_t size);
 
 bool text_equals(text a, const char *b);
@@ -18,7 +18,7 @@ bool text_equals(text a, const char *b);
 // For "%.*s" in formats.
 #define TEXT(a) (int)(a).len, (const char *)(a).ptr
 
-// Writes a text, as printf does.
+// Writes a text like printf.
 void print(text *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

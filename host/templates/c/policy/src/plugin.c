@@ -6,7 +6,7 @@ typedef exports_forebay_plugin_dead_letter_policy_decision_t decision;
 
 enum { RETRY_AFTER_MS = 200 };
 
-// Serialization failure, deadlock, lock not available: other transactions', not the row's.
+// Serialization failure, deadlock, lock not available: caused by other transactions.
 static const char *const RETRYABLE[] = {"SQL_40001", "SQL_40P01", "SQL_55P03"};
 
 // Set once on every instance, before its first batch.
@@ -15,7 +15,7 @@ static uint32_t retries = 3;
 void exports_forebay_plugin_describe_describe(exports_forebay_plugin_describe_descriptor_t *to) {
     plugin_string_dup(&to->name, "{{name}}");
     plugin_string_dup(&to->version, "0.1.0");
-    // The codes say enough. Columns that are named here are in the failures' fields.
+    // The codes are enough. Columns named here are in the fields of the failures.
     to->reads.is_some = true;
     to->reads.val = (plugin_list_string_t){0};
 }

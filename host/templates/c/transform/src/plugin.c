@@ -1,4 +1,4 @@
-// Removes the white space around texts.
+// Trims the white space around texts.
 #include <stdlib.h>
 
 #include "support.h"

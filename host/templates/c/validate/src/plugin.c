@@ -1,4 +1,4 @@
-// Says which columns of a row must be given.
+// Rejects rows that lack a required column.
 #include <string.h>
 
 #include "support.h"
@@ -8,7 +8,7 @@ typedef forebay_plugin_types_row_t row;
 typedef forebay_plugin_types_rejection_t rejection;
 typedef exports_forebay_plugin_validate_list_rejection_t rejections;
 
-// The most columns that can be required.
+// Maximum number of required columns.
 enum { REQUIRED = 64 };
 
 // Set once on every instance, before its first batch.
@@ -22,7 +22,7 @@ void exports_forebay_plugin_describe_describe(exports_forebay_plugin_describe_de
     to->reads.is_some = false;
 }
 
-// Cuts a list at its commas.
+// Splits a list at its commas.
 static bool require(text list, text *error) {
     size_t at = 0;
     while (at < list.len) {
@@ -57,7 +57,7 @@ bool exports_forebay_plugin_describe_configure(plugin_list_tuple2_string_string_
     return right;
 }
 
-// The value of a column; null if the pipeline does not have it.
+// The value of a column; null if the pipeline does not have the column.
 static const value *find(const plugin_list_string_t *columns, const row *in, text name) {
     for (size_t i = 0; i < columns->len; i++) {
         text column = columns->ptr[i];
@@ -85,7 +85,7 @@ static rejections judge(const plugin_list_string_t *columns, const row *of) {
     rejections found = {0};
     for (size_t i = 0; i < required_len; i++) {
         if (!is_missing(find(columns, of, required[i]))) continue;
-        // Most rows have nothing wrong, and need no memory.
+        // Most rows are valid and need no memory.
         if (found.ptr == NULL) found.ptr = allocate(required_len, sizeof(rejection));
         found.ptr[found.len++] = missing(required[i]);
     }

@@ -1,4 +1,4 @@
-"""What becomes of an exception."""
+"""Turns exceptions into the `err` of a call."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -6,11 +6,11 @@ from functools import wraps
 from componentize_py_types import Err
 
 
-def told[**P, T](call: Callable[P, T]) -> Callable[P, T]:
-    """Answers an exception as `err`, with the line that raised it.
+def as_err[**P, T](call: Callable[P, T]) -> Callable[P, T]:
+    """Returns an exception as `err`, with the line that raised it.
 
     Without this it would trap, which costs a fresh interpreter, and the host would not learn
-    why: the traceback goes to stderr, which is nowhere when WASI is stubbed away.
+    the cause: the traceback goes to stderr, which is discarded when WASI is stubbed.
     """
 
     @wraps(call)
@@ -26,7 +26,7 @@ def told[**P, T](call: Callable[P, T]) -> Callable[P, T]:
 
 
 def origin(error: Exception) -> str:
-    """File and line. The module `traceback` would look for the source, and there are no files."""
+    """File and line. The module `traceback` needs the source file, which does not exist here."""
     step = error.__traceback__
     while step and step.tb_next:
         step = step.tb_next

@@ -1,12 +1,12 @@
 """Sorts failed rows into a queue for each stage.
 
-`raise Err(message)` is the `err` of a call.
+`raise Err(message)` returns the `err` of a call.
 """
 
 import re
 
 from componentize_py_types import Err
-from guard import told
+from guard import as_err
 from wit_world import exports
 from wit_world.exports.dead_letter_policy import (
     Decision,
@@ -17,7 +17,7 @@ from wit_world.exports.dead_letter_policy import (
 from wit_world.exports.describe import Descriptor
 
 RETRY_AFTER_MS = 200
-# Serialization failure, deadlock, lock not available: other transactions', not the row's.
+# Serialization failure, deadlock, lock not available: caused by other transactions.
 RETRYABLE = {"SQL_40001", "SQL_40P01", "SQL_55P03"}
 
 # Set once on every instance, before its first batch.
@@ -26,10 +26,10 @@ retries = 3
 
 class Describe(exports.Describe):
     def describe(self) -> Descriptor:
-        # The codes say enough. Columns that are named in `reads` are in the failures' fields.
+        # The codes are enough. Columns named in `reads` are in the fields of the failures.
         return Descriptor(name="{{name}}", version="0.1.0", reads=[])
 
-    @told
+    @as_err
     def configure(self, config: list[tuple[str, str]]) -> None:
         global retries
         for name, text in config:
@@ -41,7 +41,7 @@ class Describe(exports.Describe):
 
 
 class DeadLetterPolicy(exports.DeadLetterPolicy):
-    @told
+    @as_err
     def decide(self, failures: list[Failure]) -> list[Decision]:
         return [decision(failure) for failure in failures]
 

@@ -1,10 +1,10 @@
-"""Removes the white space around texts.
+"""Trims the white space around texts.
 
-`raise Err(message)` is the `err` of a call.
+`raise Err(message)` returns the `err` of a call.
 """
 
 from componentize_py_types import Err
-from guard import told
+from guard import as_err
 from wit_world import exports
 from wit_world.exports.describe import Descriptor
 from wit_world.imports.types import (
@@ -24,14 +24,14 @@ class Describe(exports.Describe):
         # Fewer columns are faster: name them with `reads=["title"]`.
         return Descriptor(name="{{name}}", version="0.1.0", reads=None)
 
-    @told
+    @as_err
     def configure(self, config: list[tuple[str, str]]) -> None:
         for name, _ in config:
             raise Err(f"unknown setting `{name}`: this plugin has none")
 
 
 class Transform(exports.Transform):
-    @told
+    @as_err
     def transform(self, batch: Batch) -> list[Outcome]:
         return [outcome(batch.columns, row.values) for row in batch.rows]
 

@@ -1,10 +1,10 @@
-"""Says which columns of a row must be given.
+"""Rejects rows that lack a required column.
 
-`raise Err(message)` is the `err` of a call.
+`raise Err(message)` returns the `err` of a call.
 """
 
 from componentize_py_types import Err
-from guard import told
+from guard import as_err
 from wit_world import exports
 from wit_world.exports.describe import Descriptor
 from wit_world.imports.types import Batch, Rejection, Value, Value_None_, Value_Text
@@ -18,7 +18,7 @@ class Describe(exports.Describe):
         # Fewer columns are faster: name them with `reads=["title"]`.
         return Descriptor(name="{{name}}", version="0.1.0", reads=None)
 
-    @told
+    @as_err
     def configure(self, config: list[tuple[str, str]]) -> None:
         global required
         for name, text in config:
@@ -28,7 +28,7 @@ class Describe(exports.Describe):
 
 
 class Validate(exports.Validate):
-    @told
+    @as_err
     def validate(self, batch: Batch) -> list[list[Rejection]]:
         return [rejections(batch.columns, row.values) for row in batch.rows]
 

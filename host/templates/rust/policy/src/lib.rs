@@ -3,7 +3,7 @@
 use forebay_plugin::{Decision, Failure, NoColumns, Plugin, Policy, Settings};
 
 const RETRY_AFTER_MS: u32 = 200;
-/// Serialization failure, deadlock, lock not available: other transactions', not the row's.
+/// Serialization failure, deadlock, lock not available: caused by other transactions.
 const RETRYABLE: [&str; 3] = ["SQL_40001", "SQL_40P01", "SQL_55P03"];
 
 struct Queues {
@@ -13,7 +13,7 @@ struct Queues {
 forebay_plugin::export!(Queues: policy);
 
 impl Plugin for Queues {
-    // The codes say enough. Columns declared here are in `failure.fields`.
+    // The codes are enough. Columns declared here are in `failure.fields`.
     type Row<'a> = NoColumns<'a>;
 
     fn configure(settings: &mut Settings) -> Result<Self, String> {

@@ -1,4 +1,4 @@
-//! Removes the white space around texts.
+//! Trims the white space around texts.
 
 use forebay_plugin::{AllColumns, Cell, Field, Outcome, Plugin, Settings, Transform, Value};
 

@@ -1,4 +1,4 @@
-//! Says which columns of a row must be given.
+//! Rejects rows that lack a required column.
 
 use forebay_plugin::{AllColumns, Cell, Plugin, Rejection, Settings, Validate};
 

@@ -1,22 +1,22 @@
 /**
  * Sorts failed rows into a queue for each stage.
  *
- * What is thrown becomes the `err` of the call.
+ * A thrown value becomes the `err` of the call.
  */
 
 import type * as Policy from "forebay:plugin/dead-letter-policy@0.1.0";
 import type * as Describe from "forebay:plugin/describe@0.1.0";
-import { told } from "./guard";
+import { asErr } from "./guard";
 
 const RETRY_AFTER_MS = 200;
-/** Serialization failure, deadlock, lock not available: other transactions', not the row's. */
+/** Serialization failure, deadlock, lock not available: caused by other transactions. */
 const RETRYABLE = ["SQL_40001", "SQL_40P01", "SQL_55P03"];
 
 /** Set once on every instance, before its first batch. */
 let retries = 3;
 
 export const describe: typeof Describe = {
-  // The codes say enough. Columns that are named in `reads` are in the failures' fields.
+  // The codes are enough. Columns named in `reads` are in the fields of the failures.
   describe: () => ({ name: "{{name}}", version: "0.1.0", reads: [] }),
   configure(config) {
     for (const [name, text] of config) {
@@ -28,7 +28,7 @@ export const describe: typeof Describe = {
 };
 
 export const deadLetterPolicy: typeof Policy = {
-  decide: told((failures) => failures.map(decision)),
+  decide: asErr((failures) => failures.map(decision)),
 };
 
 function decision({ stage, code, attempt }: Policy.Failure): Policy.Decision {

@@ -1,13 +1,13 @@
 /**
- * Removes the white space around texts.
+ * Trims the white space around texts.
  *
- * What is thrown becomes the `err` of the call.
+ * A thrown value becomes the `err` of the call.
  */
 
 import type * as Describe from "forebay:plugin/describe@0.1.0";
 import type * as Transform from "forebay:plugin/transform@0.1.0";
 import type { Field, Outcome, Value } from "forebay:plugin/types@0.1.0";
-import { told } from "./guard";
+import { asErr } from "./guard";
 
 export const describe: typeof Describe = {
   // Fewer columns are faster: name them with `reads: ["title"]`.
@@ -18,7 +18,7 @@ export const describe: typeof Describe = {
 };
 
 export const transform: typeof Transform = {
-  transform: told(({ columns, rows }) => rows.map((row) => outcome(columns, row.values))),
+  transform: asErr(({ columns, rows }) => rows.map((row) => outcome(columns, row.values))),
 };
 
 function outcome(columns: string[], values: Value[]): Outcome {

@@ -1,13 +1,13 @@
 /**
- * Says which columns of a row must be given.
+ * Rejects rows that lack a required column.
  *
- * What is thrown becomes the `err` of the call.
+ * A thrown value becomes the `err` of the call.
  */
 
 import type * as Describe from "forebay:plugin/describe@0.1.0";
 import type { Rejection, Value } from "forebay:plugin/types@0.1.0";
 import type * as Validate from "forebay:plugin/validate@0.1.0";
-import { told } from "./guard";
+import { asErr } from "./guard";
 
 /** Set once on every instance, before its first batch. */
 let required: string[] = [];
@@ -24,7 +24,7 @@ export const describe: typeof Describe = {
 };
 
 export const validate: typeof Validate = {
-  validate: told(({ columns, rows }) => {
+  validate: asErr(({ columns, rows }) => {
     // The columns are the same for all rows of a batch.
     const places = required.map((name) => ({ name, column: columns.indexOf(name) }));
     return rows.map(({ values }) =>

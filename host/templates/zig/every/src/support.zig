@@ -1,13 +1,13 @@
-//! What every plugin needs: the interface's strings and lists, which live on C's heap, as slices
-//! and back.
+//! Helpers for every plugin: they convert the interface's strings and lists, which live on C's
+//! heap, to slices and back.
 
 const std = @import("std");
 const c = @import("bindings");
 
-/// What answers are made with: the bindings free them with C's `free`.
+/// Allocator of answers, because the bindings free them with C's `free`.
 pub const gpa = std.heap.c_allocator;
 
-/// A panic traps; without this its message would be lost.
+/// A panic traps; without this handler its message would be lost.
 pub const panic = std.debug.FullPanic(struct {
     fn log(message: []const u8, _: ?usize) noreturn {
         var line: c.plugin_string_t = .{ .ptr = @constCast(message.ptr), .len = message.len };
@@ -21,7 +21,7 @@ pub fn items(of: anytype) []std.meta.Child(@TypeOf(of.ptr)) {
     return if (of.len == 0) &.{} else of.ptr[0..of.len];
 }
 
-/// A list that owns `from`. It is null where it is empty.
+/// A list that owns `from`; null if it is empty.
 pub fn list(comptime List: type, from: anytype) List {
     return .{ .ptr = if (from.len == 0) null else from.ptr, .len = from.len };
 }
@@ -31,7 +31,7 @@ pub fn owned(text: []const u8) !c.plugin_string_t {
     return list(c.plugin_string_t, try gpa.dupe(u8, text));
 }
 
-/// A string with what `std.fmt` makes of this.
+/// A string formatted by `std.fmt`.
 pub fn print(comptime format: []const u8, args: anytype) !c.plugin_string_t {
     return list(c.plugin_string_t, try std.fmt.allocPrint(gpa, format, args));
 }

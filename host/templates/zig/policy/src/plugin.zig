@@ -14,7 +14,7 @@ const Decisions = c.exports_forebay_plugin_dead_letter_policy_list_decision_t;
 const Failure = c.exports_forebay_plugin_dead_letter_policy_failure_t;
 
 const retry_after_ms = 200;
-/// Serialization failure, deadlock, lock not available: other transactions', not the row's.
+/// Serialization failure, deadlock, lock not available: caused by other transactions.
 const retryable = [_][]const u8{ "SQL_40001", "SQL_40P01", "SQL_55P03" };
 
 /// Set once on every instance, before its first batch.
@@ -25,7 +25,7 @@ export fn exports_forebay_plugin_describe_describe(
 ) void {
     c.plugin_string_dup(&to.name, "{{name}}");
     c.plugin_string_dup(&to.version, "0.1.0");
-    // The codes say enough. Columns that are named here are in the failures' fields.
+    // The codes are enough. Columns named here are in the fields of the failures.
     to.reads = .{ .is_some = true, .val = .{} };
 }
 

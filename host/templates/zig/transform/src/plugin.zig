@@ -1,4 +1,4 @@
-//! Removes the white space around texts.
+//! Trims the white space around texts.
 //!
 //! The exports are called by the generated bindings. Arguments belong to the callee, which frees
 //! them; answers belong to the host.

@@ -1,4 +1,4 @@
-//! Says which columns of a row must be given.
+//! Rejects rows that lack a required column.
 //!
 //! The exports are called by the generated bindings. Arguments belong to the callee, which frees
 //! them; answers belong to the host.
@@ -30,7 +30,7 @@ export fn exports_forebay_plugin_describe_configure(
     config: *c.plugin_list_tuple2_string_string_t,
     message: *c.plugin_string_t,
 ) bool {
-    // Not freed, since what is required refers to its texts.
+    // Not freed, because `required` refers to its texts.
     return configure(support.items(config.*), message) catch @panic("out of memory");
 }
 
@@ -77,7 +77,7 @@ fn judge(columns: []c.plugin_string_t, values: []Value) !Rejections {
     return support.list(Rejections, found.items);
 }
 
-/// Whether there is nothing in this column. The pipeline may lack it.
+/// True if this column is empty. The pipeline may lack it.
 fn isMissing(columns: []c.plugin_string_t, values: []Value, name: []const u8) bool {
     for (columns, values) |column, value| {
         if (!std.mem.eql(u8, support.items(column), name)) continue;
