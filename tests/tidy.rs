@@ -7,8 +7,13 @@
     clippy::indexing_slicing
 )]
 
+#[path = "tidy/structure.rs"]
+mod structure;
+
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use self::structure::Sources;
 
 /// Longer files are cut into parts that have names. Tests are not counted.
 const MAX_LINES: usize = 500;
@@ -137,6 +142,69 @@ fn no_file_is_long() {
 
 /// Every file of tests is a part of a program that `host/Cargo.toml` declares, and
 /// `tests/README.md` says what it proves.
+/// The rooms of the host in the order of `lib.rs`.
+fn rooms() -> Vec<String> {
+    let text = fs::read_to_string(root().join("host/src/lib.rs")).unwrap();
+    let modules = text.lines().filter_map(|line| {
+        let line = line.strip_suffix(';')?;
+        line.split_once("mod ").map(|(_, name)| name.to_owned())
+    });
+    modules.collect()
+}
+
+#[test]
+fn a_room_imports_only_what_stands_above_it() {
+    let rooms = rooms();
+    assert!(rooms.len() > 20, "{rooms:?}");
+    let place = |module: &structure::Module| rooms.iter().position(|room| *room == module[0]);
+    let mut upward = Vec::new();
+    for (module, taken) in Sources::read(&root().join("host/src")).imports() {
+        for (from, names) in taken {
+            if place(&from) > place(&module) {
+                upward.push(format!(
+                    "{} -> {} {names:?}",
+                    module.join("/"),
+                    from.join("/")
+                ));
+            }
+        }
+    }
+    assert!(upward.is_empty(), "{upward:#?}");
+}
+
+/// A type and the parser that makes it.
+const PAIRS: [(&str, &str); 1] = [("cases/parse", "cases/suite")];
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    for folder in CRATES {
+        let mut imports = Sources::read(&root().join(folder).join("src")).imports();
+        for (parser, of) in PAIRS {
+            let path = |text: &str| text.split('/').map(str::to_owned).collect::<Vec<_>>();
+            if let Some(taken) = imports.get_mut(&path(of)) {
+                taken.remove(&path(parser));
+            }
+        }
+        let circles = structure::circles(&imports);
+        assert!(circles.is_empty(), "{folder}: {circles:#?}");
+    }
+}
+
+/// More does not fit on a screen.
+const MAX_FUNCTION: usize = 60;
+
+#[test]
+fn no_function_is_long() {
+    for folder in CRATES {
+        let functions = Sources::read(&root().join(folder).join("src")).functions;
+        let long: Vec<_> = functions
+            .iter()
+            .filter(|(_, lines)| *lines > MAX_FUNCTION)
+            .collect();
+        assert!(long.is_empty(), "{folder}: {long:#?}");
+    }
+}
+
 #[test]
 fn tests_are_run_and_exist() {
     let tests = root().join("tests");
