@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wasmtime::{Result, bail, format_err};
 
 use super::sanitize::shortened;
-use crate::row::{Embeddings, MAX_DIMENSIONS, Schema, Vector};
+use crate::row::{Embeddings, Schema, Vector};
 
 /// Access of a call to the embeddings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

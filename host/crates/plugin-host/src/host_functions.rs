@@ -13,9 +13,6 @@ use super::guest_log::Level;
 use super::sandbox::State;
 use super::vectors;
 
-/// Maximum elements of an embedding that a guest writes: the most that pgvector stores.
-const MAX_DIMENSIONS: usize = 16_000;
-
 impl types::Host for State {}
 
 impl log::Host for State {
@@ -127,7 +124,7 @@ mod tests {
     use super::super::limits::Limits;
     use super::embeddings::Host;
     use super::*;
-    use crate::row::{EmbeddingColumn, Embeddings, Schema};
+    use crate::row::{EmbeddingColumn, Embeddings, MAX_DIMENSIONS, Schema};
 
     /// Three rows with one embedding; the call has the rows 2, 0 and 1, and row 1 has no vector.
     fn state(access: Access) -> State {
