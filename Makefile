@@ -55,11 +55,16 @@ bench: build examples plugins ## Measure the way into the tables and plugins, in
 	@target/release/forebay-bench $(BENCH_FLAGS)
 
 .PHONY: lint
-lint: tools ## Check format and lints
+lint: tools ## Check spelling, format, lints and documentation
+	@echo '==> spelling (the first time, its checker is installed into target)'
+	tests/lint/spelling.sh
 	@echo '==> format and lints'
 	$(CARGO) fmt --all --check
 	cd plugins && $(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- --deny warnings
+	@echo '==> documentation'
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --release --locked --workspace --no-deps \
+		--document-private-items --quiet
 
 .PHONY: deny
 deny: ## Check licences and advisories (needs cargo-deny)

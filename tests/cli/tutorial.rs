@@ -1,5 +1,5 @@
-//! The README's plugin tutorial, walked as it is written there: its commands are taken from the
-//! text, and a host is at work meanwhile.
+//! The tutorial of `plugins/README.md`, walked as it is written there: its commands are taken from
+//! the text, and a host is at work meanwhile.
 
 use std::fs;
 use std::path::Path;
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use support::endless::{CHUNK, Endless};
 use support::{Home, Host, isolate, program, target};
 
-/// The commands after `<!-- tutorial: NAME -->` in the README.
+/// The commands after `<!-- tutorial: NAME -->` in `plugins/README.md`.
 fn commands(name: &str) -> String {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../plugins/README.md");
     let marker = format!("<!-- tutorial: {name} -->\n```sh\n");
     let after = readme.split_once(&marker);
-    let (_, after) = after.unwrap_or_else(|| panic!("no {marker:?} in README.md"));
+    let (_, after) = after.unwrap_or_else(|| panic!("no {marker:?} in plugins/README.md"));
     after.split_once("```").unwrap().0.to_owned()
 }
 

@@ -12,6 +12,7 @@ use super::embeddings::Lent;
 use super::guest_log::Level;
 use super::sandbox::State;
 use super::vectors;
+use crate::row::MAX_DIMENSIONS;
 
 impl types::Host for State {}
 
@@ -124,7 +125,7 @@ mod tests {
     use super::super::limits::Limits;
     use super::embeddings::Host;
     use super::*;
-    use crate::row::{EmbeddingColumn, Embeddings, MAX_DIMENSIONS, Schema};
+    use crate::row::{EmbeddingColumn, Embeddings, Schema};
 
     /// Three rows with one embedding; the call has the rows 2, 0 and 1, and row 1 has no vector.
     fn state(access: Access) -> State {
