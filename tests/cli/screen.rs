@@ -4,7 +4,7 @@ use support::Place;
 
 /// Checks that a pipe gets what a terminal of 80 columns shows, and a wide terminal shows more.
 #[track_caller]
-pub fn assert_same_when_piped(place: &Place, arguments: &[&str]) {
+pub(crate) fn assert_same_when_piped(place: &Place, arguments: &[&str]) {
     let piped = place.done(arguments);
     assert_eq!(place.on_terminal(80, "", arguments), piped);
     assert_eq!(place.on_terminal(40, "", arguments), piped);

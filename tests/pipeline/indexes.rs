@@ -24,7 +24,7 @@ const ITEMS: &str =
 /// What a search by the index finds first, and how it is planned. The tables are so small that
 /// the planner has to be told.
 const SEARCHES: &str = "create function nearest(x vector) returns text language sql
-        set enable_seqscan = off set enable_sort = off set hnsw.ef_search = 200 as
+        set enable_seqscan = off set enable_sort = off set hnsw.ef_search = 1000 as
         $$ select id::text from items where number >= 0
            order by vector <-> x limit 1 $$;
     create function nearest(x int) returns text language sql as

@@ -318,6 +318,11 @@ mod tests {
             ),
             entry(9, "transform", "PLUGIN_TRAP", trap, key),
         ];
+        assert_snapshot!(table(&long).within(160), @"
+            id  pipeline  stage      code                   seen  message                                     key                                   last seen
+        123456  recruit   decode     EMBEDDING_DIMENSIONS  1,200  `vector` has 60 bytes, 16 dimensions need…  0190b6f2-5a55-7cc3-98b3-a5b0ef1d2c77  2026-11-27T17:29:59Z
+             9  recruit   transform  PLUGIN_TRAP           1,200  panicked at src/lib.rs:31:9: met row 17…    0190b6f2-5a55-7cc3-98b3-a5b0ef1d2c77  2026-11-27T17:29:59Z
+        ");
         assert_snapshot!(table(&long).within(80), @"
             id  pipeline  code                  message
         123456  recruit   EMBEDDING_DIMENSIONS  `vector` has 60 bytes, 16 dimensions…

@@ -1,8 +1,8 @@
 //! Tables on the screen: a header, then one line for each row, without rules.
 //!
 //! A table is as wide as its content and at most as wide as the screen. If the content is wider,
-//! optional columns are left out, the last one first. Then texts are cut after a word. Names are
-//! cut only if that is not enough; numbers never.
+//! optional columns are left out, the last one first, until each text has room for a sentence. Then
+//! texts are cut after a word. Names are cut only if that is not enough; numbers never.
 
 use std::fmt;
 
@@ -11,6 +11,8 @@ use crate::plugin::line;
 
 /// Spaces between two columns.
 const GAP: usize = 2;
+/// Columns that a text is given before optional columns are shown: enough for a short sentence.
+const TEXT_WIDTH: usize = 40;
 /// The narrowest that a column is cut to.
 const MIN_WIDTH: usize = 8;
 /// Characters of a cell: no screen is wider.
@@ -48,7 +50,7 @@ impl Column {
         Self::of(header, Kind::Number)
     }
 
-    /// The same, but left out unless the whole table fits with it.
+    /// The same, but left out if there is no room for it.
     pub(super) const fn optional(self) -> Self {
         Self {
             optional: true,
@@ -124,13 +126,13 @@ impl<const N: usize> Table<N> {
                 }
             })
             .collect();
-        while total(&shown) > columns
+        while total(&shown, TEXT_WIDTH) > columns
             && let Some(last) = shown.iter().rposition(|it| it.column.optional)
         {
             shown.remove(last);
         }
         for kind in [Kind::Text, Kind::Name] {
-            while total(&shown) > columns
+            while total(&shown, usize::MAX) > columns
                 && let Some(widest) = shown
                     .iter_mut()
                     .filter(|it| it.column.kind == kind && it.width > MIN_WIDTH)
@@ -170,9 +172,13 @@ impl<const N: usize> fmt::Display for Table<N> {
     }
 }
 
-fn total(shown: &[Shown]) -> usize {
-    let widths: usize = shown.iter().map(|it| it.width).sum();
-    widths + GAP * shown.len().saturating_sub(1)
+/// Width of a table whose texts have at most `text_width` columns.
+fn total(shown: &[Shown], text_width: usize) -> usize {
+    let widths = shown.iter().map(|it| match it.column.kind {
+        Kind::Text => it.width.min(text_width),
+        Kind::Name | Kind::Number => it.width,
+    });
+    widths.sum::<usize>() + GAP * shown.len().saturating_sub(1)
 }
 
 #[cfg(test)]

@@ -50,6 +50,10 @@ pub fn forebay(directory: &Path) -> Command {
 
 impl Place {
     /// An empty directory.
+    #[expect(
+        clippy::new_without_default,
+        reason = "a default does not make directories"
+    )]
     pub fn new() -> Self {
         // Where TMPDIR is, a socket's path may be too long.
         let directory = tempfile::tempdir_in("/tmp").unwrap();
