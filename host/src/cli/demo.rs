@@ -23,6 +23,7 @@ use crate::demo::dataset::Dataset;
 use crate::demo::{api_server, embedding_server};
 use crate::pipeline::Pipeline;
 use crate::report::Report;
+use crate::store::from_row;
 
 /// SQL of the example's tables.
 const TABLES: &str = include_str!("../../../examples/recruit/tables.sql");
@@ -216,7 +217,6 @@ fn names(pipeline: &Pipeline) -> Vec<String> {
         .collect()
 }
 
-#[derive(sqlx::FromRow)]
 struct Posting {
     id: uuid::Uuid,
     company_name: String,
@@ -226,7 +226,15 @@ struct Posting {
     vector: Vector,
 }
 
-#[derive(sqlx::FromRow)]
+from_row!(Posting {
+    id,
+    company_name,
+    primary_keyword,
+    exp_years,
+    english_level,
+    vector
+});
+
 struct Neighbour {
     company_name: String,
     primary_keyword: Option<String>,
@@ -234,6 +242,14 @@ struct Neighbour {
     english_level: Option<String>,
     distance: f64,
 }
+
+from_row!(Neighbour {
+    company_name,
+    primary_keyword,
+    exp_years,
+    english_level,
+    distance
+});
 
 /// Shows an example of a query by similarity: the postings nearest to one of them.
 async fn show_neighbours(database: &Database) -> anyhow::Result<()> {

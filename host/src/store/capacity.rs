@@ -1,7 +1,8 @@
 //! Numbers of connections that the server allows, and that are in use.
 
 use sqlx::PgConnection;
-use sqlx::prelude::FromRow;
+
+use super::sql::from_row;
 
 /// `numbackends` counts the sessions of all roles; their owners are visible to every role.
 const CONNECTIONS: &str = "select
@@ -14,7 +15,7 @@ const CONNECTIONS: &str = "select
     (select count(*)::int from pg_stat_activity a where a.usesysid = r.oid) as used_by_role
     from pg_database d, pg_roles r where d.datname = current_database() and r.rolname = current_user";
 
-#[derive(Debug, FromRow)]
+#[derive(Debug)]
 pub(super) struct Connections {
     /// -1 for no limit, here and below.
     pub(super) of_server: i32,
@@ -24,6 +25,15 @@ pub(super) struct Connections {
     pub(super) used_in_database: i32,
     pub(super) used_by_role: i32,
 }
+
+from_row!(Connections {
+    of_server,
+    of_database,
+    of_role,
+    used,
+    used_in_database,
+    used_by_role
+});
 
 /// Reads the limits, and the numbers of connections in use.
 pub(super) async fn ask(connection: &mut PgConnection) -> Result<Connections, sqlx::Error> {

@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::connect::Store;
 use super::error::StoreError;
 use super::run::Place;
+use super::sql::from_row;
 use super::sql::without_nul;
 use crate::chunk::DeadLetter;
 use crate::route::digest;
@@ -109,7 +110,7 @@ fn identity(batch: &Batch, failure: &Failure) -> Uuid {
 }
 
 /// A dead letter without its row.
-#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Entry {
     /// Number of the entry, for `forebay dlq show`.
     pub id: i64,
@@ -148,6 +149,27 @@ pub struct Entry {
     /// Size of the encoded row, in bytes.
     pub wire_bytes: i32,
 }
+
+from_row!(Entry {
+    id,
+    pipeline,
+    partition,
+    key,
+    queue,
+    stage,
+    code,
+    message,
+    field,
+    plugin,
+    plugin_digest,
+    attempts,
+    seen,
+    run,
+    status,
+    first_seen,
+    last_seen,
+    wire_bytes
+});
 
 /// Selects the dead letters to list. `None` selects any.
 #[derive(Debug, Clone, Default)]

@@ -1,11 +1,21 @@
 //! Brings the schema `forebay` up to date.
 
-use sqlx::PgConnection;
-use sqlx::migrate::{MigrateError, Migrator};
+use std::sync::LazyLock;
+
+use include_dir::{Dir, File, include_dir};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{PgConnection, SqlStr};
 
 use super::{Store, StoreError};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+/// `VERSION_DESCRIPTION.sql`. `sqlx::migrate!` would build the driver a second time, for the compiler.
+static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../migrations");
+
+static MIGRATIONS: LazyLock<Vec<Migration>> = LazyLock::new(|| {
+    let mut migrations: Vec<Migration> = FILES.files().filter_map(migration).collect();
+    migrations.sort_by_key(|migration| migration.version);
+    migrations
+});
 
 /// Key of the advisory lock that makes hosts migrate one after the other: any number that no
 /// other program locks.
@@ -30,7 +40,7 @@ impl Store {
                 .bind(LOCK)
                 .execute(&mut *transaction)
                 .await?;
-            let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
+            let mut migrator = Migrator::with_migrations(MIGRATIONS.clone());
             migrator.create_schema("forebay");
             migrator.dangerous_set_table_name("forebay.migration");
             // The migrator's own lock belongs to the session, which a pooler may give to others.
@@ -41,8 +51,21 @@ impl Store {
                 .map_err(|error| failed(&error))?;
         }
         transaction.commit().await?;
-        Ok(MIGRATIONS.iter().count())
+        Ok(MIGRATIONS.len())
     }
+}
+
+/// Reads a file as `sqlx` does.
+fn migration(file: &'static File<'static>) -> Option<Migration> {
+    let name = file.path().file_stem()?.to_str()?;
+    let (version, description) = name.split_once('_')?;
+    Some(Migration::new(
+        version.parse().ok()?,
+        description.replace('_', " ").into(),
+        MigrationType::Simple,
+        SqlStr::from_static(file.contents_utf8()?),
+        false,
+    ))
 }
 
 /// The error, with a hint if permissions are missing or the server is read-only.
@@ -78,11 +101,35 @@ async fn is_current(connection: &mut PgConnection) -> Result<bool, sqlx::Error> 
     )
     .fetch_all(connection)
     .await?;
-    Ok(MIGRATIONS.iter().count() == applied.len()
+    Ok(MIGRATIONS.len() == applied.len()
         && MIGRATIONS
             .iter()
             .zip(&applied)
             .all(|(ours, (version, checksum))| {
                 ours.version == *version && *ours.checksum == **checksum
             }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_a_migration() {
+        assert_eq!(MIGRATIONS.len(), FILES.files().count());
+        for (expected, migration) in (1..).zip(MIGRATIONS.iter()) {
+            assert_eq!(migration.version, expected, "{}", migration.description);
+        }
+    }
+
+    /// Databases have these: another description or checksum would be another migration.
+    #[test]
+    fn migrations_are_named_and_hashed_as_they_were_released() {
+        let first = MIGRATIONS.first().map(|migration| {
+            let checksum = hex::encode(&migration.checksum);
+            (migration.version, migration.description.as_ref(), checksum)
+        });
+        let checksum = "1e824eefa58a6978915b008de55c103129cc708e0d46dac8e362e08be7a8b4146dd503f88421a24cbae1b13aa4efd0f1";
+        assert_eq!(first, Some((1, "forebay", checksum.to_owned())));
+    }
 }

@@ -4,10 +4,11 @@
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::sql::from_row;
 use super::{Store, StoreError};
 
 /// A notification that is owed.
-#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Owed {
     /// The same for every attempt.
     pub id: Uuid,
@@ -18,6 +19,13 @@ pub struct Owed {
     /// Number of earlier attempts.
     pub attempts: i32,
 }
+
+from_row!(Owed {
+    id,
+    target,
+    changed_rows,
+    attempts
+});
 
 impl Store {
     /// Notifications that a pipeline still owes, oldest first.

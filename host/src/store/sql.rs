@@ -1,5 +1,20 @@
 //! Names and texts as SQL takes them.
 
+/// Implements `FromRow` by the names of fields. The derive of sqlx would build the driver a second
+/// time, for the compiler.
+macro_rules! from_row {
+    ($type:ident { $($field:ident),+ $(,)? }) => {
+        impl<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow> for $type {
+            fn from_row(row: &'r sqlx::postgres::PgRow) -> Result<Self, sqlx::Error> {
+                Ok(Self {
+                    $($field: sqlx::Row::try_get(row, stringify!($field))?),+
+                })
+            }
+        }
+    };
+}
+pub(crate) use from_row;
+
 /// A name, quoted for use in a statement.
 pub(super) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
-use sqlx::prelude::FromRow;
 
 use super::demand::Wanted;
 use super::finding::{Finding, Severity};
 use crate::route::Table;
+use crate::store::sql::from_row;
 
 /// Maximum dimensions of an index (pgvector's documentation, "HNSW" and "IVFFlat").
 const INDEXED: [(&str, usize); 2] = [("vector", 2_000), ("halfvec", 4_000)];
@@ -22,7 +22,7 @@ const LONG: usize = 2_000;
 /// Size of the pointer in the row to a value that is stored out of line.
 const POINTER: usize = 20;
 
-#[derive(Debug, FromRow)]
+#[derive(Debug)]
 struct Stored {
     name: String,
     type_name: String,
@@ -31,7 +31,15 @@ struct Stored {
     plain: bool,
 }
 
-#[derive(Debug, FromRow)]
+from_row!(Stored {
+    name,
+    type_name,
+    modifier,
+    length,
+    plain
+});
+
+#[derive(Debug)]
 struct Index {
     name: String,
     method: String,
@@ -41,6 +49,16 @@ struct Index {
     partial: bool,
     operator: Option<String>,
 }
+
+from_row!(Index {
+    name,
+    method,
+    valid,
+    class,
+    on_what,
+    partial,
+    operator
+});
 
 impl Index {
     fn is_of_vectors(&self) -> bool {

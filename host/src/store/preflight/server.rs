@@ -1,16 +1,16 @@
 //! The server, and the privileges of the role in the schema `forebay`.
 
 use sqlx::PgConnection;
-use sqlx::prelude::FromRow;
 
 use super::finding::{Finding, Severity};
+use crate::store::sql::from_row;
 
 /// The first version with `pg_attribute.attgenerated`, which the catalog is queried for.
 const OLDEST: i32 = 120_000;
 /// Older versions may work, but are no longer maintained.
 const SUPPORTED: i32 = 140_000;
 
-#[derive(Debug, FromRow)]
+#[derive(Debug)]
 struct Server {
     role: String,
     version: i32,
@@ -20,6 +20,16 @@ struct Server {
     full_page_writes: bool,
     synchronous_commit: String,
 }
+
+from_row!(Server {
+    role,
+    version,
+    standby,
+    read_only,
+    fsync,
+    full_page_writes,
+    synchronous_commit
+});
 
 /// Checks the server, and returns the role's name, quoted for use in SQL.
 pub(super) async fn check(

@@ -1,14 +1,14 @@
 //! The tables: their kinds, the privileges of the role, and obstacles to writing.
 
 use sqlx::PgConnection;
-use sqlx::prelude::FromRow;
 
 use super::demand::Wanted;
 use super::finding::{Finding, Severity};
 use crate::route::Table;
 use crate::store::Store;
+use crate::store::sql::from_row;
 
-#[derive(Debug, FromRow)]
+#[derive(Debug)]
 struct Facts {
     kind: String,
     unlogged: bool,
@@ -17,6 +17,15 @@ struct Facts {
     triggers: Vec<String>,
     missing: Vec<String>,
 }
+
+from_row!(Facts {
+    kind,
+    unlogged,
+    row_security,
+    takes_all,
+    triggers,
+    missing
+});
 
 const FACTS: &str = "select c.relkind::text as kind, c.relpersistence = 'u' as unlogged,
     row_security_active(c.oid) as row_security,
