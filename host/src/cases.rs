@@ -1,8 +1,8 @@
 //! Cases: rows, and the answers that a plugin must give for them. They run in the sandbox of
 //! production with its limits, so a plugin that passes here behaves the same there.
 //!
-//! A [`Suite`] is a file of cases; [`run`] checks a plugin against it; [`fuzz`] generates rows
-//! that nobody thought of; [`bench`] compares two builds; [`record`] writes cases to a file. No
+//! A [`Suite`] is a file of cases; [`run()`] checks a plugin against it; [`fuzz`] generates rows
+//! that nobody thought of; [`mod@bench`] compares two builds; [`record`] writes cases to a file. No
 //! row of a pipeline passes through this module.
 
 pub mod bench;

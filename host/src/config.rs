@@ -3,7 +3,7 @@
 //! [`Config::load`] is the only place where configuration is read from files or from the
 //! environment. It reports all problems of the file together, each with its line, its key and
 //! a hint. `file.rs` describes the shape of the file, from which the JSON Schema for editors is
-//! made too ([`schema`]); what leaves this module needs no further checks.
+//! made too ([`schema()`]); what leaves this module needs no further checks.
 
 mod build;
 mod check;

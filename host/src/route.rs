@@ -1,6 +1,6 @@
 //! Maps the values of rows to columns of tables, and checks that they fit.
 //!
-//! [`bind`] matches a dataset's schema with the tables' catalog once, before the first row, and
+//! [`bind()`] matches a dataset's schema with the tables' catalog once, before the first row, and
 //! reports all misfits together. [`Targets::route`] then judges the rows of a batch: a value that
 //! does not fit its column fails its row; of the other rows, it digests what would be written.
 //! Encoding needs no checks after that.

@@ -14,13 +14,13 @@ use syn::visit::Visit;
 use syn::{Attribute, Item, UseTree, Visibility, visit};
 
 /// A module by its path below the crate's root; the root itself is empty.
-pub type Module = Vec<String>;
+pub(crate) type Module = Vec<String>;
 
 /// Of a file, the names that it takes from others.
-pub type Imports = BTreeMap<Module, BTreeMap<Module, BTreeSet<String>>>;
+pub(crate) type Imports = BTreeMap<Module, BTreeMap<Module, BTreeSet<String>>>;
 
 /// A function's place, and its lines.
-pub type Length = (String, usize);
+pub(crate) type Length = (String, usize);
 
 struct File {
     /// What it imports under a name, and whether it hands that name on.
@@ -32,15 +32,15 @@ struct File {
 }
 
 /// The files of a crate, parsed.
-pub struct Sources {
+pub(crate) struct Sources {
     files: BTreeMap<Module, File>,
     /// All functions, by file.
-    pub functions: Vec<Length>,
+    pub(crate) functions: Vec<Length>,
 }
 
 impl Sources {
     /// Parses all of `root`, the folder of a crate's `lib.rs`.
-    pub fn read(root: &Path) -> Self {
+    pub(crate) fn read(root: &Path) -> Self {
         let mut sources = Self {
             files: BTreeMap::new(),
             functions: Vec::new(),
@@ -54,7 +54,7 @@ impl Sources {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            let inner = [module, &[name.clone()]].concat();
+            let inner = [module, std::slice::from_ref(&name)].concat();
             if path.is_dir() {
                 self.folder(&path, &inner);
             } else if path.extension().is_some_and(|it| it == "rs") && name != "tests" {
@@ -90,7 +90,7 @@ impl Sources {
     }
 
     /// What each file takes from which.
-    pub fn imports(&self) -> Imports {
+    pub(crate) fn imports(&self) -> Imports {
         let mut imports = Imports::new();
         for (module, file) in &self.files {
             let used = file.names.iter().filter(|(_, _, public)| !public);
@@ -113,7 +113,7 @@ impl Sources {
     fn find(&self, module: &Module, path: &[String], depth: usize) -> Option<(Module, String)> {
         let (mut at, mut rest) = self.start(module, path, depth)?;
         while let Some((first, after)) = rest.split_first() {
-            let inner = [at.as_slice(), &[first.clone()]].concat();
+            let inner = [at.as_slice(), std::slice::from_ref(first)].concat();
             if !self.files.contains_key(&inner) {
                 break;
             }
@@ -299,7 +299,7 @@ impl<'ast> Visit<'ast> for Reader {
 }
 
 /// Groups of files that import each other in a circle, each with what ties it.
-pub fn circles(imports: &Imports) -> Vec<Vec<String>> {
+pub(crate) fn circles(imports: &Imports) -> Vec<Vec<String>> {
     let reach: BTreeMap<&Module, BTreeSet<&Module>> = imports
         .keys()
         .map(|module| (module, reachable(imports, module)))

@@ -1,6 +1,6 @@
 //! Finds the rows that a run has not met, after it has read its whole dataset.
 //!
-//! 1. Each chunk notes the keys it has met, in its transaction ([`note_met`]).
+//! 1. Each chunk notes the keys it has met, in its transaction (`note_met`).
 //! 2. When all partitions are complete, the rows that the pipeline has written are compared with
 //!    those keys, once ([`Store::find_missing`]). Missing rows are listed, or held back.
 //! 3. Listed rows are removed or flagged in small transactions ([`Store::treat_missing`]).
