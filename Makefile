@@ -13,7 +13,9 @@ help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .PHONY: demo
-demo: build plugins ## Watch 10,000 rows go through plugins into PostgreSQL + pgvector
+demo: build ## Watch 10,000 rows go through plugins into PostgreSQL + pgvector
+	@echo '==> plugins'
+	plugins/build.sh --no-tests
 	@target/release/forebay demo $(DEMO_FLAGS)
 
 .PHONY: test

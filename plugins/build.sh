@@ -1,11 +1,18 @@
 #!/usr/bin/env bash
 # Builds the guests: target/plugins/NAME.wasm from plugins/NAME, and target/test-plugins/NAME.wasm
-# from tests/plugins/NAME. An unchanged file keeps its time. Arguments are passed to cargo.
+# from tests/plugins/NAME. An unchanged file keeps its time. With --no-tests, only the former, which
+# is all that the demo needs. Other arguments are passed to cargo.
 set -euo pipefail
 
 cd "$(dirname "$0")"
 root=$(cd .. && pwd)
 target=wasm32-unknown-unknown
+with_tests=yes
+if [ "${1:-}" = --no-tests ]; then
+    shift
+    with_tests=
+    set -- -p recruit-normalize -p recruit-rules -p recruit-dlq "$@"
+fi
 
 # Keeps local paths out of the components. (\x1f separates flags, so that paths may have spaces.)
 remap="--remap-path-prefix=$root=/forebay"$'\x1f'"--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
@@ -33,4 +40,4 @@ put() {
     done
 }
 put "$root/plugins" "$root/target/plugins"
-put "$root/tests/plugins" "$root/target/test-plugins"
+[ -z "$with_tests" ] || put "$root/tests/plugins" "$root/target/test-plugins"
