@@ -70,12 +70,12 @@ fn what_is_wrong_with_the_command_line_or_the_configuration_ends_with_2() {
     assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""));
     assert_snapshot!(ended.err, @r#"
     error: forebay.toml:2: limits.rwo: unknown key
-      hint: remove it; known here: row, chunk, in_flight
+      hint: remove it; known keys: row, chunk, in_flight
     forebay.toml:3: limits.chunk: `huge` is not a size
       hint: such as "64MiB"
     forebay.toml:4: pipelines.p.source: missing
       hint: add this key
-    forebay.toml:5: pipelines.p.tables: empty
+    forebay.toml:5: pipelines.p.tables: is empty
       hint: name at least one
     "#);
 

@@ -202,7 +202,7 @@ async fn rows_are_recorded_as_the_plugins_before_leave_them() {
         (
             "recruit-dlq",
             &["--limit", "1"],
-            "a policy sees failed rows only: use --dead-letters",
+            "a policy receives failed rows only: use --dead-letters",
         ),
     ] {
         let record = [&["plugin", "record", plugin, "--output", &output][..], more];

@@ -97,7 +97,7 @@ impl Place {
     pub fn on_terminal(&self, columns: u16, variables: &str, arguments: &[&str]) -> String {
         let (program, arguments) = (program(), arguments.join(" "));
         let line = format!(
-            "stty cols {columns}; exec env -u NO_COLOR -u COLUMNS {variables} '{}' {arguments}",
+            "stty rows 24 cols {columns}; exec env -u NO_COLOR -u COLUMNS {variables} '{}' {arguments}",
             program.display()
         );
         let mut child = isolate(&mut Command::new("script"))
