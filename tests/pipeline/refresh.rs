@@ -234,7 +234,7 @@ async fn more_than_the_limit_is_held_back_until_somebody_allows_it() {
       received 90 = inserted 1 + updated 0 + unchanged 89 + dropped 0
         + dead-lettered 0
       missing from the source: 11 of 101 rows, all kept
-      11 of 101 rows are missing, more than missing_limit = "10%": they stay. If the source is right, run the pipeline once with --allow-missing
+      11 of 101 rows are missing, more than missing_limit = "10%": they are kept. If the source is right, run the pipeline once with --allow-missing
     "#);
     ended.said("missing_limit");
     let report = ended.exit(3);

@@ -163,7 +163,10 @@ fn answers_that_should_not_be() {
           rejects with the code "evil"; codes are upper case with underscores
     "#);
     let updated = place.run(&["plugin", "test", "hostile.wasm", "--update"]);
-    assert!(updated.out.contains("0 of 2 results accepted"), "{updated:?}");
+    assert!(
+        updated.out.contains("0 of 2 results accepted"),
+        "{updated:?}"
+    );
     plugin(&place, &[("evil", &code)], &case);
     assert_eq!(found(&place).0, "ANSWER");
 

@@ -80,7 +80,7 @@ fn files() -> Vec<(&'static str, Make, &'static str)> {
         (
             "version-to-come",
             bytes(b"\0asm\x0e\0\x01\0".to_vec()),
-            "of a version the host does not know",
+            "of a version unknown to this host",
         ),
         (
             "only-header",

@@ -56,7 +56,8 @@ fn a_plugin_is_shown_by_name() {
     grants     clock, random
     compiled   in … ms
     limits     memory 64.0 MiB, deadline 500ms, stack 512.0 KiB, output 64.0 MiB,
-               host_calls 100000, log_lines 100, table_elements 1048576, instances 1000
+               host_calls 100000, log_lines 100, table_elements 1048576,
+               instances 1000
     imports    forebay:plugin/types@0.1.0         interface
                wasi:cli/environment@0.2.6         empty stand-in
                wasi:io/error@0.2.6                empty stand-in
