@@ -31,7 +31,8 @@ test: tools plugins examples lint ## Run every check and every test
 	$(CARGO) test --release --locked --workspace --no-fail-fast || status=$$?; \
 	if [ -s $(SKIPPED) ]; then \
 		sort -u $(SKIPPED) | sed 's/^/SKIPPED /'; \
-		[ -z "$$CI" ] || { echo 'CI has to run every test' >&2; status=1; }; \
+		[ -z "$$CI" ] || ! grep -qve "$${MAY_SKIP:-^$$}" $(SKIPPED) || \
+			{ echo 'CI has to run every test' >&2; status=1; }; \
 	fi; \
 	exit $$status
 
