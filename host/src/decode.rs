@@ -144,7 +144,7 @@ impl Decoder {
         let mut bytes = wire.as_ref();
         if bytes.len() > self.max_row_bytes {
             let message = format!(
-                "the row has {} bytes; at most {} are allowed",
+                "the row has {} bytes; limits.row allows {}",
                 bytes.len(),
                 self.max_row_bytes
             );

@@ -18,6 +18,7 @@ mod error;
 mod halving;
 pub mod index;
 pub mod ledger;
+mod message;
 mod migrate;
 pub mod outbox;
 pub mod preflight;

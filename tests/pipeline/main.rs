@@ -26,5 +26,6 @@ mod serve;
 mod stop;
 mod tables;
 mod types;
+mod values;
 mod wire;
 mod writers;

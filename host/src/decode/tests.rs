@@ -281,7 +281,7 @@ fn every_fault_has_its_code() {
     ROW_MALFORMED: a vector has the wrong wire type
     ROW_MALFORMED: member 3 has the wrong wire type
     ROW_MALFORMED: failed to decode Protobuf message: invalid wire type value: 7
-    ROW_TOO_LARGE: the row has 4312 bytes; at most 4096 are allowed
+    ROW_TOO_LARGE: the row has 4312 bytes; limits.row allows 4096
     KEY_MISSING: the row has no key
     KEY_INVALID: `6f9619ff-8b86-d011-b42d-00c04fc964ff0` is not a uuid
     KEY_INVALID: `ключ ключ ключ ключ ключ ключ ключ ключ ключ ключ ключ ключ ` is not a uuid

@@ -79,28 +79,59 @@ pub(super) fn value_fault(kind: ColumnKind, value: &Value) -> Option<(&'static s
         (ColumnKind::Uuid, Value::Text(text)) => uuid::Uuid::try_parse(text)
             .is_err()
             .then(|| ("VALUE_TYPE", "received a text that is not a uuid".into())),
-        // The server keeps microseconds since 2000, whose minimum means minus infinity.
-        (ColumnKind::Timestamp | ColumnKind::Date, Value::Timestamp(micros)) => micros
-            .checked_sub(POSTGRES_EPOCH_MICROS)
-            .is_none_or(|since_2000| since_2000 == i64::MIN)
-            .then(|| {
-                (
-                    "VALUE_RANGE",
-                    "received a time that is too early to be stored".into(),
-                )
-            }),
-        (ColumnKind::Float4, Value::Real(real)) => (real.is_finite()
-            && (*real as f32).is_infinite())
-        .then(|| ("VALUE_RANGE", format!("cannot hold {real:e} in 4 bytes"))),
+        (ColumnKind::Timestamp | ColumnKind::Date, Value::Timestamp(micros)) => {
+            let since_2000 = micros.checked_sub(POSTGRES_EPOCH_MICROS);
+            let in_range = since_2000.is_some_and(|micros| TIMES.contains(&micros));
+            (!in_range).then(|| {
+                let message = format!(
+                    "cannot hold a time {} s from 1970: the server's are from 4714 BC to 294276",
+                    micros / 1_000_000
+                );
+                ("SQL_22008", message)
+            })
+        }
+        (ColumnKind::Float4, Value::Real(real)) => (!fits_float4(*real))
+            .then(|| ("VALUE_RANGE", format!("cannot hold {real:e} in 4 bytes"))),
         (ColumnKind::Numeric, Value::Text(text)) => numeric::fault(text),
         (kind, value) => match field_type(value) {
             Some(field_type) if !kind.accepts(field_type) => Some((
                 "VALUE_TYPE",
                 format!("received {field_type:?}, which its type cannot hold"),
             )),
-            _ => None,
+            _ => nul_fault(kind, value),
         },
     }
+}
+
+/// True if the server's own cast to `real` takes a double: it refuses one that would become
+/// infinite or zero (`dtof` in its sources).
+fn fits_float4(real: f64) -> bool {
+    let narrow = real as f32;
+    let overflows = narrow.is_infinite() && real.is_finite();
+    let underflows = narrow == 0.0 && real != 0.0;
+    !(overflows || underflows)
+}
+
+/// Times that the server can store, in microseconds since 2000 (`MIN_TIMESTAMP` and
+/// `END_TIMESTAMP` in its sources).
+const TIMES: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
+
+/// A NUL is the one character that the server's texts cannot hold.
+fn nul_fault(kind: ColumnKind, value: &Value) -> Option<(&'static str, String)> {
+    match value {
+        Value::Text(text) => nul_in(text),
+        // JSON has an escape for it.
+        Value::Texts(_) if matches!(kind, ColumnKind::Json | ColumnKind::Jsonb) => None,
+        Value::Texts(texts) => texts.iter().find_map(|text| nul_in(text)),
+        _ => None,
+    }
+}
+
+/// The fault of a text with a NUL.
+pub(super) fn nul_in(text: &str) -> Option<(&'static str, String)> {
+    let place = text.find('\0')?;
+    let message = format!("cannot hold a NUL, and its text has one at byte {place}");
+    Some(("SQL_22021", message))
 }
 
 pub(super) fn field_type(value: &Value) -> Option<FieldType> {

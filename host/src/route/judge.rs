@@ -4,7 +4,7 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::digest;
-use super::fit::{field_type, value_fault, vector_fault};
+use super::fit::{field_type, nul_in, value_fault, vector_fault};
 use super::kind::ColumnKind;
 use super::target::{Feed, ItemFeed, Items, Targets};
 use crate::row::{Batch, Failure, Stage, Value};
@@ -145,6 +145,6 @@ fn item_fault(kind: ColumnKind, item: &str) -> Option<(&'static str, String)> {
             },
             Err(_) => not("an integer"),
         },
-        _ => None,
+        _ => nul_in(item),
     }
 }

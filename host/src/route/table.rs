@@ -39,6 +39,8 @@ pub struct Column {
     pub type_name: String,
     /// The type as in SQL, without modifiers such as a length.
     pub type_sql: String,
+    /// The type as in SQL, as declared: with modifiers, or the name of a domain.
+    pub declared_sql: String,
     /// `pg_type.typcategory`: `A` for arrays, `E` for enums, `N` for numbers …
     pub category: String,
     /// Object identifier of the type.

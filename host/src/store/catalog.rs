@@ -123,7 +123,8 @@ async fn columns(pool: &PgPool, table: i64) -> Result<Vec<Column>, StoreError> {
                 a.atthasdef or a.attidentity <> '' or d.has_default as has_default,
                 a.attgenerated <> '' or a.attidentity = 'a' as generated, b.typcategory::text,
                 (select pg_get_expr(e.adbin, e.adrelid) from pg_attrdef e
-                    where e.adrelid = a.attrelid and e.adnum = a.attnum) as default_sql
+                    where e.adrelid = a.attrelid and e.adnum = a.attnum) as default_sql,
+                format_type(a.atttypid, a.atttypmod) as declared
          from pg_attribute a
          cross join lateral (
              with recursive made(oid, modifier, required, has_default) as (
@@ -149,6 +150,7 @@ async fn columns(pool: &PgPool, table: i64) -> Result<Vec<Column>, StoreError> {
                 name: row.try_get(0)?,
                 type_name: row.try_get(1)?,
                 type_sql: row.try_get(2)?,
+                declared_sql: row.try_get(11)?,
                 category: row.try_get(9)?,
                 type_oid: oid(row.try_get(3)?),
                 array_oid: oid(row.try_get(4)?),

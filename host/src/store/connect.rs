@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout};
 
 use super::capacity::allowed;
 use super::error::{ANSWER, Blame, DatabaseFailure, StoreError, blame, explained, unusable};
+use super::message::described;
 use crate::config::{DatabaseUrl, Sessions};
 
 /// The writer only looks up rows by key. Without these settings, the planner scans a table that
@@ -198,7 +199,7 @@ fn with_settings(pool: PgPoolOptions, settings: String) -> PgPoolOptions {
 fn failed(url: &DatabaseUrl, error: sqlx::Error) -> StoreError {
     let message = match explained(&error) {
         Some(explained) => format!("{url}: {explained}"),
-        None => format!("{url}: {error}"),
+        None => format!("{url}: {}", described(&error)),
     };
     let is_away = blame(&error) == Blame::Server && unusable(&error).is_none();
     let failure = DatabaseFailure::caused_by(message, error);

@@ -337,6 +337,18 @@ fn put_text(buffer: &mut Vec<u8>, value: &Value) {
     }
 }
 
+/// The text from which the server would make the value; `None` for null, and for what is only
+/// sent in binary.
+pub(super) fn text_of(kind: ColumnKind, value: &Value) -> Option<String> {
+    let mut buffer = Vec::new();
+    match (kind, value) {
+        (_, Value::Null | Value::Binary(_) | Value::Timestamp(_)) => return None,
+        (ColumnKind::Json | ColumnKind::Jsonb, value) => put_json(&mut buffer, value),
+        (_, value) => put_text(&mut buffer, value),
+    }
+    String::from_utf8(buffer).ok()
+}
+
 /// Writes a `vector` or `halfvec`: dimensions, an unused field, then the elements.
 fn put_vector(buffer: &mut Vec<u8>, kind: ColumnKind, vector: &Vector) -> bool {
     let Ok(dimensions) = i16::try_from(vector.dimensions()) else {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use sqlx::postgres::PgDatabaseError;
 
+use super::message::described;
+
 /// Maximum time for a server to respond.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
@@ -113,7 +115,7 @@ pub(crate) fn blame(error: &sqlx::Error) -> Blame {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let message = explained(&error).unwrap_or_else(|| error.to_string());
+        let message = explained(&error).unwrap_or_else(|| described(&error));
         // Class 40, "transaction rollback": deadlocks, and transactions that cannot be serialized.
         let code = error.as_database_error().and_then(|error| error.code());
         let is_conflict = code.is_some_and(|code| code.starts_with("40"));
@@ -140,10 +142,12 @@ pub(super) fn explained(error: &sqlx::Error) -> Option<String> {
     }
     match error.as_database_error()?.code()?.as_ref() {
         "55P03" => Some(format!(
-            "{error}: another session held the lock for longer than database.lock_timeout"
+            "{}: another session held the lock for longer than database.lock_timeout",
+            described(error)
         )),
         "57014" => Some(format!(
-            "{error}: database.statement_timeout limits the time of a statement"
+            "{}: database.statement_timeout limits the time of a statement",
+            described(error)
         )),
         _ => None,
     }

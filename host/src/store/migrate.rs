@@ -6,6 +6,7 @@ use include_dir::{Dir, File, include_dir};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlStr};
 
+use super::message::described;
 use super::{Store, StoreError};
 
 /// `VERSION_DESCRIPTION.sql`. `sqlx::migrate!` would build the driver a second time, for the compiler.
@@ -84,7 +85,11 @@ fn failed(error: &MigrateError) -> StoreError {
         Some("25006") => "\n  hint: connect to the primary server",
         _ => "",
     };
-    StoreError::Failed(format!("{error}{hint}").into())
+    let doing = match error {
+        MigrateError::ExecuteMigration(_, version) => format!("migration {version}"),
+        _ => "migrations".to_owned(),
+    };
+    StoreError::Failed(format!("{doing}: {}{hint}", described(cause)).into())
 }
 
 /// True if exactly these migrations were run. The check only reads, so a role without the right to

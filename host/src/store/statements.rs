@@ -7,6 +7,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::pipeline::Statements;
+pub(super) use self::pipeline::{Fed, Statements};
 #[cfg(test)]
 use self::table::TableStatements;

@@ -18,6 +18,7 @@ mod commit_order;
 mod delete;
 mod digests;
 mod isolate;
+mod naming;
 mod progress;
 mod recorder;
 mod rollback;

@@ -9,6 +9,7 @@ use crate::plugin::head;
 use crate::route::Targets;
 use crate::route::absent::{FLAGGED, Treatment};
 use crate::store::by_key::ByKey;
+use crate::store::message::described;
 use crate::store::run::Run;
 use crate::store::{Blame, Store, StoreError, blame, digest};
 
@@ -158,7 +159,7 @@ async fn treat<'k>(
         flagged,
         refused: first.map(|(index, error)| {
             let key = names.get(*index).copied().unwrap_or_default();
-            let message = error.to_string();
+            let message = described(error);
             let message = head(&message, 500);
             let first = format!("the database refused to {verb} `{key}`: {message}");
             (first, applied.refused.len() as i64)

@@ -6,7 +6,7 @@ use super::items;
 use super::lookup::lookup;
 use super::table::TableStatements;
 use crate::route::absent::Treatment;
-use crate::route::{Target, Targets};
+use crate::route::{self, ColumnKind, Feed, ItemFeed, Target, Targets};
 use crate::store::by_key::ByKey;
 use crate::store::encode::Column;
 
@@ -21,10 +21,47 @@ pub(in crate::store) struct Statements {
     pub keys: Vec<Column>,
     /// One for each table, in the order of the tables.
     pub tables: Vec<TableStatements>,
+    /// The columns that fields and items feed, in the order of the tables.
+    pub fed: Vec<Fed>,
     /// Deletes the rows of tombstones.
     pub delete: ByKey,
     /// Unflags rows that come back.
     pub unflag: ByKey,
+}
+
+/// A column as people know it, and the field that feeds it.
+#[derive(Debug)]
+pub(in crate::store) struct Fed {
+    /// As the configuration names it.
+    pub table: String,
+    pub column: route::Column,
+    pub kind: ColumnKind,
+    /// Index in the schema's columns.
+    pub field: usize,
+    /// True if each item of that field, a list of texts, is a value.
+    pub by_item: bool,
+}
+
+fn fed(target: &Target) -> impl Iterator<Item = Fed> {
+    let of_row = target.fed().filter_map(|fed| match fed.feed {
+        Feed::Field(field) => Some((&fed.column, fed.kind, field, false)),
+        Feed::Key | Feed::Embedding(_) => None,
+    });
+    let lists = target.items.iter().filter(|items| !items.json);
+    let of_items = lists.flat_map(|items| {
+        let columns = items.columns.iter();
+        let columns = columns.filter(|column| column.feed == ItemFeed::Item);
+        columns.map(|column| (&column.column, column.kind, items.list, true))
+    });
+    of_row
+        .chain(of_items)
+        .map(|(column, kind, field, by_item)| Fed {
+            table: target.table.name.clone(),
+            column: column.clone(),
+            kind,
+            field,
+            by_item,
+        })
 }
 
 impl Statements {
@@ -34,6 +71,7 @@ impl Statements {
             lookup: lookup.into(),
             keys,
             tables: targets.tables.iter().map(table).collect(),
+            fed: targets.tables.iter().flat_map(fed).collect(),
             delete: ByKey::delete(targets),
             unflag: match &targets.missing.treatment {
                 Treatment::Flag(flags) => ByKey::unflag(targets, flags),

@@ -12,6 +12,7 @@ fn table(name: &str, columns: &[(&str, &str)], key: &[&str], parent: &[(&str, &s
         name: (*name).into(),
         type_name: (*type_name).into(),
         type_sql: (*type_name).into(),
+        declared_sql: (*type_name).into(),
         category: match *type_name {
             "mood" => "E",
             name if name.starts_with('_') => "A",

@@ -1,11 +1,14 @@
 //! Finds the rows that the database refuses, in savepoints, and keeps the others.
 
+use sqlx::postgres::PgDatabaseError;
+
 use super::rollback::Rollback;
 use super::rows::{Changed, ChunkWriter, Known};
 use crate::chunk::Prepared;
 use crate::plugin::head;
 use crate::row::{Batch, Failure, Stage};
 use crate::store::halving::{Halving, REFERENCE_ROUNDS};
+use crate::store::message::{of_server, said};
 use crate::store::{Blame, blame};
 
 /// Maximum number of refused rows of a chunk that are found by the lines that `COPY` names. Each
@@ -211,24 +214,22 @@ fn named_line(error: &sqlx::Error) -> Option<usize> {
 
 /// The failure of a row that the database refuses.
 pub(super) fn failure(row: u32, error: &sqlx::Error) -> Failure {
-    let details = error
-        .as_database_error()
-        .and_then(|error| error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>());
-    let code = details.map(|error| error.code()).unwrap_or("XX000");
-    let message =
-        match details.and_then(|error| error.detail().map(|detail| (error.message(), detail))) {
-            Some((message, detail)) => format!("{message}: {detail}"),
-            None => details.map_or_else(|| error.to_string(), |error| error.message().to_owned()),
-        };
+    let server = of_server(error);
+    let message = server.map_or_else(|| error.to_string(), said);
     Failure {
         row,
         stage: Stage::Write,
-        code: format!("SQL_{code}"),
+        code: format!("SQL_{}", server.map_or("XX000", |error| error.code())),
         message: head(&message, 2_000).to_owned(),
-        field: details
-            .and_then(|error| error.column().or_else(|| error.constraint()))
+        field: server
+            .and_then(|error| error.column().or_else(|| constraint_of_table(error)))
             .map(str::to_owned),
         plugin: None,
         attempt: 1,
     }
+}
+
+/// The constraint of a table that was violated; that of a domain says nothing of a column.
+fn constraint_of_table(error: &PgDatabaseError) -> Option<&str> {
+    error.constraint().filter(|_| error.table().is_some())
 }

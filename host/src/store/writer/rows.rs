@@ -266,7 +266,8 @@ impl ChunkWriter<'_> {
         let mut settled = Settled::default();
         let mut budget = Budget::default();
         while !written.failures.is_empty() {
-            let failures = std::mem::take(&mut written.failures);
+            let mut failures = std::mem::take(&mut written.failures);
+            self.name_columns(&prepared.batch, &mut failures).await?;
             let retries = policy::consult(
                 policy,
                 &prepared.chain,

@@ -1,0 +1,54 @@
+//! The server's errors as texts for people: what it says, where that happened, and the SQLSTATE.
+//! sqlx shows a line of the server's own C source instead.
+
+use sqlx::postgres::PgDatabaseError;
+
+/// Describes an error: what the server says, with its SQLSTATE, the table, column and constraint
+/// if it names them, and its hint.
+pub(super) fn described(error: &sqlx::Error) -> String {
+    let Some(server) = of_server(error) else {
+        return error.to_string();
+    };
+    let mut places = vec![format!("SQLSTATE {}", server.code())];
+    places.extend(match (server.schema(), server.table()) {
+        (Some(schema), Some(table)) => Some(format!("table {schema}.{table}")),
+        (_, table) => table.map(|table| format!("table {table}")),
+    });
+    let column = server.column().or_else(|| copied_column(server));
+    places.extend(column.map(|column| format!("column {column}")));
+    places.extend(server.constraint().map(|name| format!("constraint {name}")));
+    let mut text = format!("{} ({})", said(server), places.join(", "));
+    if let Some(hint) = server.hint() {
+        text.push_str("\n  hint: ");
+        text.push_str(hint);
+    }
+    text
+}
+
+/// The server's message with its detail, and the function that raised it.
+pub(super) fn said(error: &PgDatabaseError) -> String {
+    let mut text = error.message().to_owned();
+    if let Some(detail) = error.detail() {
+        text.push_str(": ");
+        text.push_str(detail);
+    }
+    let context = error.r#where().and_then(|context| context.lines().next());
+    if let Some(function) = context.filter(|line| line.contains(" function ")) {
+        text.push_str(" (in ");
+        text.push_str(function);
+        text.push(')');
+    }
+    text
+}
+
+/// The server's own error, if it is one.
+pub(super) fn of_server(error: &sqlx::Error) -> Option<&PgDatabaseError> {
+    error.as_database_error()?.try_downcast_ref()
+}
+
+/// The column that `COPY` was reading; `None` if the server's messages are not in English.
+fn copied_column(error: &PgDatabaseError) -> Option<&str> {
+    let (_, column) = error.r#where()?.split_once(", column ")?;
+    let end = column.find([':', '\n']).unwrap_or(column.len());
+    column.get(..end)
+}
