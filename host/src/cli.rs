@@ -2,7 +2,7 @@
 //!
 //! Results go to standard output, as text or with `--json` as JSON; logs and progress go to
 //! standard error. Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 halted by policy,
-//! 130 interrupted after everything received was committed.
+//! 5 the tables differ from the source (`verify`), 130 interrupted after everything received was committed.
 
 /// Like `std::print!`, but does not panic when the reader is gone; see [`output::write`].
 macro_rules! print {
@@ -34,6 +34,7 @@ mod session;
 mod stop;
 mod summary;
 mod table;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -62,6 +63,8 @@ enum Command {
     Serve(serve::Serve),
     /// Check configuration, plugins, source and tables without moving data
     Check(check::Check),
+    /// Compare the tables of a pipeline with its source, and repair them
+    Verify(verify::Verify),
     /// Bring the schema `forebay` in the database up to date
     Migrate(migrate::Migrate),
     /// Write, test, inspect and promote plugins
@@ -146,6 +149,7 @@ impl Command {
             Self::Run(run) => run.execute(global).await?,
             Self::Serve(serve) => serve.execute(global).await?,
             Self::Check(check) => check.execute(global).await?,
+            Self::Verify(verify) => verify.execute(global).await?,
             Self::Migrate(migrate) => migrate.execute(global).await?,
             Self::Plugin(plugin) => plugin.execute(global).await?,
             Self::Dlq(dlq) => dlq.execute(global).await?,

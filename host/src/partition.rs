@@ -20,7 +20,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use self::intake::{End, Intake, IntakeContext};
 use self::tuning::Tuning;
 use self::writers::Writers;
 use crate::chunk::{Prepared, Times};
@@ -35,6 +34,7 @@ use crate::store::{Committed, Store, StoreError, Writer};
 use crate::workers::Workers;
 use crate::{config, failpoints, metrics};
 
+pub(crate) use self::intake::{End, Intake, IntakeContext};
 pub(crate) use self::tuning::Bounds;
 
 /// One partition of a run, with everything that its loop uses.

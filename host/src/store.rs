@@ -9,6 +9,7 @@ mod by_key;
 mod capacity;
 pub mod catalog;
 pub mod checkpoint;
+pub mod compare;
 mod connect;
 mod copy;
 pub mod dead_letter;

@@ -16,6 +16,7 @@ fn help_of_every_command() {
       run         Run pipelines to the end of their datasets
       serve       Run pipelines on their schedules until stopped
       check       Check configuration, plugins, source and tables without moving data
+      verify      Compare the tables of a pipeline with its source, and repair them
       migrate     Bring the schema `forebay` in the database up to date
       plugin      Write, test, inspect and promote plugins
       dlq         List and show dead letters

@@ -27,5 +27,6 @@ mod stop;
 mod tables;
 mod types;
 mod values;
+mod verify;
 mod wire;
 mod writers;

@@ -31,7 +31,7 @@ const SHARE: usize = 8;
 
 /// End of a stream.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The source has nothing more for now.
     Complete,
     /// The host was stopped; everything received is committed.
@@ -50,18 +50,18 @@ enum Item {
 }
 
 /// The parts of a partition that receiving uses.
-pub(super) struct IntakeContext {
-    pub(super) pipeline: String,
-    pub(super) workers: Arc<Workers>,
-    pub(super) rollout: Arc<Rollout>,
+pub(crate) struct IntakeContext {
+    pub(crate) pipeline: String,
+    pub(crate) workers: Arc<Workers>,
+    pub(crate) rollout: Arc<Rollout>,
     /// The bytes that are still free; `in_flight` of them in all.
-    pub(super) room: Arc<Semaphore>,
-    pub(super) in_flight: usize,
-    pub(super) stop: CancellationToken,
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) in_flight: usize,
+    pub(crate) stop: CancellationToken,
 }
 
 /// The prepared chunks of a stream. Receiving ends when this is dropped.
-pub(super) struct Intake {
+pub(crate) struct Intake {
     pipeline: String,
     task: JoinHandle<()>,
     items: mpsc::Receiver<Result<Item, PipelineError>>,
@@ -80,7 +80,7 @@ impl Drop for Intake {
 impl Intake {
     /// Receives on a task of its own, so that the next chunks come while others are written.
     /// Chunks that have already arrived are joined up to `rows` rows.
-    pub(super) fn start(context: IntakeContext, chunks: Chunks, rows: Arc<AtomicUsize>) -> Self {
+    pub(crate) fn start(context: IntakeContext, chunks: Chunks, rows: Arc<AtomicUsize>) -> Self {
         let (sender, items) = mpsc::channel(LOOK_AHEAD);
         let receiver = Receiver {
             stream: Stream {
@@ -107,7 +107,7 @@ impl Intake {
     }
 
     /// The next chunk; `None` when there are no more, also after an error. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Result<Option<Prepared>, PipelineError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Prepared>, PipelineError> {
         let next = self.take().await;
         self.over = !matches!(next, Ok(Some(_)));
         next
@@ -135,17 +135,17 @@ impl Intake {
     }
 
     /// True if there are no more chunks.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.over
     }
 
     /// Time spent waiting for chunks.
-    pub(super) fn receiving(&self) -> Duration {
+    pub(crate) fn receiving(&self) -> Duration {
         self.receiving
     }
 
     /// The end of the stream, once it is reached.
-    pub(super) fn end(&self) -> Option<End> {
+    pub(crate) fn end(&self) -> Option<End> {
         self.end
     }
 }

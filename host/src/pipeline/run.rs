@@ -37,10 +37,7 @@ impl Pipeline {
     ) -> Result<(Report, Option<PipelineError>), PipelineError> {
         let (started, usage) = (Instant::now(), Usage::now());
         let store = &self.host.store;
-        let new_run = match self.dataset.continues {
-            true => NewRun::FromLastPosition,
-            false => NewRun::FromTheStart,
-        };
+        let new_run = self.new_run();
         let run = self
             .host
             .retrying(|| store.begin(&self.config.name, &self.dataset.partitions, new_run))
@@ -87,6 +84,14 @@ impl Pipeline {
         }
     }
 
+    /// Position at which a run of this dataset begins.
+    pub(super) fn new_run(&self) -> NewRun {
+        match self.dataset.continues {
+            true => NewRun::FromLastPosition,
+            false => NewRun::FromTheStart,
+        }
+    }
+
     /// Logs the warnings, once for a run. Advice is left to `check`.
     fn warn(&self) {
         let pipeline = &self.config.name;
@@ -103,7 +108,7 @@ impl Pipeline {
         }
     }
 
-    fn start_workers(&self) -> Result<Workers, PipelineError> {
+    pub(super) fn start_workers(&self) -> Result<Workers, PipelineError> {
         let preparers = (0..workers::count())
             .map(|_| {
                 let decoder = Decoder {
@@ -189,7 +194,7 @@ impl Pipeline {
 
     /// Delivers pending notifications, then records how the run ended. After a crash between the two
     /// the next start continues this run, and only the record is left to write.
-    async fn deliver_and_finish(
+    pub(super) async fn deliver_and_finish(
         &self,
         run: &Run,
         status: Status,

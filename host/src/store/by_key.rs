@@ -50,6 +50,19 @@ impl ByKey {
         )
     }
 
+    /// Finds rows, and changes nothing.
+    pub(super) fn find(targets: &Targets) -> Self {
+        let find = |target: &Target| {
+            Some(format!(
+                "select k.position from {} t, {KEYS} where {}",
+                target.table.quoted,
+                is_key(target)?
+            ))
+        };
+        let tables = targets.tables.iter();
+        Self(tables.filter_map(find).map(Arc::from).collect())
+    }
+
     /// Flags rows that are not flagged yet.
     pub(super) fn flag(targets: &Targets, flags: &[Flag]) -> Self {
         Self::update(targets, flags, |flag, column| match flag.kind {

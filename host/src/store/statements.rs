@@ -1,5 +1,6 @@
 //! The statements that touch target tables, made once from the catalog.
 
+mod compare;
 mod items;
 mod lookup;
 mod pipeline;
@@ -7,6 +8,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::compare::{Comparison, comparisons};
 pub(super) use self::pipeline::{Fed, Statements};
 #[cfg(test)]
 use self::table::TableStatements;

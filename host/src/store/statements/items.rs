@@ -22,7 +22,7 @@ pub(super) fn statements(target: &Target, items: &Items) -> TableStatements {
 }
 
 /// The relation `p`: for each row its key, as `k0` and on, and its list, as `list`.
-fn rows(target: &Target, items: &Items) -> String {
+pub(super) fn rows(target: &Target, items: &Items) -> String {
     let (mut arrays, mut aliases, mut values) = (Vec::new(), Vec::new(), Vec::new());
     for (index, fed) in target.key.iter().enumerate() {
         let array = array_type(&fed.column, fed.kind.as_parameter());
@@ -56,7 +56,7 @@ fn rows(target: &Target, items: &Items) -> String {
 }
 
 /// The items of `p.list` as `i(item, position)`.
-fn elements(items: &Items) -> &'static str {
+pub(super) fn elements(items: &Items) -> &'static str {
     if items.json {
         "jsonb_array_elements(p.list) with ordinality i(item, position)"
     } else {
@@ -65,7 +65,7 @@ fn elements(items: &Items) -> &'static str {
 }
 
 /// The value that an item gives a column.
-fn item_value(items: &Items, fed: &ItemColumn) -> String {
+pub(super) fn item_value(items: &Items, fed: &ItemColumn) -> String {
     let type_sql = &fed.column.type_sql;
     let several = items
         .columns
@@ -93,6 +93,16 @@ fn item_value(items: &Items, fed: &ItemColumn) -> String {
 }
 
 fn delete(target: &Target, items: &Items) -> String {
+    format!(
+        "delete from {} t using {}\nwhere {}",
+        target.table.quoted,
+        rows(target, items),
+        surplus(target, items).join("\n    and "),
+    )
+}
+
+/// The conditions that a row of the table, `t`, belongs to `p` and is no longer in its list.
+pub(super) fn surplus(target: &Target, items: &Items) -> Vec<String> {
     let mut conditions: Vec<String> = target
         .key
         .iter()
@@ -116,12 +126,7 @@ fn delete(target: &Target, items: &Items) -> String {
             ),
         });
     }
-    format!(
-        "delete from {} t using {}\nwhere {}",
-        target.table.quoted,
-        rows(target, items),
-        conditions.join("\n    and "),
-    )
+    conditions
 }
 
 fn upsert(target: &Target, items: &Items) -> String {

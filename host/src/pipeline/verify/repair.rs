@@ -1,0 +1,131 @@
+//! Writes rows that are not as they should be, as a run would.
+//!
+//! A repair is a run of its own: it claims the partitions, and its chunks leave them where they
+//! are. What is known of the rows is not believed, so that they are written although nothing has
+//! changed in the source. A repair that is cut off is an unfinished run like any other, which the
+//! next start brings to its end.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::findings::{Findings, Place};
+use crate::chunk::Prepared;
+use crate::error::PipelineError;
+use crate::partition::End;
+use crate::pipeline::prepare::Pipeline;
+use crate::route::Misfit;
+use crate::store::run::{Checkpoint, Counts, Run, Status};
+use crate::store::{Turn, Writer};
+use crate::workers::Workers;
+
+impl Pipeline {
+    /// Fails if the pipeline has a run that the next start would continue.
+    pub(super) async fn refuse_unfinished(&self) -> Result<(), PipelineError> {
+        let (store, name) = (&self.host.store, &self.config.name);
+        let unfinished = self.host.retrying(|| store.unfinished(name)).await?;
+        match unfinished {
+            None => Ok(()),
+            Some(status) => Err(PipelineError::Unfit(vec![Misfit {
+                place: format!("pipelines.{name}"),
+                message: format!("its last run is not finished ({status}), and would be continued"),
+                hint: format!("bring it to its end with `forebay run {name}`, then repair"),
+            }])),
+        }
+    }
+
+    /// Writes the rows of `findings` that are not as they should be; returns what became of them.
+    pub(super) async fn repair(
+        &self,
+        findings: &Findings,
+        workers: &Arc<Workers>,
+        stop: &CancellationToken,
+    ) -> Result<Counts, PipelineError> {
+        let (store, name) = (&self.host.store, &self.config.name);
+        let partitions = &self.dataset.partitions;
+        let run = self
+            .host
+            .retrying(|| store.begin(name, partitions, self.new_run()))
+            .await?;
+        let mut counts = Counts::default();
+        let mut written = Ok(End::Complete);
+        for (partition, checkpoint) in run.partitions.iter().enumerate() {
+            if let Ok(End::Complete) = written {
+                let place = Place { partition, row: 0 };
+                let write = (place, &run, checkpoint);
+                written = self
+                    .write_again(findings, workers, write, stop, &mut counts)
+                    .await;
+            }
+        }
+        let (status, message) = match &written {
+            Ok(End::Complete) => (Status::Succeeded, None),
+            Ok(End::Stopped) => (Status::Interrupted, None),
+            Err(PipelineError::Halted(halted)) => (Status::Halted, Some(halted.to_string())),
+            Err(error) => (Status::Failed, Some(error.to_string())),
+        };
+        if status == Status::Succeeded {
+            for checkpoint in &run.partitions {
+                store.complete(&run, checkpoint).await?;
+            }
+        }
+        self.deliver_and_finish(&run, status, message.as_deref())
+            .await?;
+        written.map(|_| counts)
+    }
+
+    /// Reads a partition again, and writes those of its rows that are wanted.
+    async fn write_again(
+        &self,
+        findings: &Findings,
+        workers: &Arc<Workers>,
+        (place, run, checkpoint): (Place, &Run, &Checkpoint),
+        stop: &CancellationToken,
+        counts: &mut Counts,
+    ) -> Result<End, PipelineError> {
+        let notify = self.config.notify.as_ref();
+        let notify = notify.map(|notify| notify.target.clone());
+        let store = &self.host.store;
+        let write = async |prepared: Prepared, before: u64| {
+            let batch = &prepared.batch;
+            let (mut rows, mut keys) = (Vec::new(), Vec::new());
+            for (index, (wire, key)) in (before..).zip(batch.wire.iter().zip(&batch.keys)) {
+                if findings.wants(
+                    key,
+                    Place {
+                        row: index,
+                        ..place
+                    },
+                ) {
+                    rows.push(wire.clone());
+                    keys.push(&**key);
+                }
+            }
+            if rows.is_empty() {
+                return Ok(());
+            }
+            store.doubt(run.pipeline, &keys).await?;
+            let position = &checkpoint.position;
+            let chunk = self.prepare_again(workers, rows, position).await?;
+            let targets = &self.targets;
+            let mut writer = Writer::open(store, targets, run, checkpoint, notify.clone()).await?;
+            let (turn, _) = Turn::new(None, false);
+            let committed = writer.commit(&chunk, workers.as_ref(), turn).await?;
+            let rows = committed.totals().rows;
+            counts.received += rows.received;
+            counts.inserted += rows.inserted;
+            counts.updated += rows.updated;
+            counts.unchanged += rows.unchanged;
+            counts.dropped += rows.dropped;
+            counts.dead_lettered += rows.dead_lettered;
+            Ok(())
+        };
+        self.read_all(workers, &self.dataset_partition(place), stop, write)
+            .await
+    }
+
+    fn dataset_partition(&self, place: Place) -> String {
+        let partition = self.dataset.partitions.get(place.partition);
+        partition.cloned().unwrap_or_default()
+    }
+}

@@ -1,0 +1,209 @@
+//! Compares prepared rows with what the tables have, for `forebay verify`. Only reads.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+use sqlx::AssertSqlSafe;
+
+use super::by_key::ByKey;
+use super::encode::ArrayParam;
+use super::statements::{Comparison, comparisons};
+use super::{Blame, Store, StoreError, blame};
+use crate::route::Targets;
+use crate::route::absent::FLAGGED;
+use crate::row::Batch;
+
+/// Compares rows with the tables of a pipeline.
+#[derive(Debug)]
+pub struct Comparer {
+    store: Store,
+    comparisons: Vec<Comparison>,
+    find: ByKey,
+}
+
+/// A row that one table has not got, or has otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Index of the row in its batch.
+    pub row: u32,
+    /// Index of the table in the targets.
+    pub table: usize,
+    /// True if the table has the row.
+    pub found: bool,
+    /// Indices of the columns that differ, as in [`Comparer::columns`].
+    pub columns: Vec<usize>,
+}
+
+/// Outcome of a comparison.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// In the order of the tables within each part of the rows.
+    pub differences: Vec<Difference>,
+    /// Rows that the server cannot compare, since no column could hold one of their values.
+    pub refused: Vec<u32>,
+}
+
+impl Comparer {
+    /// Makes the statements for these tables.
+    #[must_use]
+    pub fn new(store: &Store, targets: &Targets) -> Self {
+        Self {
+            store: store.clone(),
+            comparisons: comparisons(targets),
+            find: ByKey::find(targets),
+        }
+    }
+
+    /// Names of the columns of a table that are compared.
+    pub fn columns(&self, table: usize) -> &[String] {
+        let comparison = self.comparisons.get(table);
+        comparison.map_or(&[], |comparison| &comparison.columns)
+    }
+
+    /// Compares rows of a batch. No key may be among them twice. A row with a value that its
+    /// column cannot hold is found by halving.
+    ///
+    /// # Errors
+    /// If a query fails for another reason.
+    pub async fn compare(&self, batch: &Batch, rows: &[u32]) -> Result<Compared, StoreError> {
+        let mut compared = Compared::default();
+        let mut parts = vec![rows];
+        while let Some(part) = parts.pop().filter(|_| !rows.is_empty()) {
+            match self.compare_part(batch, part).await {
+                Ok(differences) => compared.differences.extend(differences),
+                Err(error) if blame(&error) == Blame::Row => match part {
+                    [row] => compared.refused.push(*row),
+                    _ => {
+                        let (left, right) = part.split_at(part.len() / 2);
+                        parts.extend([right, left]);
+                    }
+                },
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(compared)
+    }
+
+    async fn compare_part(
+        &self,
+        batch: &Batch,
+        rows: &[u32],
+    ) -> Result<Vec<Difference>, sqlx::Error> {
+        let begin = self.store.begin_statement();
+        let mut transaction = self.store.pool.begin_with(begin).await?;
+        let mut differences = Vec::new();
+        for (table, comparison) in self.comparisons.iter().enumerate() {
+            let statement = AssertSqlSafe(Arc::clone(&comparison.statement));
+            let mut query = sqlx::query_as(statement);
+            for column in &comparison.parameters {
+                query = query.bind(ArrayParam {
+                    batch,
+                    rows,
+                    column: *column,
+                });
+            }
+            let found: Vec<(i64, bool, Vec<i32>)> = query.fetch_all(&mut *transaction).await?;
+            differences.extend(found.into_iter().filter_map(|(number, found, columns)| {
+                let index = usize::try_from(number - 1).ok()?;
+                let columns = columns.into_iter();
+                Some(Difference {
+                    row: *rows.get(index)?,
+                    table,
+                    found,
+                    columns: columns.filter_map(|it| usize::try_from(it).ok()).collect(),
+                })
+            }));
+        }
+        transaction.commit().await?;
+        Ok(differences)
+    }
+
+    /// Indices of the keys that some table has.
+    ///
+    /// # Errors
+    /// If a query fails.
+    pub async fn present(&self, keys: &[&str]) -> Result<BTreeSet<usize>, StoreError> {
+        let begin = self.store.begin_statement();
+        let mut transaction = self.store.pool.begin_with(begin).await?;
+        let found = self.find.apply(&mut transaction, keys).await?;
+        transaction.commit().await?;
+        Ok(found)
+    }
+}
+
+impl Store {
+    /// Gives `each` the keys of the rows that a pipeline has written and has not flagged.
+    ///
+    /// # Errors
+    /// If the query fails.
+    pub async fn known_keys(
+        &self,
+        pipeline: &str,
+        each: impl FnMut(String),
+    ) -> Result<(), StoreError> {
+        let keys = sqlx::query_scalar(
+            "select d.key from forebay.row_digest d join forebay.pipeline p on p.id = d.pipeline
+             where p.name = $1 and d.digest <> $2",
+        );
+        self.keys(keys.bind(pipeline).bind(FLAGGED), each).await
+    }
+
+    /// Gives `each` the keys of open dead letters that the database or a column has refused.
+    ///
+    /// # Errors
+    /// If the query fails.
+    pub async fn refused_keys(
+        &self,
+        pipeline: &str,
+        each: impl FnMut(String),
+    ) -> Result<(), StoreError> {
+        let keys = sqlx::query_scalar(
+            "select d.key from forebay.dead_letter d join forebay.pipeline p on p.id = d.pipeline
+             where p.name = $1 and d.status = 'open' and d.stage = 'write' and d.key is not null",
+        );
+        self.keys(keys.bind(pipeline), each).await
+    }
+
+    async fn keys(
+        &self,
+        query: sqlx::query::QueryScalar<'_, sqlx::Postgres, String, sqlx::postgres::PgArguments>,
+        mut each: impl FnMut(String),
+    ) -> Result<(), StoreError> {
+        let mut keys = query.fetch(&self.pool);
+        while let Some(key) = keys.try_next().await? {
+            each(key);
+        }
+        Ok(())
+    }
+
+    /// Makes the writer write rows again that are as they were: what is known of them is not
+    /// believed.
+    ///
+    /// # Errors
+    /// If the statement fails.
+    pub(crate) async fn doubt(&self, pipeline: i32, keys: &[&str]) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
+        super::digest::set_all(&mut transaction, pipeline, keys, DOUBTED).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Status of the pipeline's last run if the next start continues it.
+    ///
+    /// # Errors
+    /// If the query fails.
+    pub async fn unfinished(&self, pipeline: &str) -> Result<Option<String>, StoreError> {
+        let status: Option<String> = sqlx::query_scalar(
+            "select r.status from forebay.run r join forebay.pipeline p on p.id = r.pipeline
+             where p.name = $1 order by r.started_at desc, r.id desc limit 1",
+        )
+        .bind(pipeline)
+        .fetch_optional(&self.pool)
+        .await?;
+        let continues = ["running", "failed", "halted", "interrupted"];
+        Ok(status.filter(|status| continues.contains(&status.as_str())))
+    }
+}
+
+/// Digest of a row that is not believed to be as it was written: it equals no row's digest.
+const DOUBTED: uuid::Uuid = uuid::Uuid::max();
