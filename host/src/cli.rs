@@ -125,6 +125,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     match error.downcast_ref::<PipelineError>() {
         Some(PipelineError::Unfit(_)) => Exit::Usage,
         Some(PipelineError::Halted(_)) => Exit::Halted,
+        Some(PipelineError::TooManyDeadLetters(_)) => Exit::DeadLetters,
         _ if usage => Exit::Usage,
         _ => Exit::Failed,
     }

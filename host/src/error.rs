@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::policy::Halted;
+use crate::policy::{Halted, TooManyDeadLetters};
 use crate::retry::{GaveUp, Retry};
 use crate::route::Misfit;
 use crate::source::SourceError;
@@ -24,6 +24,9 @@ pub enum PipelineError {
     /// The policy decided so, or a plugin is broken.
     #[error("{0}")]
     Halted(#[from] Halted),
+    /// A chunk would exceed `dead_letter_limit`; nothing of it is written.
+    #[error(transparent)]
+    TooManyDeadLetters(#[from] TooManyDeadLetters),
     /// The source or the database was away for too long.
     #[error(transparent)]
     GaveUp(#[from] GaveUp<PipelineError>),
@@ -71,6 +74,7 @@ impl From<CommitError> for PipelineError {
         match error {
             CommitError::Store(error) => Self::Store(error),
             CommitError::Halted(halted) => Self::Halted(halted),
+            CommitError::TooManyDeadLetters(excess) => Self::TooManyDeadLetters(excess),
         }
     }
 }

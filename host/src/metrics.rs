@@ -15,6 +15,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use crate::chunk::Prepared;
 use crate::config::VERSION;
 use crate::plugin::call_metrics::{CALL_SECONDS, FAILED_CALLS, PLUGIN_ROWS};
+use crate::policy::TooManyDeadLetters;
 use crate::store::Totals;
 use crate::store::run::Status;
 
@@ -23,6 +24,7 @@ const CHUNKS: &str = "forebay_chunks_total";
 const BYTES: &str = "forebay_received_bytes_total";
 const STAGES: &str = "forebay_stage_duration_seconds";
 const REMAINING: &str = "forebay_remaining_rows";
+const DEAD_LETTERS: &str = "forebay_dead_letter_ratio";
 const RUNS: &str = "forebay_runs_total";
 const RUN_SECONDS: &str = "forebay_run_duration_seconds";
 const RUNNING: &str = "forebay_pipeline_running";
@@ -123,6 +125,11 @@ fn describe_gauges() {
         "Rows of the dataset that the run has not committed yet, if the source knows their number.",
     );
     level(
+        DEAD_LETTERS,
+        Unit::Count,
+        "Dead letters among the latest rows of the pipeline, 0 to 1; `dead_letter_limit` bounds it.",
+    );
+    level(
         RUNNING,
         Unit::Count,
         "1 while the pipeline is running, otherwise 0.",
@@ -189,6 +196,7 @@ pub(crate) fn committed(
     rows(pipeline, "dead_lettered", counts.dead_lettered);
     counter!(CHUNKS, "pipeline" => pipeline.to_owned()).increment(1);
     counter!(BYTES, "pipeline" => pipeline.to_owned()).increment(prepared.bytes as u64);
+    gauge!(DEAD_LETTERS, "pipeline" => pipeline.to_owned()).set(totals.dead_letter_share);
     if let Some(remaining) = remaining {
         gauge!(REMAINING, "pipeline" => pipeline.to_owned()).set(remaining as f64);
     }
@@ -201,6 +209,11 @@ pub(crate) fn committed(
 
 fn rows(pipeline: &str, fate: &'static str, count: u64) {
     counter!(ROWS, "pipeline" => pipeline.to_owned(), "fate" => fate).increment(count);
+}
+
+/// Records the share of dead letters that has halted a pipeline.
+pub(crate) fn dead_letters(pipeline: &str, excess: &TooManyDeadLetters) {
+    gauge!(DEAD_LETTERS, "pipeline" => pipeline.to_owned()).set(excess.excess.tally.share());
 }
 
 /// Records a stage of a chunk.

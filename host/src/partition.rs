@@ -24,13 +24,14 @@ use self::tuning::Tuning;
 use self::writers::Writers;
 use crate::chunk::{Prepared, Times};
 use crate::error::PipelineError;
+use crate::policy::DeadLetterLimit;
 use crate::progress::Progress;
 use crate::retry::Patience;
 use crate::rollout::Rollout;
 use crate::route::Targets;
 use crate::source::Source;
 use crate::store::run::{Checkpoint, Counts, Run};
-use crate::store::{Committed, Store, StoreError, Writer};
+use crate::store::{CommitError, Committed, Evidence, Store, StoreError, Writer};
 use crate::workers::Workers;
 use crate::{config, failpoints, metrics};
 
@@ -48,6 +49,8 @@ pub(crate) struct Partition {
     pub rollout: Arc<Rollout>,
     pub run: Run,
     pub checkpoint: Checkpoint,
+    pub limit: Arc<DeadLetterLimit>,
+    pub evidence: Evidence,
     pub room: Arc<Semaphore>,
     pub in_flight: usize,
     pub bounds: Bounds,
@@ -122,6 +125,10 @@ impl Partition {
         self.checkpoint = store
             .checkpoint(&self.run, &self.checkpoint.partition, self.checkpoint.epoch)
             .await?;
+        self.limit = Arc::new(DeadLetterLimit::new(
+            self.config.dead_letter_limit_percent,
+            self.checkpoint.recent.clone(),
+        ));
         let writer = self.open_writer().await?;
         let source = &self.config.source;
         let Checkpoint {
@@ -188,6 +195,9 @@ impl Partition {
                     let (prepared, committed) = match committed {
                         Ok(committed) => committed,
                         Err(error) => {
+                            if let CommitError::TooManyDeadLetters(excess) = &error {
+                                metrics::dead_letters(&self.config.name, excess);
+                            }
                             writers.drain().await;
                             return Err(error.into());
                         }
@@ -220,6 +230,8 @@ impl Partition {
             &self.run,
             &self.checkpoint,
             notify,
+            Arc::clone(&self.limit),
+            self.evidence.clone(),
         )
         .await
     }

@@ -1,11 +1,15 @@
 //! The fate of failed rows: the policy plugin decides, within bounds of the host.
 
+mod limit;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chunk::{DeadLetter, Settled};
 use crate::plugin::{Chain, Comparison, DEFAULT_QUEUE, Decision};
 use crate::row::{Batch, Drop, Embeddings, Failure};
+
+pub use self::limit::{DeadLetterLimit, Tally, TooManyDeadLetters, Window};
 
 /// Maximum number of attempts for a row within one chunk.
 pub const MAX_ATTEMPTS: u32 = 5;

@@ -254,7 +254,9 @@ impl ScheduledPipeline {
         }
         let status = match (&report, &error) {
             (Some(report), _) => report.status,
-            (None, Some(PipelineError::Halted(_))) => Status::Halted,
+            (None, Some(PipelineError::Halted(_) | PipelineError::TooManyDeadLetters(_))) => {
+                Status::Halted
+            }
             (None, _) => Status::Failed,
         };
         let now = Local::now();

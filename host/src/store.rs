@@ -33,4 +33,4 @@ pub use self::connect::Store;
 pub(crate) use self::error::{Blame, blame};
 pub use self::error::{DatabaseFailure, StoreError};
 pub(crate) use self::sql::from_row;
-pub use self::writer::{CommitError, Committed, LaterChunk, Totals, Turn, Writer};
+pub use self::writer::{CommitError, Committed, Evidence, LaterChunk, Totals, Turn, Writer};

@@ -206,7 +206,7 @@ async fn rows_that_refer_to_each_other_go_together() {
         .changes()
         .chunk((1..=100).map(make))
         .serve();
-    home.configure(&source.pipeline(&["items"], ""));
+    home.configure(&source.pipeline(&["items"], "dead_letter_limit = \"100%\""));
     home.run().done();
     home.database
         .execute("insert into orders values (50)")

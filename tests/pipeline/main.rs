@@ -8,6 +8,7 @@
     clippy::indexing_slicing
 )]
 
+mod blame;
 mod deletes;
 mod fencing;
 mod hot_swap;

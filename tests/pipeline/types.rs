@@ -322,7 +322,10 @@ async fn values_are_stored_or_refused_as_documented() {
         refused("new"),
     ];
     let source = Script::new(1, &fields).chunk(first.concat()).serve();
-    let rename = format!("rename = {{ {} }}", rename.join(", "));
+    let rename = format!(
+        "rename = {{ {} }}\ndead_letter_limit = \"100%\"",
+        rename.join(", ")
+    );
     home.configure(&source.pipeline(&tables, &rename));
     let report = home.run().done();
     assert_eq!(report["rows"]["inserted"], 2 + lines.len(), "{report:#}");

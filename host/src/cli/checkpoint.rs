@@ -108,6 +108,7 @@ mod tests {
             sequence: 33_334,
             rows: 10_000_000,
             complete: true,
+            recent: Default::default(),
         };
         let token = "eyJzbmFwc2hvdCI6IjIwMjYtMTEtMjciLCJyb3ciOjEwMDAwMDAwfQ";
         let checkpoints = [checkpoint("", "row:10000000"), checkpoint("eu", token)];

@@ -9,6 +9,7 @@ pub(super) enum Exit {
     Failed = 1,
     Usage = 2,
     Halted = 3,
+    DeadLetters = 4,
     Differs = 5,
     Interrupted = 130,
 }

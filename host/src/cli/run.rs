@@ -12,6 +12,7 @@ use super::output::print_json;
 use super::{progress, screen, session, stop, summary};
 use crate::config;
 use crate::config::Config;
+use crate::error::PipelineError;
 use crate::pipeline::{Host, Pipeline};
 use crate::progress::Progress;
 use crate::report::Report;
@@ -27,15 +28,21 @@ pub(super) struct Run {
     /// Ignore `missing_limit` for this run
     #[arg(long)]
     allow_missing: bool,
+    /// Ignore `dead_letter_limit` for this run
+    #[arg(long)]
+    allow_dead_letters: bool,
 }
 
 impl Run {
     pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
         let config = session::config(global)?;
         let mut chosen = choose(&config, &self.pipelines)?;
-        if self.allow_missing {
-            for pipeline in &mut chosen {
+        for pipeline in &mut chosen {
+            if self.allow_missing {
                 pipeline.missing.limit_percent = 100.0;
+            }
+            if self.allow_dead_letters {
+                pipeline.dead_letter_limit_percent = 100.0;
             }
         }
         let stop = stop::on_signal()?;
@@ -132,10 +139,11 @@ pub(super) async fn run_one(
     let ended = pipeline.run(&progress, stop).await;
     drop(shown);
     let (report, error) = ended?;
-    if let Some(error) = error {
+    if let Some(error) = &error {
         tracing::error!(pipeline = name, %error, "run ended early");
     }
     let exit = match report.status {
+        _ if matches!(error, Some(PipelineError::TooManyDeadLetters(_))) => Exit::DeadLetters,
         Status::Succeeded => Exit::Done,
         Status::Failed => Exit::Failed,
         Status::Halted | Status::HeldBack => Exit::Halted,

@@ -319,6 +319,7 @@ mod tests {
                 sequence: 1_040,
                 rows: 12_000,
                 complete: true,
+                recent: Default::default(),
             }],
             notify: Outcome {
                 status: NotifyStatus::Delivered,
@@ -369,6 +370,7 @@ mod tests {
                     sequence,
                     rows: 0,
                     complete,
+                    recent: Default::default(),
                 })
                 .into(),
             notify: Outcome {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::checked::{Config, IndexMode, Limits, Notify, Pipeline, Serve, Source};
 use super::database::DatabaseUrl;
 use super::file::File;
-use super::format::{duration, size};
+use super::format::{duration, parse_percent, size};
 use super::{database, defaults, file, missing, plugins};
 
 /// The file with its defaults. The schema has accepted every text that is parsed here.
@@ -68,6 +68,11 @@ fn pipeline(name: String, raw: file::Pipeline) -> Pipeline {
             target: raw.target,
         }),
         missing: missing::missing(raw.missing, raw.missing_limit.as_deref()),
+        dead_letter_limit_percent: raw
+            .dead_letter_limit
+            .as_deref()
+            .and_then(parse_percent)
+            .unwrap_or(defaults::DEAD_LETTER_LIMIT_PERCENT),
         index: match raw.index {
             None | Some(file::Index::Keep) => IndexMode::Keep,
             Some(file::Index::Defer) => IndexMode::Defer,

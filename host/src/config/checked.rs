@@ -89,6 +89,8 @@ pub struct Pipeline {
     pub notify: Option<Notify>,
     /// Treatment of rows that the source no longer has.
     pub missing: Missing,
+    /// Maximum share of dead letters among the latest rows and among those of a run; 0 to 100.
+    pub dead_letter_limit_percent: f64,
     /// Treatment of vector indexes while a run loads.
     pub index: IndexMode,
     /// Maximum memory of the server for building an index, in bytes.

@@ -47,5 +47,9 @@ pub(super) const MAX_WRITERS: u32 = 4;
 /// A source that has lost a tenth of its rows overnight is more likely broken than right.
 pub(super) const MISSING_LIMIT_PERCENT: f64 = 10.0;
 
+/// Of real data a few rows in a hundred are bad. Where a fifth is refused, a rule, a column or the
+/// source is wrong, and more of the same will follow.
+pub(super) const DEAD_LETTER_LIMIT_PERCENT: f64 = 20.0;
+
 /// An HNSW graph of 140,000 rows with 1,536 dimensions fits.
 pub(super) const INDEX_MEMORY: usize = 1 << 30;

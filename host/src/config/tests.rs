@@ -525,6 +525,7 @@ fn the_schema_shows_the_defaults() {
         ("Canary", "faults", "0.05."),
         ("PluginLimits", "deadline", "`\"500ms\"`."),
         ("Pipeline", "missing_limit", "`\"10%\"`."),
+        ("Pipeline", "dead_letter_limit", "`\"20%\"`."),
     ] {
         assert_eq!(shown(place, key), default, "{key}");
     }
@@ -549,6 +550,7 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     limits.row
     pipelines
     pipelines.*
+    pipelines.*.dead_letter_limit
     pipelines.*.index
     pipelines.*.index_memory
     pipelines.*.max_writers

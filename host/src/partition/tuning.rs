@@ -260,6 +260,7 @@ mod tests {
                 beginning,
                 committing: Duration::ZERO,
                 gave_way: false,
+                dead_letter_share: 0.0,
             };
             let rows = self.tuning.rows.load(Ordering::Relaxed).max(300);
             let bytes = rows * self.bytes;

@@ -15,12 +15,13 @@ use crate::decode::Decoder;
 use crate::error::PipelineError;
 use crate::partition::{Bounds, Partition, Tally};
 use crate::plugin::PluginStats;
+use crate::policy::DeadLetterLimit;
 use crate::prepare::Preparer;
 use crate::progress::Progress;
 use crate::report::{ChunkSeconds, IndexReport, Missing, Report, Usage};
-use crate::store::StoreError;
 use crate::store::preflight::{Finding, Severity};
 use crate::store::run::{NewRun, Run, Status};
+use crate::store::{Evidence, StoreError};
 use crate::workers::Workers;
 use crate::{failpoints, notify, rollout, workers};
 
@@ -150,6 +151,11 @@ impl Pipeline {
                 rollout: Arc::clone(&self.rollout),
                 run: run.clone(),
                 checkpoint: checkpoint.clone(),
+                limit: Arc::new(DeadLetterLimit::new(
+                    self.config.dead_letter_limit_percent,
+                    checkpoint.recent.clone(),
+                )),
+                evidence: Evidence::default(),
                 room: Arc::clone(&room),
                 in_flight: self.host.config.limits.in_flight,
                 bounds: bounds.clone(),
@@ -224,7 +230,7 @@ impl Pipeline {
                 Status::Interrupted
             }
             Ok(()) => missing.as_ref().map_or(Status::Succeeded, Missing::ends),
-            Err(PipelineError::Halted(_)) => Status::Halted,
+            Err(PipelineError::Halted(_) | PipelineError::TooManyDeadLetters(_)) => Status::Halted,
             Err(_) => Status::Failed,
         };
         let message = ended.as_ref().err().map(ToString::to_string);

@@ -58,3 +58,12 @@ pub struct Column {
     /// True if the server computes it: GENERATED ALWAYS.
     pub generated: bool,
 }
+
+impl Column {
+    /// Type with modifiers, and constraint, such as `vector(3) not null`.
+    #[must_use]
+    pub fn declared(&self) -> String {
+        let required = if self.required { " not null" } else { "" };
+        format!("{}{required}", self.declared_sql)
+    }
+}

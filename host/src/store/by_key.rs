@@ -189,8 +189,12 @@ impl ByKey {
                     applied.found.extend(found);
                     halving.keep(connection).await?;
                 }
-                Err(error) if blame(&error) == Blame::Row => {
+                Err(error) if blame(&error) == Blame::Refusal => {
                     let alone = halving.undo(connection, part).await?;
+                    if part.len() == keys.len() {
+                        // What is refused without a key as well is refused for any.
+                        self.apply(connection, &[]).await?;
+                    }
                     applied.refused.extend(alone.map(|index| (*index, error)));
                 }
                 Err(error) => return Err(error),

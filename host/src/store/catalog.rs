@@ -1,6 +1,6 @@
 //! Reads the target tables from the database's catalog.
 
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 
 use super::error::StoreError;
 use crate::route::{Column, ForeignKey, Table};
@@ -116,7 +116,7 @@ async fn foreign_keys(
 /// The columns of a table. A domain counts as its base type, with the constraints and defaults of
 /// all its domains. The modifier -1 makes `format_type` return `bpchar` and `"bit"`, which unlike
 /// `character` and `bit` have no length of 1.
-async fn columns(pool: &PgPool, table: i64) -> Result<Vec<Column>, StoreError> {
+async fn columns(executor: impl PgExecutor<'_>, table: i64) -> Result<Vec<Column>, sqlx::Error> {
     let rows = sqlx::query(
         "select a.attname::text, b.typname::text, format_type(b.oid, -1), b.oid::bigint, b.typarray::bigint,
                 d.modifier, a.attnotnull or d.required as required,
@@ -140,7 +140,7 @@ async fn columns(pool: &PgPool, table: i64) -> Result<Vec<Column>, StoreError> {
          where a.attrelid::bigint = $1 and a.attnum > 0 and not a.attisdropped order by a.attnum",
     )
     .bind(table)
-    .fetch_all(pool)
+    .fetch_all(executor)
     .await?;
     rows.into_iter()
         .map(|row| {
@@ -163,6 +163,33 @@ async fn columns(pool: &PgPool, table: i64) -> Result<Vec<Column>, StoreError> {
                 generated: row.try_get(8)?,
             })
         })
-        .collect::<Result<_, sqlx::Error>>()
-        .map_err(StoreError::from)
+        .collect()
+}
+
+/// What has changed in a table since its columns were read: the first of them that is gone or has
+/// another type, in words. `None` if all are as they were.
+///
+/// # Errors
+/// If a query fails.
+pub(super) async fn change(
+    connection: &mut PgConnection,
+    quoted: &str,
+    before: &[Column],
+) -> Result<Option<String>, sqlx::Error> {
+    let oid: Option<i64> = sqlx::query_scalar("select to_regclass($1)::oid::bigint")
+        .bind(quoted)
+        .fetch_one(&mut *connection)
+        .await?;
+    let Some(oid) = oid else {
+        return Ok(Some("it is gone".into()));
+    };
+    let after = columns(connection, oid).await?;
+    Ok(before.iter().find_map(|old| {
+        let name = &old.name;
+        let Some(new) = after.iter().find(|new| new.name == *name) else {
+            return Some(format!("column `{name}` is gone"));
+        };
+        let (was, is) = (old.declared(), new.declared());
+        (was != is).then(|| format!("column `{name}` was {was} and is {is} now"))
+    }))
 }

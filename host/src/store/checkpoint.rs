@@ -7,6 +7,9 @@ use super::connect::Store;
 use super::error::StoreError;
 use super::reconcile;
 use super::run::{Checkpoint, Counts, NewRun, Run, RunTotals, Status};
+use super::sql::{ascii, without_nul};
+use super::{Blame, blame};
+use crate::policy::Window;
 
 impl Store {
     /// Claims the partitions of a pipeline: continues its unfinished run, or begins a new one as
@@ -72,7 +75,7 @@ impl Store {
         epoch: i64,
     ) -> Result<Checkpoint, StoreError> {
         let row = sqlx::query(
-            "select partition, epoch, position, sequence, rows, complete from forebay.checkpoint
+            "select partition, epoch, position, sequence, rows, complete, recent from forebay.checkpoint
              where pipeline = $1 and partition = $2 and epoch = $3",
         )
         .bind(run.pipeline)
@@ -116,6 +119,21 @@ impl Store {
         status: Status,
         message: Option<&str>,
     ) -> Result<(), StoreError> {
+        match self.record_end(run, status, message.map(without_nul)).await {
+            // A character that the database's encoding lacks.
+            Err(error) if message.is_some() && blame(&error) == Blame::Refusal => {
+                Ok(self.record_end(run, status, message.map(ascii)).await?)
+            }
+            ended => Ok(ended?),
+        }
+    }
+
+    async fn record_end(
+        &self,
+        run: &Run,
+        status: Status,
+        message: Option<String>,
+    ) -> Result<(), sqlx::Error> {
         let epochs: Vec<i64> = run
             .partitions
             .iter()
@@ -189,7 +207,7 @@ impl Store {
     /// If a query fails.
     pub async fn checkpoints(&self, pipeline: &str) -> Result<Vec<Checkpoint>, StoreError> {
         let rows = sqlx::query(
-            "select c.partition, c.epoch, c.position, c.sequence, c.rows, c.complete
+            "select c.partition, c.epoch, c.position, c.sequence, c.rows, c.complete, c.recent
              from forebay.checkpoint c join forebay.pipeline p on p.id = c.pipeline
              where p.name = $1 order by c.partition",
         )
@@ -230,7 +248,8 @@ impl Store {
         .await?;
         let reset = sqlx::query(
             "update forebay.checkpoint
-             set epoch = epoch + 1, run = null, position = '', sequence = 0, rows = 0, complete = false, updated_at = now()
+             set epoch = epoch + 1, run = null, position = '', sequence = 0, rows = 0, complete = false, recent = '{}',
+                 updated_at = now()
              where pipeline = $1",
         )
         .bind(number)
@@ -306,7 +325,7 @@ async fn claim(
              rows = case when c.run = $3 then c.rows else 0 end,
              complete = c.run is not distinct from $3 and c.complete,
              updated_at = now()
-         returning partition, epoch, position, sequence, rows, complete",
+         returning partition, epoch, position, sequence, rows, complete, recent",
     )
     .bind(pipeline)
     .bind(partition)
@@ -325,5 +344,6 @@ fn checkpoint_from(row: &sqlx::postgres::PgRow) -> Result<Checkpoint, sqlx::Erro
         sequence: row.try_get(3)?,
         rows: row.try_get(4)?,
         complete: row.try_get(5)?,
+        recent: Window::from_numbers(&row.try_get::<Vec<i64>, _>(6)?),
     })
 }

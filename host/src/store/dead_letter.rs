@@ -10,18 +10,55 @@ use xxhash_rust::xxh3::Xxh3;
 use super::connect::Store;
 use super::error::StoreError;
 use super::run::Place;
-use super::sql::from_row;
-use super::sql::without_nul;
+use super::sql::{ascii, from_row, without_nul};
+use super::{Blame, blame};
 use crate::chunk::DeadLetter;
 use crate::route::digest;
 use crate::row::{Batch, Failure};
 
-/// Writes dead letters. A row that fails the same way again updates its entry.
+/// Writes dead letters. A row that fails the same way again updates its entry. In a database whose
+/// encoding lacks some of their characters, those that are not ASCII are escaped: such a character
+/// may be why the row was refused.
 pub(super) async fn write(
     connection: &mut PgConnection,
     place: Place<'_>,
     batch: &Batch,
     letters: &[DeadLetter],
+) -> Result<(), sqlx::Error> {
+    let is_ascii = |letter: &DeadLetter| {
+        let failure = &letter.failure;
+        let texts = [&failure.code, &failure.message, &letter.queue];
+        let others = [key(batch, failure), failure.field.as_deref()];
+        texts.iter().all(|text| text.is_ascii())
+            && others.iter().flatten().all(|text| text.is_ascii())
+    };
+    if letters.iter().all(is_ascii) {
+        return insert(connection, place, batch, letters, without_nul).await;
+    }
+    sqlx::query("savepoint letters")
+        .execute(&mut *connection)
+        .await?;
+    if let Err(error) = insert(connection, place, batch, letters, without_nul).await {
+        if blame(&error) == Blame::Server {
+            return Err(error);
+        }
+        sqlx::query("rollback to savepoint letters")
+            .execute(&mut *connection)
+            .await?;
+        insert(connection, place, batch, letters, ascii).await?;
+    }
+    sqlx::query("release savepoint letters")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    place: Place<'_>,
+    batch: &Batch,
+    letters: &[DeadLetter],
+    storable: fn(&str) -> String,
 ) -> Result<(), sqlx::Error> {
     // Rows of one identity within a chunk make one entry, as they would in two chunks: the last
     // one counts.
@@ -53,12 +90,12 @@ pub(super) async fn write(
     .bind(place.run)
     .bind(entries.iter().map(|(identity, _)| *identity).collect::<Vec<_>>())
     .bind(entries.iter().map(|(_, (_, seen))| *seen).collect::<Vec<_>>())
-    .bind(entries.iter().map(|(_, (letter, _))| letter.queue.as_str()).collect::<Vec<_>>())
-    .bind(failures().map(|failure| key(batch, failure).map(without_nul)).collect::<Vec<_>>())
+    .bind(entries.iter().map(|(_, (letter, _))| storable(&letter.queue)).collect::<Vec<_>>())
+    .bind(failures().map(|failure| key(batch, failure).map(storable)).collect::<Vec<_>>())
     .bind(failures().map(|failure| failure.stage.as_str()).collect::<Vec<_>>())
-    .bind(failures().map(|failure| failure.code.as_str()).collect::<Vec<_>>())
-    .bind(failures().map(|failure| without_nul(&failure.message)).collect::<Vec<_>>())
-    .bind(failures().map(|failure| failure.field.as_deref().map(without_nul)).collect::<Vec<_>>())
+    .bind(failures().map(|failure| storable(&failure.code)).collect::<Vec<_>>())
+    .bind(failures().map(|failure| storable(&failure.message)).collect::<Vec<_>>())
+    .bind(failures().map(|failure| failure.field.as_deref().map(storable)).collect::<Vec<_>>())
     .bind(failures().map(|failure| failure.plugin.as_ref().map(|plugin| plugin.name.as_str())).collect::<Vec<_>>())
     .bind(failures().map(|failure| failure.plugin.as_ref().map(|plugin| plugin.digest.as_str())).collect::<Vec<_>>())
     .bind(wire)
@@ -66,6 +103,20 @@ pub(super) async fn write(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// The codes of a run's dead letters with their numbers of rows, the most frequent first.
+pub(super) async fn codes(
+    connection: &mut PgConnection,
+    run: Uuid,
+) -> Result<Vec<(String, i64)>, sqlx::Error> {
+    sqlx::query_as(
+        "select code, sum(rows)::bigint from forebay.run_code
+         where run = $1 and fate = 'dead_lettered' group by code order by 2 desc, 1",
+    )
+    .bind(run)
+    .fetch_all(connection)
+    .await
 }
 
 fn key<'b>(batch: &'b Batch, failure: &Failure) -> Option<&'b str> {

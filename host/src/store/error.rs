@@ -72,18 +72,21 @@ impl From<&str> for DatabaseFailure {
     }
 }
 
-/// The part that is to blame for an SQL error.
+/// Who raised an SQL error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blame {
-    /// The values of a row.
-    Row,
-    /// The server or the connection to it.
+    /// The server or the connection to it is in trouble, whatever was written.
     Server,
-    /// The statement, the schema or the permissions.
-    Statement,
+    /// What was written was refused: for its values, or because of the table, the statement or the
+    /// permissions. Which of these, only evidence tells: the same code can mean any of them.
+    Refusal,
 }
 
-/// Classifies by SQLSTATE (PostgreSQL documentation, appendix A).
+/// Routines of the server by which a function raises an error of its own, in PL/pgSQL and PL/Python.
+/// The code is then the choice of who wrote the function, and says nothing about the server.
+const RAISING: [&str; 2] = ["exec_stmt_raise", "PLy_elog_impl"];
+
+/// Tells an error of the server from a refusal, by SQLSTATE (PostgreSQL documentation, appendix A).
 pub(crate) fn blame(error: &sqlx::Error) -> Blame {
     let sqlx::Error::Database(error) = error else {
         return match error {
@@ -93,23 +96,25 @@ pub(crate) fn blame(error: &sqlx::Error) -> Blame {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Blame::Server,
-            _ => Blame::Statement,
+            _ => Blame::Refusal,
         };
     };
+    let details = error.try_downcast_ref::<PgDatabaseError>();
+    let routine = details.and_then(PgDatabaseError::routine);
+    if routine.is_some_and(|routine| RAISING.contains(&routine)) {
+        return Blame::Refusal;
+    }
     let code = error.code().unwrap_or_default().into_owned();
-    let position = error
-        .try_downcast_ref::<PgDatabaseError>()
-        .and_then(PgDatabaseError::position);
     match (code.get(..2).unwrap_or_default(), code.as_str()) {
-        // Cardinality violation (two keys that differ only for us, such as `a` and `a ` in a
-        // `char` column), data exception, integrity constraint violation, program limit
-        // exceeded (an index entry that is too large), and exceptions that a trigger raises.
-        ("21" | "22" | "23" | "54", _) | (_, "P0001") => Blame::Row,
-        // A syntax error within a value, such as a `tsvector`; one in a statement has a position.
-        (_, "42601") if position.is_none() => Blame::Row,
-        // Connection, transaction rollback, resources, locks, operator intervention, system.
-        ("08" | "40" | "53" | "55" | "57" | "58" | "XX", _) | (_, "25006") => Blame::Server,
-        _ => Blame::Statement,
+        // Connection, transaction rollback, resources, operator intervention, system.
+        ("08" | "40" | "53" | "57" | "58", _)
+        // Read-only, as a server is that is no primary any more.
+        | (_, "25006")
+        // Locks, objects in use, and damaged data or indexes.
+        | (_, "55P03" | "55006" | "XX001" | "XX002")
+        // A pooler that loses prepared statements.
+        | (_, "26000" | "42P05") => Blame::Server,
+        _ => Blame::Refusal,
     }
 }
 
@@ -119,12 +124,12 @@ impl From<sqlx::Error> for StoreError {
         // Class 40, "transaction rollback": deadlocks, and transactions that cannot be serialized.
         let code = error.as_database_error().and_then(|error| error.code());
         let is_conflict = code.is_some_and(|code| code.starts_with("40"));
-        let blame = blame(&error);
+        let (blame, is_unusable) = (blame(&error), unusable(&error).is_some());
         let failure = DatabaseFailure::caused_by(message, error);
         match blame {
-            _ if is_conflict => Self::Conflict(failure),
-            Blame::Server => Self::Away(failure),
-            Blame::Row | Blame::Statement => Self::Failed(failure),
+            Blame::Server if is_conflict => Self::Conflict(failure),
+            Blame::Server if !is_unusable => Self::Away(failure),
+            Blame::Server | Blame::Refusal => Self::Failed(failure),
         }
     }
 }

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::policy::Window;
+
 /// Number of rows by fate. `received` is the sum of the others except `deleted`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
@@ -68,6 +70,9 @@ pub struct Checkpoint {
     pub rows: i64,
     /// True if the run has reached the end of the partition.
     pub complete: bool,
+    /// The latest rows and the dead letters among them, over all runs.
+    #[serde(skip)]
+    pub recent: Window,
 }
 
 /// How a run ended.

@@ -30,3 +30,12 @@ pub(super) fn literal(text: &str) -> String {
 pub(super) fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
+
+/// A text in ASCII, which every encoding has: other characters, and NUL, as `\u{…}`.
+pub(super) fn ascii(text: &str) -> String {
+    let escape = |letter: char| match letter {
+        '\x01'..='\x7f' => letter.to_string(),
+        _ => letter.escape_unicode().to_string(),
+    };
+    text.chars().map(escape).collect()
+}

@@ -1,5 +1,6 @@
 //! The statements that touch target tables, made once from the catalog.
 
+mod control;
 mod compare;
 mod items;
 mod lookup;

@@ -17,6 +17,7 @@
 mod commit_order;
 mod delete;
 mod digests;
+mod evidence;
 mod isolate;
 mod naming;
 mod progress;
@@ -24,12 +25,14 @@ mod recorder;
 mod rollback;
 mod rows;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Postgres, SqlStr};
 
 pub use self::commit_order::{LaterChunk, Turn};
+pub use self::evidence::Evidence;
 use self::progress::Fates;
 use self::recorder::Recorder;
 pub use self::rollback::CommitError;
@@ -42,7 +45,7 @@ use super::statements::Statements;
 use crate::chunk::Prepared;
 use crate::failpoints;
 use crate::plugin::Comparison;
-use crate::policy::Policy;
+use crate::policy::{DeadLetterLimit, Policy};
 use crate::route::Targets;
 
 /// Interval at which a chunk that waits for its turn checks if it blocks another transaction. The
@@ -74,6 +77,8 @@ pub struct Totals {
     pub committing: Duration,
     /// True if it blocked another transaction before its turn and was written again.
     pub gave_way: bool,
+    /// Dead letters among the latest rows, 0 to 1.
+    pub dead_letter_share: f64,
 }
 
 impl Committed {
@@ -99,6 +104,7 @@ pub struct Writer {
     buffer: Vec<u8>,
     statements: Statements,
     recorder: Recorder,
+    evidence: Evidence,
 }
 
 impl Writer {
@@ -112,6 +118,8 @@ impl Writer {
         run: &Run,
         checkpoint: &Checkpoint,
         notify: Option<String>,
+        limit: Arc<DeadLetterLimit>,
+        evidence: Evidence,
     ) -> Result<Self, StoreError> {
         Ok(Self {
             connection: store.pool.acquire().await?,
@@ -119,7 +127,8 @@ impl Writer {
             copies: store.copies,
             buffer: Vec::new(),
             statements: Statements::new(targets),
-            recorder: Recorder::new(targets, run, checkpoint, notify),
+            recorder: Recorder::new(targets, run, checkpoint, notify, limit),
+            evidence,
         })
     }
 
@@ -202,6 +211,7 @@ impl Writer {
             buffer: &mut self.buffer,
             statements: &self.statements,
             pipeline: self.recorder.pipeline(),
+            evidence: &self.evidence,
         };
         failpoints::point!("write.begin");
         let mut written = chunk.write_rows(prepared, mode).await?;
@@ -212,17 +222,18 @@ impl Writer {
         failpoints::point!("write.rows");
         let fates = Fates::of(prepared, written.rows, settled)?;
         let connection = &mut *chunk.transaction;
-        self.recorder.record(connection, prepared, &fates).await?;
+        let recent = self.recorder.record(connection, prepared, &fates).await?;
         failpoints::point!("commit.before");
         writing += resumed.elapsed();
         let committing = Instant::now();
         let committed = chunk.transaction.commit().await;
         committed.map_err(|error| match blame(&error) {
-            Blame::Row => Rollback::RowAtCommit,
-            Blame::Server | Blame::Statement => error.into(),
+            Blame::Refusal => Rollback::RowAtCommit,
+            Blame::Server => error.into(),
         })?;
         failpoints::point!("commit.after");
-        self.recorder.committed(prepared);
+        let dead_letter_share = recent.total().share();
+        self.recorder.committed(prepared, recent);
         Ok(Committed {
             totals: Totals {
                 rows: fates.rows,
@@ -230,6 +241,7 @@ impl Writer {
                 beginning,
                 committing: committing.elapsed(),
                 gave_way: false,
+                dead_letter_share,
             },
             comparisons: fates.comparisons,
         })

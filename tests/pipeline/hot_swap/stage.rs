@@ -38,6 +38,7 @@ impl Stage {
             source = {{ grpc = "{}", dataset = "rows", chunk_rows = {CHUNK} }}
             {keys}
             tables = ["items"]
+            dead_letter_limit = "100%"
             {}"#,
             source.url(),
             others.replace("SOURCE", &source.url())

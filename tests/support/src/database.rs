@@ -50,11 +50,20 @@ pub struct Database {
 impl Database {
     /// Waits for room, and makes one.
     pub async fn new() -> Self {
+        Self::created("").await
+    }
+
+    /// As [`Database::new`], with options of `create database`.
+    pub async fn created(options: &str) -> Self {
         let room = ROOM.acquire().await.unwrap();
         let server = SERVER.get_or_init(start).await;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}_{}_{number}", std::process::id());
-        execute(server.lease.url(), format!("create database {name}")).await;
+        execute(
+            server.lease.url(),
+            format!("create database {name} {options}"),
+        )
+        .await;
         let url = server
             .lease
             .url()

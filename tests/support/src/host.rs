@@ -27,8 +27,13 @@ pub struct Home {
 impl Home {
     /// With an empty database, and no configuration.
     pub async fn new() -> Self {
+        Self::with(Database::new().await)
+    }
+
+    /// With this database, and no configuration.
+    pub fn with(database: Database) -> Self {
         Self {
-            database: Database::new().await,
+            database,
             directory: tempfile::tempdir().unwrap(),
             starts: AtomicU32::new(0),
         }

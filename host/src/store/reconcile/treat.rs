@@ -79,8 +79,8 @@ impl Store {
             .commit()
             .await
             .map_err(|error| match blame(&error) {
-                Blame::Row => Untreated::Row,
-                Blame::Server | Blame::Statement => error.into(),
+                Blame::Refusal => Untreated::Row,
+                Blame::Server => error.into(),
             })?;
         failpoints::point!("missing.committed");
         Ok(true)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::control::Control;
 use super::items;
 use super::lookup::lookup;
 use super::table::TableStatements;
@@ -23,6 +24,8 @@ pub(in crate::store) struct Statements {
     pub tables: Vec<TableStatements>,
     /// The columns that fields and items feed, in the order of the tables.
     pub fed: Vec<Fed>,
+    /// One for each table, to tell a refused row from a table that refuses every row.
+    pub controls: Vec<Control>,
     /// Deletes the rows of tombstones.
     pub delete: ByKey,
     /// Unflags rows that come back.
@@ -72,6 +75,7 @@ impl Statements {
             keys,
             tables: targets.tables.iter().map(table).collect(),
             fed: targets.tables.iter().flat_map(fed).collect(),
+            controls: targets.tables.iter().map(Control::new).collect(),
             delete: ByKey::delete(targets),
             unflag: match &targets.missing.treatment {
                 Treatment::Flag(flags) => ByKey::unflag(targets, flags),

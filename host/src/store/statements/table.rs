@@ -33,6 +33,13 @@ impl TableStatements {
     }
 }
 
+/// The columns that rows feed, with those that the items of a list feed.
+pub(super) fn columns_of(target: &Target) -> impl Iterator<Item = &route::Column> {
+    let items = target.items.iter().flat_map(|items| &items.columns);
+    let fed = target.fed().map(|fed| &fed.column);
+    fed.chain(items.map(|item| &item.column))
+}
+
 /// A column as a parameter: an array with an element for each row.
 pub(super) fn parameter(fed: &TargetColumn) -> Column {
     Column {

@@ -74,7 +74,7 @@ impl ChunkWriter<'_> {
                     found,
                     refused: Vec::new(),
                 },
-                Err(error) if blame(&error) == Blame::Row => return Err(Rollback::Row),
+                Err(error) if blame(&error) == Blame::Refusal => return Err(Rollback::Row),
                 Err(error) => return Err(error.into()),
             },
             WriteMode::Isolating | WriteMode::Immediate => {

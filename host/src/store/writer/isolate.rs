@@ -2,11 +2,12 @@
 
 use sqlx::postgres::PgDatabaseError;
 
+use super::evidence::ENOUGH;
 use super::rollback::Rollback;
 use super::rows::{Changed, ChunkWriter, Known};
 use crate::chunk::Prepared;
 use crate::plugin::head;
-use crate::row::{Batch, Failure, Stage};
+use crate::row::{Failure, Stage};
 use crate::store::halving::{Halving, REFERENCE_ROUNDS};
 use crate::store::message::{of_server, said};
 use crate::store::{Blame, blame};
@@ -14,6 +15,12 @@ use crate::store::{Blame, blame};
 /// Maximum number of refused rows of a chunk that are found by the lines that `COPY` names. Each
 /// costs a `COPY` of all rows before it; halving costs twice the logarithm of all rows.
 const NAMED_ROUNDS: usize = 8;
+
+/// A row that a table refuses, by the table's index; the digests come after the tables.
+pub(super) struct Refused {
+    pub table: usize,
+    pub failure: Failure,
+}
 
 impl ChunkWriter<'_> {
     /// Writes all rows except those that the database refuses, and returns these. A row that one
@@ -23,21 +30,23 @@ impl ChunkWriter<'_> {
         &mut self,
         prepared: &Prepared,
         mut rows: Changed,
-    ) -> Result<Vec<Failure>, Rollback> {
+    ) -> Result<Vec<Refused>, Rollback> {
         let mut refused = Vec::new();
         'again: loop {
             sqlx::query("savepoint wave")
                 .execute(&mut *self.transaction)
                 .await?;
-            for table in 0..self.statements.tables.len() {
-                let guilty = self.isolate(table, &prepared.batch, &rows).await?;
+            // After the tables come the digests, whose index may not take a key that a table takes.
+            for table in 0..=self.statements.tables.len() {
+                let guilty = self.isolate(table, prepared, &rows).await?;
                 if guilty.is_empty() {
                     continue;
                 }
                 for failure in &guilty {
                     rows.remove(failure.row);
                 }
-                refused.extend(guilty);
+                let guilty = guilty.into_iter();
+                refused.extend(guilty.map(|failure| Refused { table, failure }));
                 if table > 0 {
                     sqlx::query("rollback to savepoint wave")
                         .execute(&mut *self.transaction)
@@ -50,7 +59,6 @@ impl ChunkWriter<'_> {
         sqlx::query("release savepoint wave")
             .execute(&mut *self.transaction)
             .await?;
-        self.remember(prepared, &rows.all).await?;
         Ok(refused)
     }
 
@@ -66,8 +74,11 @@ impl ChunkWriter<'_> {
         while let Some(part) = halving.next() {
             match self.look_up(prepared, part).await {
                 Ok(found) => known.extend(found),
-                Err(error) if blame(&error) == Blame::Row => {
+                Err(error) if blame(&error) == Blame::Refusal => {
                     let alone = halving.undo(&mut self.transaction, part).await?;
+                    if part.len() == rows.len() {
+                        self.look_up_nothing(prepared).await?;
+                    }
                     known.extend(alone.map(|_| Known::default()));
                 }
                 Err(error) => return Err(error.into()),
@@ -81,15 +92,16 @@ impl ChunkWriter<'_> {
     async fn isolate(
         &mut self,
         table: usize,
-        batch: &Batch,
+        prepared: &Prepared,
         rows: &Changed,
     ) -> Result<Vec<Failure>, Rollback> {
+        let batch = &prepared.batch;
         let mut refused = Vec::new();
         let mut rest = rows.clone();
         // Most tables refuse nothing, so all rows are tried at once first. An error of `COPY`
         // names its line, which saves the search if only a few rows are to blame.
         for _ in 0..NAMED_ROUNDS {
-            let error = match self.try_table(table, batch, &rest).await? {
+            let error = match self.try_table(table, prepared, &rest).await? {
                 Ok(()) => return Ok(refused),
                 Err(error) => error,
             };
@@ -107,7 +119,7 @@ impl ChunkWriter<'_> {
             sqlx::query("savepoint alone")
                 .execute(&mut *self.transaction)
                 .await?;
-            let guilty = self.halve(table, batch, &[row]).await?;
+            let guilty = self.halve(table, prepared, rows, &[row]).await?;
             if guilty.is_empty() {
                 // It was only there already. Rows have to be written in their order, so it is
                 // undone, and all rows are upserted.
@@ -122,7 +134,7 @@ impl ChunkWriter<'_> {
             refused.extend(guilty);
             rest.remove(row);
         }
-        refused.extend(self.search(table, batch, &rest.all).await?);
+        refused.extend(self.search(table, prepared, &rest).await?);
         refused.sort_unstable_by_key(|failure| failure.row);
         Ok(refused)
     }
@@ -133,21 +145,21 @@ impl ChunkWriter<'_> {
     async fn search(
         &mut self,
         table: usize,
-        batch: &Batch,
-        rows: &[u32],
+        prepared: &Prepared,
+        rows: &Changed,
     ) -> Result<Vec<Failure>, Rollback> {
-        let mut refused = self.halve(table, batch, rows).await?;
+        let mut refused = self.halve(table, prepared, rows, &rows.all).await?;
         for _ in 0..REFERENCE_ROUNDS {
             let lacks_reference = |failure: &Failure| failure.code == "SQL_23503";
             let (lacking, guilty): (Vec<_>, Vec<_>) =
                 refused.into_iter().partition(lacks_reference);
             let again: Vec<u32> = lacking.iter().map(|failure| failure.row).collect();
             refused = guilty;
-            if again.len() == rows.len() || again.is_empty() {
+            if again.len() == rows.all.len() || again.is_empty() {
                 refused.extend(lacking);
                 break;
             }
-            let still = self.halve(table, batch, &again).await?;
+            let still = self.halve(table, prepared, rows, &again).await?;
             let no_progress = still.len() == again.len();
             refused.extend(still);
             if no_progress {
@@ -162,42 +174,80 @@ impl ChunkWriter<'_> {
     async fn try_table(
         &mut self,
         table: usize,
-        batch: &Batch,
+        prepared: &Prepared,
         rows: &Changed,
     ) -> Result<Result<(), sqlx::Error>, Rollback> {
         sqlx::query("savepoint written")
             .execute(&mut *self.transaction)
             .await?;
-        let written = self.write_table(table, batch, rows).await;
+        let written = self.write_step(table, prepared, rows).await;
         let end = match &written {
             Ok(()) => "release savepoint written",
-            Err(error) if blame(error) == Blame::Row => "rollback to savepoint written",
+            Err(error) if blame(error) == Blame::Refusal => "rollback to savepoint written",
             Err(_) => return Err(written.err().map_or(Rollback::Row, Rollback::from)),
         };
         sqlx::query(end).execute(&mut *self.transaction).await?;
         Ok(written)
     }
 
-    /// Writes rows into one table, halving them until those that it refuses are alone.
+    /// Writes some of a wave's rows into one table, halving them until those that it refuses are
+    /// alone. If the first of them are refused alike, the table is asked at once.
     async fn halve(
         &mut self,
         table: usize,
-        batch: &Batch,
+        prepared: &Prepared,
+        wave: &Changed,
         rows: &[u32],
     ) -> Result<Vec<Failure>, Rollback> {
         let mut refused = Vec::new();
+        let mut kept = false;
         let mut halving = Halving::of_halves(&mut self.transaction, rows).await?;
         while let Some(part) = halving.next() {
-            match self.upsert(table, batch, part).await {
-                Ok(()) => halving.keep(&mut self.transaction).await?,
-                Err(error) if blame(&error) == Blame::Row => {
+            match self.write_some(table, prepared, part).await {
+                Ok(()) => {
+                    halving.keep(&mut self.transaction).await?;
+                    kept = true;
+                }
+                Err(error) if blame(&error) == Blame::Refusal => {
                     let alone = halving.undo(&mut self.transaction, part).await?;
-                    refused.extend(alone.map(|row| failure(*row, &error)));
+                    let Some(row) = alone else { continue };
+                    refused.push(failure(*row, &error));
+                    if !kept && refused.len() == ENOUGH {
+                        self.refuses_all(prepared, table, wave, &refused).await?;
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(refused)
+    }
+
+    /// Writes rows into one table, or their digests after the last one.
+    async fn write_some(
+        &mut self,
+        table: usize,
+        prepared: &Prepared,
+        rows: &[u32],
+    ) -> Result<(), sqlx::Error> {
+        if table < self.statements.tables.len() {
+            self.upsert(table, &prepared.batch, rows).await
+        } else {
+            self.remember(prepared, rows).await
+        }
+    }
+
+    /// The same for a wave, in the fastest way.
+    async fn write_step(
+        &mut self,
+        table: usize,
+        prepared: &Prepared,
+        rows: &Changed,
+    ) -> Result<(), sqlx::Error> {
+        if table < self.statements.tables.len() {
+            self.write_table(table, &prepared.batch, rows).await
+        } else {
+            self.remember(prepared, &rows.all).await
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::rollback::Rollback;
 use crate::chunk::{DeadLetter, Prepared, Settled};
 use crate::plugin::Comparison;
+use crate::policy::{Tally, Window};
 use crate::row::Drop;
 use crate::store::StoreError;
 use crate::store::run::{Counts, Place};
@@ -18,17 +19,19 @@ use crate::store::sql::without_nul;
 /// dataset.
 const CODES: i64 = 1_000;
 
-/// Moves the checkpoint and counts a chunk. Nothing is counted unless the checkpoint moves.
+/// Moves the checkpoint and counts a chunk. Nothing is counted unless the checkpoint moves. Returns
+/// what the run has come to with it.
 const MOVE: &str = "with moved as (
     update forebay.checkpoint
-    set position = $4, sequence = sequence + 1, rows = rows + $6, updated_at = now()
+    set position = $4, sequence = sequence + 1, rows = rows + $6, recent = $21, updated_at = now()
     where pipeline = $1 and partition = $2 and epoch = $3 and run = $5
     returning 1),
 counted as (
     update forebay.run set received = received + $6, inserted = inserted + $7, updated = updated + $8,
         unchanged = unchanged + $9, dropped = dropped + $10, dead_lettered = dead_lettered + $11,
         chunks = chunks + 1, bytes_received = bytes_received + $12, deleted = deleted + $19
-    where id = $5 and exists (select from moved)),
+    where id = $5 and exists (select from moved)
+    returning received, dead_lettered),
 coded as (
     insert into forebay.run_code as c (run, fate, stage, code, rows)
     select $5, n.fate, n.stage, case when k.code is not null or known.codes < $20 then n.code else 'OTHER' end, sum(n.rows)
@@ -43,7 +46,7 @@ owed as (
     select $17, $1, $5, $18, $7 + $8 where $18::text is not null and $7 + $8 > 0
     on conflict (run, target) do update
     set changed_rows = o.changed_rows + excluded.changed_rows, delivered_at = null)
-select count(*) from moved";
+select received, dead_lettered from counted";
 
 /// A move of the checkpoint past one chunk, and what is counted with it.
 pub(super) struct CheckpointMove<'a> {
@@ -60,6 +63,8 @@ pub(super) struct CheckpointMove<'a> {
     pub codes: Codes,
     /// Target of the notification that is owed if rows have changed.
     pub notify: Option<&'a str>,
+    /// The latest rows with those of the chunk.
+    pub recent: &'a Window,
 }
 
 /// Failed and dropped rows by code, as parallel columns.
@@ -72,14 +77,14 @@ pub(super) struct Codes {
 }
 
 impl CheckpointMove<'_> {
-    /// Moves the checkpoint, in the transaction of the chunk.
+    /// Moves the checkpoint, in the transaction of the chunk. Returns the rows of the run so far.
     ///
     /// # Errors
     /// If another host has claimed the partition since.
-    pub(super) async fn apply(self, connection: &mut PgConnection) -> Result<(), Rollback> {
+    pub(super) async fn apply(self, connection: &mut PgConnection) -> Result<Tally, Rollback> {
         let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         let (place, rows, codes) = (self.place, self.rows, self.codes);
-        let moved: i64 = sqlx::query_scalar(MOVE)
+        let run: Option<(i64, i64)> = sqlx::query_as(MOVE)
             .bind(place.pipeline)
             .bind(place.partition)
             .bind(self.epoch)
@@ -100,12 +105,16 @@ impl CheckpointMove<'_> {
             .bind(self.notify)
             .bind(signed(rows.deleted))
             .bind(CODES)
-            .fetch_one(connection)
+            .bind(self.recent.to_numbers())
+            .fetch_optional(connection)
             .await?;
-        if moved == 0 {
+        let Some((rows, dead_letters)) = run else {
             return Err(StoreError::Fenced(place.partition.to_owned()).into());
-        }
-        Ok(())
+        };
+        Ok(Tally {
+            rows: rows.unsigned_abs(),
+            dead_letters: dead_letters.unsigned_abs(),
+        })
     }
 }
 

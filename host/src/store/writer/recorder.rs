@@ -9,6 +9,7 @@ use super::rollback::Rollback;
 use crate::chunk::Prepared;
 use crate::failpoints;
 use crate::plugin::Chain;
+use crate::policy::{DeadLetterLimit, Tally, TooManyDeadLetters, Window};
 use crate::route::Targets;
 use crate::store::run::{Checkpoint, Place, Run};
 use crate::store::{dead_letter, ledger, reconcile};
@@ -25,6 +26,7 @@ pub(super) struct Recorder {
     notes_keys: bool,
     /// The plugins of the last chunk that was committed: their versions are in the ledger.
     met: Option<Arc<Chain>>,
+    limit: Arc<DeadLetterLimit>,
 }
 
 impl Recorder {
@@ -33,6 +35,7 @@ impl Recorder {
         run: &Run,
         checkpoint: &Checkpoint,
         notify: Option<String>,
+        limit: Arc<DeadLetterLimit>,
     ) -> Self {
         Self {
             run: run.clone(),
@@ -41,6 +44,7 @@ impl Recorder {
             notify,
             notes_keys: targets.missing.is_sought(),
             met: None,
+            limit,
         }
     }
 
@@ -49,13 +53,14 @@ impl Recorder {
         self.run.pipeline
     }
 
-    /// Records a chunk within its transaction. The checkpoint moves last.
+    /// Records a chunk within its transaction. The checkpoint moves last. Returns the latest rows
+    /// with those of the chunk.
     pub(super) async fn record(
         &self,
         connection: &mut PgConnection,
         prepared: &Prepared,
         fates: &Fates,
-    ) -> Result<(), Rollback> {
+    ) -> Result<Window, Rollback> {
         let place = Place {
             pipeline: self.run.pipeline,
             partition: &self.partition,
@@ -76,7 +81,11 @@ impl Recorder {
             ledger::note_met(connection, place.pipeline, &prepared.chain).await?;
         }
         ledger::add_differences(connection, place.pipeline, &fates.comparisons).await?;
-        CheckpointMove {
+        let recent = self.limit.with(Tally {
+            rows: fates.rows.received,
+            dead_letters: fates.rows.dead_lettered,
+        });
+        let run = CheckpointMove {
             place,
             epoch: self.epoch,
             position: &prepared.position,
@@ -84,15 +93,26 @@ impl Recorder {
             rows: fates.rows,
             codes: fates.codes(),
             notify: self.notify.as_deref(),
-        }
-        .apply(connection)
-        .await?;
+            recent: &recent,
+        };
+        let run = run.apply(connection).await?;
         failpoints::point!("write.checkpoint");
-        Ok(())
+        let exceeded = self.limit.exceeded(&recent, run);
+        if let Some(excess) = exceeded.filter(|_| !fates.letters.is_empty()) {
+            let codes = dead_letter::codes(connection, self.run.id).await?;
+            let keys = &prepared.batch.keys;
+            let letters = fates.letters.iter().map(|letter| {
+                let key = keys.get(letter.failure.row as usize);
+                (letter, key.map_or("", |key| key))
+            });
+            return Err(TooManyDeadLetters::new(excess, &codes, letters).into());
+        }
+        Ok(recent)
     }
 
-    /// Remembers the plugins of a chunk that is committed.
-    pub(super) fn committed(&mut self, prepared: &Prepared) {
+    /// Remembers the plugins and the latest rows of a chunk that is committed.
+    pub(super) fn committed(&mut self, prepared: &Prepared, recent: Window) {
         self.met = Some(Arc::clone(&prepared.chain));
+        self.limit.committed(recent);
     }
 }

@@ -1,6 +1,6 @@
 //! Why an attempt to write a chunk was rolled back, and the mode of the next attempt.
 
-use crate::policy::Halted;
+use crate::policy::{Halted, TooManyDeadLetters};
 use crate::store::StoreError;
 
 /// Why a chunk was not committed. Nothing of it was written.
@@ -12,6 +12,9 @@ pub enum CommitError {
     /// The policy halted the pipeline.
     #[error(transparent)]
     Halted(#[from] Halted),
+    /// The chunk would exceed the limit of dead letters.
+    #[error(transparent)]
+    TooManyDeadLetters(#[from] TooManyDeadLetters),
 }
 
 impl From<sqlx::Error> for CommitError {

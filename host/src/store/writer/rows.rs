@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sqlx::{AssertSqlSafe, Postgres, Transaction};
 use uuid::Uuid;
 
+use super::evidence::Evidence;
 use super::rollback::{Rollback, WriteMode};
 use crate::chunk::{Prepared, Settled};
 use crate::failpoints;
@@ -32,6 +33,7 @@ pub(super) struct ChunkWriter<'w> {
     pub buffer: &'w mut Vec<u8>,
     pub statements: &'w Statements,
     pub pipeline: i32,
+    pub evidence: &'w Evidence,
 }
 
 /// Rows to write, in their order, without duplicates.
@@ -42,6 +44,8 @@ pub(super) struct Changed {
     pub new: Vec<u32>,
     /// The other rows of `all`.
     pub known: Vec<u32>,
+    /// Rows of `all` that the first table does not have.
+    pub inserts: HashSet<u32>,
 }
 
 impl Changed {
@@ -50,6 +54,7 @@ impl Changed {
             all: vec![row],
             new: Vec::new(),
             known: vec![row],
+            inserts: HashSet::new(),
         }
     }
 
@@ -101,6 +106,9 @@ impl ChunkWriter<'_> {
                         &mut changed.known
                     };
                     part.push(row);
+                    if !known.in_first {
+                        changed.inserts.insert(row);
+                    }
                     changed.all.push(row);
                     known_changed.push(known);
                 }
@@ -108,7 +116,9 @@ impl ChunkWriter<'_> {
             let refused = match mode {
                 WriteMode::Trusting => self.write_at_once(prepared, &changed).await?,
                 WriteMode::Isolating | WriteMode::Immediate => {
-                    self.write_isolated(prepared, changed.clone()).await?
+                    let refused = self.write_isolated(prepared, changed.clone()).await?;
+                    self.judge(prepared, &changed, &refused).await?;
+                    refused.into_iter().map(|refused| refused.failure).collect()
                 }
             };
             let refused_rows: HashSet<u32> = refused.iter().map(|failure| failure.row).collect();
@@ -186,6 +196,23 @@ impl ChunkWriter<'_> {
         Ok(known)
     }
 
+    /// Looks no row up: if that is refused, it is refused for any row.
+    pub(super) async fn look_up_nothing(&mut self, prepared: &Prepared) -> Result<(), sqlx::Error> {
+        let param = |column| ArrayParam {
+            batch: &prepared.batch,
+            rows: &[],
+            column,
+        };
+        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.lookup)))
+            .bind(self.pipeline)
+            .bind(param(Column::NAME));
+        for key in &self.statements.keys {
+            query = query.bind(param(*key));
+        }
+        query.execute(&mut *self.transaction).await?;
+        Ok(())
+    }
+
     /// Writes rows without a search for those to blame.
     async fn write_at_once(
         &mut self,
@@ -234,12 +261,20 @@ impl ChunkWriter<'_> {
         batch: &Batch,
         rows: &[u32],
     ) -> Result<(), sqlx::Error> {
-        let Some(statements) = self
-            .statements
-            .tables
-            .get(table)
-            .filter(|_| !rows.is_empty())
-        else {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.upsert_any(table, batch, rows).await
+    }
+
+    /// The same where there may be no row: a statement that is refused then is refused for any.
+    pub(super) async fn upsert_any(
+        &mut self,
+        table: usize,
+        batch: &Batch,
+        rows: &[u32],
+    ) -> Result<(), sqlx::Error> {
+        let Some(statements) = self.statements.tables.get(table) else {
             return Ok(());
         };
         for statement in statements.delete.iter().chain([&statements.upsert]) {
@@ -294,7 +329,7 @@ impl ChunkWriter<'_> {
                     (Some(again), _) => {
                         written.failures.push(Failure {
                             attempt: retry.failure.attempt + 1,
-                            ..again
+                            ..again.failure
                         });
                     }
                     (None, Some(known)) if known.in_first => {
@@ -313,8 +348,8 @@ impl ChunkWriter<'_> {
 /// Classifies an error of a statement in [`WriteMode::Trusting`].
 fn trusted(error: sqlx::Error) -> Rollback {
     match blame(&error) {
-        Blame::Row => Rollback::Row,
-        Blame::Server | Blame::Statement => error.into(),
+        Blame::Refusal => Rollback::Row,
+        Blame::Server => error.into(),
     }
 }
 
