@@ -1,11 +1,11 @@
 //! Judges refusals by evidence, not by their codes.
 //!
-//! A row is to blame if its chunk passes without it. What every row is refused for alike is no
-//! row's fault, and then the pipeline halts with nothing of the chunk written. Rows of the chunk
-//! that were written in the same way, new or known, are the evidence. If there are none, the table is
-//! asked itself: does it take no row at all, has it changed since the run began, does it still take a
-//! row that it has already? An empty table cannot answer that; there a few rows are believed to be
-//! bad, and more are not.
+//! A row is to blame if its chunk passes without it: rows of the chunk that were written in the
+//! same way, new or known, are the evidence. If there are none, the table is asked itself: does it
+//! refuse the statement without a row, has it changed since the run began, does it still take a row
+//! that it has already? If not, no row is to blame, and the pipeline halts with nothing of the chunk
+//! written. An empty table cannot answer; there a few rows refused alike are believed to be bad, and
+//! more are not.
 //!
 //! Rows that a unique value or a reference keeps out are judged one by one: these depend on other
 //! rows, and may be accepted once those are there or gone.
@@ -115,15 +115,17 @@ impl ChunkWriter<'_> {
                     .filter(|refused| refused.table == table && is_of(&refused.failure.row))
                     .map(|refused| &refused.failure)
                     .collect();
-                let Some(reason) = alike(&here) else { continue };
                 // A table is not given the rows that an earlier one has refused.
                 let earlier = refused.iter().filter(|refused| refused.table < table);
                 let earlier = earlier
                     .filter(|refused| is_of(&refused.failure.row))
                     .count();
                 let given = rows.all.iter().filter(|row| is_of(row)).count() - earlier;
-                if here.len() == given && !reason.is_about_others() {
-                    self.question(prepared, table, manner, &here, &reason)
+                if here.len() < given {
+                    continue;
+                }
+                for (reason, alike) in by_reason(&here) {
+                    self.question(prepared, table, manner, &alike, &reason)
                         .await?;
                 }
             }
@@ -131,31 +133,26 @@ impl ChunkWriter<'_> {
         Ok(())
     }
 
-    /// True if the first rows that a table was given were all refused alike, and it refuses rows
-    /// that it has as well: then there is no need to try the others.
-    pub(super) async fn refuses_all(
+    /// Halts if the first rows that a table was given were all refused, and it refuses rows that it
+    /// has as well: then there is no need to try the others.
+    pub(super) async fn judge_first(
         &mut self,
         prepared: &Prepared,
         table: usize,
         rows: &Changed,
         first: &[Failure],
     ) -> Result<(), Rollback> {
-        let here: Vec<&Failure> = first.iter().collect();
-        let new = |failure: &&Failure| rows.inserts.contains(&failure.row);
-        let manner = match here.iter().filter(|failure| new(failure)).count() {
-            0 => Manner::Known,
-            count if count == here.len() => Manner::New,
-            _ => return Ok(()),
-        };
-        let Some(reason) = alike(&here).filter(|reason| !reason.is_about_others()) else {
-            return Ok(());
-        };
-        match self.ask(table, manner, &reason).await? {
-            Answer::Refuses(evidence) => {
-                Err(self.halt(prepared, table, manner, &here, &evidence).into())
+        for manner in Manner::ALL {
+            let here = first
+                .iter()
+                .filter(|failure| rows.inserts.contains(&failure.row) == (manner == Manner::New));
+            for (reason, alike) in by_reason(&here.collect::<Vec<_>>()) {
+                if let Answer::Refuses(evidence) = self.ask(table, manner, &reason).await? {
+                    return Err(self.halt(prepared, table, manner, &alike, &evidence).into());
+                }
             }
-            Answer::Accepts | Answer::Silent => Ok(()),
         }
+        Ok(())
     }
 
     /// Halts if the table is to blame for the refusal of all its rows.
@@ -198,7 +195,8 @@ impl ChunkWriter<'_> {
             .map(|control| &control.name);
         let name = name.map_or("forebay.row_digest", |name| name);
         let (rows, manner) = (refused.len(), manner.as_str());
-        let mut message = format!("{name} refuses all {rows} {manner} rows of a chunk alike");
+        let mut message =
+            format!("{name} refuses {rows} {manner} rows of a chunk alike, and accepts none");
         if let Some(first) = refused.first() {
             let state = first.code.trim_start_matches("SQL_");
             let key = prepared.batch.keys.get(first.row as usize);
@@ -306,11 +304,16 @@ impl ChunkWriter<'_> {
     }
 }
 
-/// The reason that all failures share, if they do.
-fn alike(failures: &[&Failure]) -> Option<Reason> {
-    let reason = Reason::of(failures.first()?);
-    let mut others = failures.iter();
-    others
-        .all(|failure| Reason::of(failure) == reason)
-        .then_some(reason)
+/// The failures by their reason, without those that are about other rows.
+fn by_reason<'f>(failures: &[&'f Failure]) -> Vec<(Reason, Vec<&'f Failure>)> {
+    let mut groups: Vec<(Reason, Vec<&Failure>)> = Vec::new();
+    for failure in failures {
+        let reason = Reason::of(failure);
+        match groups.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, group)) => group.push(failure),
+            None if reason.is_about_others() => {}
+            None => groups.push((reason, vec![failure])),
+        }
+    }
+    groups
 }

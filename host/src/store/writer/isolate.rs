@@ -191,7 +191,7 @@ impl ChunkWriter<'_> {
     }
 
     /// Writes some of a wave's rows into one table, halving them until those that it refuses are
-    /// alone. If the first of them are refused alike, the table is asked at once.
+    /// alone. If the first of them are all refused, the table is asked at once.
     async fn halve(
         &mut self,
         table: usize,
@@ -213,7 +213,7 @@ impl ChunkWriter<'_> {
                     let Some(row) = alone else { continue };
                     refused.push(failure(*row, &error));
                     if !kept && refused.len() == ENOUGH {
-                        self.refuses_all(prepared, table, wave, &refused).await?;
+                        self.judge_first(prepared, table, wave, &refused).await?;
                     }
                 }
                 Err(error) => return Err(error.into()),
