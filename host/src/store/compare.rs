@@ -72,13 +72,19 @@ impl Comparer {
         while let Some(part) = parts.pop().filter(|_| !rows.is_empty()) {
             match self.compare_part(batch, part).await {
                 Ok(differences) => compared.differences.extend(differences),
-                Err(error) if blame(&error) == Blame::Row => match part {
-                    [row] => compared.refused.push(*row),
-                    _ => {
-                        let (left, right) = part.split_at(part.len() / 2);
-                        parts.extend([right, left]);
+                Err(error) if blame(&error) == Blame::Refusal => {
+                    if part.len() == rows.len() {
+                        // What is refused without a row as well is refused for any.
+                        self.compare_part(batch, &[]).await?;
                     }
-                },
+                    match part {
+                        [row] => compared.refused.push(*row),
+                        _ => {
+                            let (left, right) = part.split_at(part.len() / 2);
+                            parts.extend([right, left]);
+                        }
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -1,7 +1,7 @@
 //! The statements that touch target tables, made once from the catalog.
 
-mod control;
 mod compare;
+mod control;
 mod items;
 mod lookup;
 mod pipeline;

@@ -14,9 +14,10 @@ use crate::chunk::Prepared;
 use crate::error::PipelineError;
 use crate::partition::End;
 use crate::pipeline::prepare::Pipeline;
+use crate::policy::DeadLetterLimit;
 use crate::route::Misfit;
 use crate::store::run::{Checkpoint, Counts, Run, Status};
-use crate::store::{Turn, Writer};
+use crate::store::{Evidence, Turn, Writer};
 use crate::workers::Workers;
 
 impl Pipeline {
@@ -108,7 +109,11 @@ impl Pipeline {
             let position = &checkpoint.position;
             let chunk = self.prepare_again(workers, rows, position).await?;
             let targets = &self.targets;
-            let mut writer = Writer::open(store, targets, run, checkpoint, notify.clone()).await?;
+            let limit = self.config.dead_letter_limit_percent;
+            let limit = Arc::new(DeadLetterLimit::new(limit, checkpoint.recent.clone()));
+            let (notify, evidence) = (notify.clone(), Evidence::default());
+            let writer = Writer::open(store, targets, run, checkpoint, notify, limit, evidence);
+            let mut writer = writer.await?;
             let (turn, _) = Turn::new(None, false);
             let committed = writer.commit(&chunk, workers.as_ref(), turn).await?;
             let rows = committed.totals().rows;
