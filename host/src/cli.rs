@@ -17,6 +17,7 @@ macro_rules! println {
 
 mod check;
 mod checkpoint;
+mod compile;
 mod db;
 mod demo;
 mod dlq;
@@ -79,6 +80,9 @@ enum Command {
     /// Manage the embedded PostgreSQL
     #[command(subcommand)]
     Db(db::Db),
+    /// Compile a component from standard input
+    #[command(name = "compile-plugin", hide = true)]
+    Compile(compile::Compile),
 }
 
 /// Parses the command line, runs the command, and returns its exit code.
@@ -155,6 +159,7 @@ impl Command {
             Self::Plugin(plugin) => plugin.execute(global).await?,
             Self::Dlq(dlq) => dlq.execute(global).await?,
             Self::Checkpoint(checkpoint) => checkpoint.execute(global).await?,
+            Self::Compile(compile) => compile.execute(),
             Self::Db(db) => return db.execute(&session::embedded_settings(global, None)).await,
         };
         Ok(exit.into())

@@ -14,7 +14,9 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use crate::chunk::Prepared;
 use crate::config::VERSION;
-use crate::plugin::call_metrics::{CALL_SECONDS, FAILED_CALLS, PLUGIN_ROWS};
+use crate::plugin::call_metrics::{
+    CALL_SECONDS, FAILED_CALLS, PLUGIN_MEMORY, PLUGIN_ROWS, RETIRED,
+};
 use crate::policy::TooManyDeadLetters;
 use crate::store::Totals;
 use crate::store::run::Status;
@@ -99,6 +101,11 @@ fn describe_counters() {
         Unit::Count,
         "Rows answered by a plugin, once for each of its roles.",
     );
+    count(
+        RETIRED,
+        Unit::Count,
+        "Instances of a plugin that were replaced because their memory had grown.",
+    );
     // Raised by `rollout`.
     count(
         "forebay_plugin_swaps_total",
@@ -143,6 +150,11 @@ fn describe_gauges() {
         NEXT_RUN,
         Unit::Seconds,
         "Time of the next scheduled run of the pipeline, in seconds since 1970.",
+    );
+    level(
+        PLUGIN_MEMORY,
+        Unit::Bytes,
+        "Linear memory of the largest instance of a plugin so far.",
     );
     level(BUILD, Unit::Count, "Version of this host.");
 }

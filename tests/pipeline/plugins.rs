@@ -2,7 +2,8 @@
 
 use forebay::proto::FieldType;
 use serde_json::Value;
-use support::{Home, Script, rows};
+use support::component::leaky;
+use support::{Home, Script, row, rows};
 
 #[tokio::test]
 async fn a_trap_costs_its_row() {
@@ -138,4 +139,96 @@ async fn a_plugin_that_refuses_its_settings_stops_the_run_before_the_first_row()
             .await,
         0
     );
+}
+
+/// A plugin that keeps each name, and that does not look whether it got the memory for it.
+#[tokio::test]
+async fn h1_no_row_is_written_with_the_value_of_another() {
+    let home = Home::new().await;
+    home.database
+        .execute("create table items (id int primary key, company_name text, vector vector(2))")
+        .await;
+    let named = |id: i64| {
+        let row = row(&id.to_string(), &[1.0, 2.0]);
+        row.text("company_name", &format!("company {id}"))
+    };
+    let mut script = Script::new(2, &[("company_name", FieldType::Text)]);
+    for chunk in 0..40 {
+        script = script.chunk((300 * chunk + 1..=300 * chunk + 300).map(named));
+    }
+    let source = script.serve();
+    let directory = home.path().join("plugins");
+    std::fs::create_dir_all(&directory).unwrap();
+    // Each second call is refused memory.
+    std::fs::write(directory.join("leaky.wasm"), leaky(10_000)).unwrap();
+    let pipeline = source.pipeline_with(&["items"], "plugins = [\"leaky\"]", 300, "");
+    home.configure_with(&directory, "plugins.limits.memory = \"4MiB\"", &pipeline);
+
+    let ended = home.run();
+    let said = "a fresh instance takes over; the plugin may keep something from each call";
+    assert_eq!(ended.log.matches(said).count(), 1, "{}", ended.log);
+    let report = ended.done();
+    assert_eq!(report["rows"]["inserted"], 12_000, "{report:#}");
+    assert_eq!(report["rows"]["dead_lettered"], 0);
+    let wrong = "select count(*) from items where company_name is distinct from 'company ' || id";
+    assert_eq!(home.database.number(wrong).await, 0);
+}
+
+#[tokio::test]
+async fn h7_a_clock_that_stands_still_is_said_once_with_the_grant() {
+    let home = Home::new().await;
+    home.database
+        .execute("create table items (id int primary key, company_name text, vector vector(2))")
+        .await;
+    let script = Script::new(2, &[("company_name", FieldType::Text)]);
+    let plain = |id: i64| row(&id.to_string(), &[1.0, 2.0]);
+    let source = script
+        .chunk((1..=300).map(plain))
+        .chunk((301..=600).map(plain))
+        .serve();
+    let pipeline = source.pipeline_with(&["items"], "plugins = [\"wasi-user\"]", 300, "");
+    let clock = "reads a clock that stands still at 2024-01-01";
+    let random = "reads random numbers that repeat";
+    for (grants, clocks, randoms) in [
+        ("", 1, 1),
+        ("plugins.grants.wasi-user = [\"clock\"]", 0, 1),
+        ("plugins.grants.wasi-user = [\"clock\", \"random\"]", 0, 0),
+    ] {
+        home.configure_with(&home.only("wasi-user"), grants, &pipeline);
+        let ended = home.run();
+        let said = |text: &str| ended.log.matches(text).count();
+        assert_eq!(
+            (said(clock), said(random)),
+            (clocks, randoms),
+            "{}",
+            ended.log
+        );
+        if clocks > 0 {
+            ended.said("[plugins.grants] wasi-user = [\\\"clock\\\"]");
+        }
+        ended.done();
+    }
+}
+
+#[tokio::test]
+async fn h8_a_missed_deadline_names_the_limit_and_the_time() {
+    let home = Home::new().await;
+    home.database
+        .execute("create table items (id int primary key, number int, vector vector(2))")
+        .await;
+    let script = Script::new(2, &[("number", FieldType::Integer)]);
+    let source = script.chunk(rows(1..=300)).serve();
+    let plugins = "plugins = [\"faulty\"]\nsettings = { faulty = { loop_on = \"217\" } }";
+    let pipeline = source.pipeline_with(&["items"], plugins, 300, "");
+    let limits =
+        "[plugins.limits]\ndeadline = \"10s\"\n[plugins.limits.faulty]\ndeadline = \"150ms\"";
+    home.configure_with(&home.only("faulty"), limits, &pipeline);
+    let report = home.run().done();
+    assert_eq!(report["rows"]["dead_lettered"], 1, "{report:#}");
+    let message = home
+        .database
+        .texts("select message from forebay.dead_letter");
+    let message = message.await.concat();
+    let named = "did not answer before its deadline of 150 ms (`plugins.limits.faulty.deadline`): stopped after ";
+    assert!(message.contains(named), "{message}");
 }

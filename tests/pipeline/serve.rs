@@ -177,6 +177,8 @@ async fn metrics_have_names_types_and_help() {
     # HELP forebay_pipeline_running 1 while the pipeline is running, otherwise 0.
     # HELP forebay_plugin_call_duration_seconds Duration of plugin calls, including the copying of arguments and answers.
     # HELP forebay_plugin_failed_calls_total Plugin calls that trapped, exceeded their deadline or returned an invalid answer.
+    # HELP forebay_plugin_memory_bytes Linear memory of the largest instance of a plugin so far.
+    # HELP forebay_plugin_retired_instances_total Instances of a plugin that were replaced because their memory had grown.
     # HELP forebay_plugin_rows_total Rows answered by a plugin, once for each of its roles.
     # HELP forebay_received_bytes_total Size of the encoded rows of committed chunks.
     # HELP forebay_remaining_rows Rows of the dataset that the run has not committed yet, if the source knows their number.
@@ -192,6 +194,8 @@ async fn metrics_have_names_types_and_help() {
     # TYPE forebay_pipeline_running gauge
     # TYPE forebay_plugin_call_duration_seconds histogram
     # TYPE forebay_plugin_failed_calls_total counter
+    # TYPE forebay_plugin_memory_bytes gauge
+    # TYPE forebay_plugin_retired_instances_total counter
     # TYPE forebay_plugin_rows_total counter
     # TYPE forebay_received_bytes_total counter
     # TYPE forebay_remaining_rows gauge
@@ -203,6 +207,8 @@ async fn metrics_have_names_types_and_help() {
     "#);
     let plugin = "forebay_plugin_rows_total{plugin=\"recruit-rules\",digest=\"";
     assert_eq!(text.matches(plugin).count(), 1, "{text}");
+    let memory = "forebay_plugin_memory_bytes{plugin=\"recruit-rules\",digest=\"";
+    assert_eq!(text.matches(memory).count(), 1, "{text}");
 
     assert_eq!(serving.get("/metrics?name=x").0, 200);
     assert_snapshot!(format!("{:?}", serving.get("/")), @r#"(404, "available: /metrics, /health\n")"#);

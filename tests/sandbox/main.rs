@@ -10,6 +10,8 @@
 
 mod chain;
 mod compatibility;
+mod compiling;
 mod faults;
 mod hostile;
 mod loading;
+mod memory;

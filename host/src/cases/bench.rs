@@ -48,6 +48,12 @@ pub struct Side {
     pub high: f64,
     /// Peak linear memory of an instance in bytes.
     pub peak_memory: usize,
+    /// Linear memory of the instance after the last round, in bytes.
+    pub memory: usize,
+    /// Average growth of linear memory per call after an instance's first, in bytes.
+    pub growth_per_call: u64,
+    /// Instances replaced because their memory had grown.
+    pub retired: u64,
 }
 
 /// Ratio of the times of two sides, over blocks of five rounds.
@@ -237,7 +243,10 @@ fn side(name: &str, times: &[f64], spent: Spent) -> Side {
         median,
         low,
         high,
-        peak_memory: spent.peak_memory,
+        peak_memory: spent.memory.peak,
+        memory: spent.memory.last,
+        growth_per_call: spent.memory.growth_per_call(),
+        retired: spent.memory.retired,
     }
 }
 

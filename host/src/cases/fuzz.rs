@@ -4,9 +4,10 @@
 //! time only limits their number. Values, keys and failures are those of the cases with small
 //! changes, and the edge cases of each type. A plugin must answer all of them. A trap, a missed
 //! deadline, too much memory, an invalid answer, and an answer that depends on earlier calls or on
-//! neighbouring rows are findings.
+//! neighbouring rows are findings; so is memory that grows with each call.
 
 mod generate;
+mod leak;
 mod shrink;
 mod space;
 
@@ -35,6 +36,9 @@ const LARGE: usize = 300;
 /// Kind of a finding that no row shows alone.
 const TOGETHER: &str = "TOGETHER";
 
+/// Kind of a finding about memory that grows with each call.
+pub const LEAK: &str = "LEAK";
+
 /// Limits and seed of a search.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -51,13 +55,14 @@ pub struct Plan {
 pub struct Finding {
     /// An error code such as `PLUGIN_TRAP`; `TOGETHER` if the plugin fails on rows together but on
     /// none of them alone; `STATE` if the answer depends on earlier calls or neighbouring rows;
-    /// `ANSWER` if it breaks the interface's rules; `BROKEN` if the plugin is broken.
+    /// `ANSWER` if it breaks the interface's rules; `LEAK` if its memory grows with each call;
+    /// `BROKEN` if the plugin is broken.
     pub kind: String,
     /// Description of the failure.
     pub message: String,
     /// Settings of the plugin.
     pub settings: Settings,
-    /// The smallest rows found; empty if the policy failed.
+    /// The smallest rows found; empty if the policy failed, or for a leak.
     pub rows: Vec<CaseRow>,
     /// The smallest failures found; empty unless the policy failed.
     pub failures: Vec<CaseFailure>,
@@ -108,9 +113,13 @@ pub fn search(plugin: &Arc<Plugin>, space: &Space, plan: &Plan) -> Result<Search
                 search.batch(&mut generator, settings, harness);
             }
             if enough(&search.searched) {
-                return Ok(search.searched);
+                break;
             }
         }
+        if let Some((settings, _)) = harnesses.first() {
+            search.leak(space, plan, settings);
+        }
+        Ok(search.searched)
     })
 }
 
@@ -134,6 +143,24 @@ impl Search<'_> {
             }
         }
         (harnesses, refused)
+    }
+
+    /// Looks for memory that grows with each call.
+    fn leak(&mut self, space: &Space, plan: &Plan, settings: &Settings) {
+        let mut generator = Generator::new(space, plan.seed, 0);
+        let harness = Harness::new(self.plugin, settings, self.schema);
+        let roles = self.plugin.roles();
+        let found = harness.ok().and_then(|mut harness| {
+            if roles.transform || roles.validate {
+                leak::of(&mut harness, &generator.batch(LARGE), plan.time)
+            } else {
+                leak::of(&mut harness, &generator.failures(), plan.time)
+            }
+        });
+        if let Some(message) = found {
+            let wrong = (LEAK.to_owned(), message, None);
+            self.found(wrong, settings, Vec::new(), Vec::new());
+        }
     }
 
     fn batch(&mut self, generator: &mut Generator<'_>, settings: &Settings, harness: &mut Harness) {

@@ -8,7 +8,8 @@ use super::expect::{Answer, Fault};
 use super::rows;
 use super::suite::{CaseFailure, CaseRow};
 use crate::plugin::{
-    Broken, Chain, ChainError, NoAnswer, Plugin, Rejection, Roles, Runner, Settings, codes,
+    Broken, Chain, ChainError, MemoryUse, NoAnswer, Plugin, Rejection, Roles, Runner, Settings,
+    codes,
 };
 use crate::row::{Batch, Failure, Schema, Stage, Value, Vector};
 
@@ -37,8 +38,8 @@ pub(super) struct Spent {
     pub(super) time: Duration,
     /// Number of rows, counted once per role.
     pub(super) rows: u64,
-    /// Peak memory of an instance in bytes.
-    pub(super) peak_memory: usize,
+    /// Memory of the instances.
+    pub(super) memory: MemoryUse,
 }
 
 impl Harness {
@@ -182,7 +183,7 @@ impl Harness {
         for stats in self.runner.stats() {
             spent.time += stats.time;
             spent.rows += stats.rows;
-            spent.peak_memory = spent.peak_memory.max(stats.peak_memory);
+            spent.memory = stats.memory;
         }
         spent
     }

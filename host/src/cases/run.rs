@@ -49,6 +49,10 @@ pub struct Outcome {
     pub settled: u64,
     /// Peak linear memory of an instance in bytes.
     pub peak_memory: usize,
+    /// Growth of instances in bytes, in all calls but the first of each.
+    pub grown: usize,
+    /// Number of these calls.
+    pub later_calls: u64,
 }
 
 impl Outcome {
@@ -126,7 +130,10 @@ impl CaseRun<'_> {
             (Ok(mut harness), None) => {
                 self.ask(&mut harness, &self.case.rows, outcome);
                 self.ask(&mut harness, &self.case.failures, outcome);
-                outcome.peak_memory = outcome.peak_memory.max(harness.spent().peak_memory);
+                let memory = harness.spent().memory;
+                outcome.peak_memory = outcome.peak_memory.max(memory.peak);
+                outcome.grown += memory.grown;
+                outcome.later_calls += memory.later_calls;
             }
             (Err(message), Some(part)) if message.contains(part.as_str()) => {}
             (Err(message), Some(part)) => {

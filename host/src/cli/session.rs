@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::compile;
 use super::exit::UsageError;
 use super::global::{DEFAULT_CONFIG, Global};
 use crate::config::{Config, DatabaseUrl, Sessions, database_url_from_environment};
 use crate::embedded::Embedded;
 use crate::error::PipelineError;
 use crate::pipeline::Host;
-use crate::plugin::{Directory, Engine};
+use crate::plugin::{Directory, Engine, Setup};
 use crate::retry::Patience;
 use crate::rollout::PluginWatcher;
 use crate::store::Store;
@@ -167,13 +168,20 @@ fn plugin_cache() -> Option<PathBuf> {
     dirs::cache_dir().map(|cache| cache.join("forebay").join("plugins"))
 }
 
-/// An engine with the limits and permissions of the configuration, or else the defaults.
+/// An engine with the limits and permissions of the configuration, or else the defaults. It compiles
+/// in processes of this program.
 pub(super) fn engine(config: Option<&Config>) -> anyhow::Result<Arc<Engine>> {
-    let (limits, permissions) = config
-        .map(|config| (config.plugins.limits, config.plugins.permissions.clone()))
-        .unwrap_or_default();
-    let engine = Engine::with_permissions(limits, permissions, plugin_cache())?;
-    Ok(engine)
+    let mut setup = Setup {
+        cache_directory: plugin_cache(),
+        compiler: compile::compiler(),
+        ..Setup::default()
+    };
+    if let Some(config) = config {
+        setup.limits = config.plugins.limits;
+        setup.own_limits.clone_from(&config.plugins.own_limits);
+        setup.permissions = config.plugins.permissions.clone();
+    }
+    Ok(Engine::with(setup)?)
 }
 
 /// Loads every plugin of the directory. A file that is refused is an error, unless a copy of its
@@ -212,6 +220,14 @@ fn load_plugins(config: &Config) -> anyhow::Result<Arc<PluginWatcher>> {
     for name in directory.engine().permissions().grants.keys() {
         if !plugins.iter().any(|plugin| plugin.id().name == *name) {
             tracing::warn!(plugin = name, "grants name a plugin that does not exist");
+        }
+    }
+    for name in directory.engine().with_own_limits() {
+        if !plugins.iter().any(|plugin| plugin.id().name == name) {
+            tracing::warn!(
+                plugin = name,
+                "plugins.limits has a table for a plugin that does not exist"
+            );
         }
     }
     Ok(PluginWatcher::new(directory))

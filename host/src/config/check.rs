@@ -72,6 +72,7 @@ fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError
 fn check_relations(document: &Value, problems: &mut Problems<'_>) {
     check_limits(document, problems);
     plugins::check_stack(document, problems);
+    plugins::check_own_limits(document, problems);
     database::check_timeouts(document, problems);
     let pipelines = document.get("pipelines").and_then(Value::as_object);
     for (name, pipeline) in pipelines.into_iter().flatten() {

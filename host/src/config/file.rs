@@ -119,8 +119,9 @@ pub(super) enum Grant {
     Stdio,
 }
 
+// Without `deny_unknown_fields`, which serde does not have beside `flatten`: any other key must be a
+// table, and the schema says so.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub(super) struct PluginLimits {
     /// Maximum linear memory.
     #[schemars(extend("default" = write_size(plugin::Limits::default().memory), "format" = "byte-size"))]
@@ -146,6 +147,45 @@ pub(super) struct PluginLimits {
     /// Maximum data passed to the host in one call: the same for its answer and for all imported functions together.
     #[schemars(extend("default" = write_size(plugin::Limits::default().output), "format" = "byte-size"))]
     pub output: Option<String>,
+    /// Maximum processor time for compiling a component, in whole seconds.
+    #[schemars(extend("default" = write_duration(plugin::Limits::default().compile_time), "format" = "time-span"))]
+    pub compile_time: Option<String>,
+    /// Maximum memory for compiling a component.
+    #[schemars(extend("default" = write_size(plugin::Limits::default().compile_memory), "format" = "byte-size"))]
+    pub compile_memory: Option<String>,
+    /// Limits of single plugins, by name, in place of those for all.
+    #[serde(flatten)]
+    pub own: BTreeMap<String, OwnLimits>,
+}
+
+/// Limits of one plugin, in place of those for all.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OwnLimits {
+    /// Maximum linear memory.
+    #[schemars(extend("format" = "byte-size"))]
+    pub memory: Option<String>,
+    /// Maximum time of one call.
+    #[schemars(extend("format" = "time-span"))]
+    pub deadline: Option<String>,
+    /// Maximum number of elements in all tables together.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub table_elements: Option<u32>,
+    /// Maximum number of host calls in one call.
+    #[schemars(range(min = 0, max = 4_000_000_000_u32))]
+    pub host_calls: Option<u32>,
+    /// Maximum number of lines that one call may log; the rest is only counted.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub log_lines: Option<u32>,
+    /// Maximum data passed to the host in one call.
+    #[schemars(extend("format" = "byte-size"))]
+    pub output: Option<String>,
+    #[expect(
+        dead_code,
+        reason = "`plugins::check_own_limits` reads it from the document"
+    )]
+    /// Whether these may be above the limits for all plugins. Default: no, and such a limit is an error.
+    pub may_exceed: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::defaults;
 use super::file;
-use super::format::{duration, parse_size, size, write_size};
+use super::format::{duration, parse_duration, parse_size, size, write_size};
 use super::problems::Problems;
 use crate::plugin;
 use crate::plugin::{Grant, MAX_STACK, MIN_STACK, Permissions, Wasi};
@@ -19,6 +20,8 @@ pub struct Plugins {
     pub directory: PathBuf,
     /// Limits of each instance.
     pub limits: plugin::Limits,
+    /// Limits of single plugins, by name, in place of these.
+    pub own_limits: BTreeMap<String, plugin::Limits>,
     /// Imports that each plugin may use.
     pub permissions: plugin::Permissions,
     /// When a new version is replaced by the last good one.
@@ -54,6 +57,13 @@ impl Plugins {
         let shadow = self.shadow.as_ref();
         shadow.is_some_and(|shadow| shadow.plugins.iter().any(|plugin| plugin == name))
     }
+
+    /// The shortest deadline of a plugin.
+    #[must_use]
+    pub fn shortest_deadline(&self) -> Duration {
+        let own = self.own_limits.values().map(|limits| limits.deadline);
+        own.fold(self.limits.deadline, Duration::min)
+    }
 }
 
 /// Checks the size of the stack. A thread has only so much, and a guest that overran it would
@@ -70,6 +80,64 @@ pub(super) fn check_stack(document: &Value, problems: &mut Problems<'_>) {
             Some(format!("from \"{least}\" to \"{most}\"")),
         );
     }
+}
+
+/// Checks that no plugin's own limit is above the one for all, unless it says that it may be.
+pub(super) fn check_own_limits(document: &Value, problems: &mut Problems<'_>) {
+    let all = document
+        .pointer("/plugins/limits")
+        .and_then(Value::as_object);
+    let own = all.into_iter().flatten();
+    for (name, own) in own.filter_map(|(name, own)| Some((name, own.as_object()?))) {
+        if !plugin::is_name(name) {
+            let hint = "a plugin's name consists of lower-case words joined by hyphens".to_owned();
+            let path = ["plugins", "limits", name];
+            problems.add(&path, "is not a name of a plugin", Some(hint));
+        }
+        if own.get("may_exceed") == Some(&Value::Bool(true)) {
+            continue;
+        }
+        for (key, value) in own {
+            let common = all.and_then(|all| all.get(key));
+            let common = common.and_then(|value| measured(key, value));
+            let common = common.or_else(|| default_of(key));
+            if let (Some(own), Some(common)) = (measured(key, value), common)
+                && own > common
+            {
+                let hint = format!(
+                    "lower it, raise plugins.limits.{key}, or write `may_exceed = true` beside it"
+                );
+                problems.add(
+                    &["plugins", "limits", name, key],
+                    format!("is above plugins.limits.{key}, the limit of all plugins"),
+                    Some(hint),
+                );
+            }
+        }
+    }
+}
+
+/// A limit as a number: bytes, nanoseconds or a count. `None` if it has no valid value.
+fn measured(key: &str, value: &Value) -> Option<u128> {
+    match key {
+        "memory" | "output" => parse_size(value.as_str()?).map(|bytes| bytes as u128),
+        "deadline" => parse_duration(value.as_str()?).map(|time| time.as_nanos()),
+        _ => value.as_u64().map(u128::from),
+    }
+}
+
+/// The default of a limit that a plugin may have of its own, measured likewise.
+fn default_of(key: &str) -> Option<u128> {
+    let limits = plugin::Limits::default();
+    Some(match key {
+        "memory" => limits.memory as u128,
+        "output" => limits.output as u128,
+        "deadline" => limits.deadline.as_nanos(),
+        "table_elements" => limits.table_elements as u128,
+        "host_calls" => u128::from(limits.host_calls),
+        "log_lines" => u128::from(limits.log_lines),
+        _ => return None,
+    })
 }
 
 /// Checks that a pipeline names each plugin once: it has one place in the chain.
@@ -109,9 +177,14 @@ pub(super) fn check_settings(name: &str, pipeline: &Value, problems: &mut Proble
 /// The section with its defaults; `base` is the directory of the file.
 pub(super) fn plugins(base: &Path, raw: file::Plugins) -> Plugins {
     let directory = raw.directory.as_deref();
+    let limits = limits(&raw.limits);
+    let own = raw.limits.own.into_iter();
     Plugins {
         directory: base.join(directory.unwrap_or(defaults::PLUGINS_DIRECTORY)),
-        limits: limits(raw.limits),
+        limits,
+        own_limits: own
+            .map(|(plugin, own)| (plugin, own_limits(own, limits)))
+            .collect(),
         permissions: permissions(raw.wasi, raw.grants),
         canary: Canary {
             chunks: raw.canary.chunks.unwrap_or(defaults::CANARY_CHUNKS),
@@ -129,17 +202,32 @@ fn count(number: Option<u32>, default: usize) -> usize {
     number.and_then(|n| n.try_into().ok()).unwrap_or(default)
 }
 
-fn limits(raw: file::PluginLimits) -> plugin::Limits {
+fn limits(raw: &file::PluginLimits) -> plugin::Limits {
     let default = plugin::Limits::default();
     plugin::Limits {
-        memory: size(raw.memory, default.memory),
-        deadline: duration(raw.deadline, default.deadline),
-        stack: size(raw.stack, default.stack),
+        memory: size(raw.memory.clone(), default.memory),
+        deadline: duration(raw.deadline.clone(), default.deadline),
+        stack: size(raw.stack.clone(), default.stack),
         table_elements: count(raw.table_elements, default.table_elements),
         instances: count(raw.instances, default.instances),
         host_calls: raw.host_calls.unwrap_or(default.host_calls),
         log_lines: raw.log_lines.unwrap_or(default.log_lines),
-        output: size(raw.output, default.output),
+        output: size(raw.output.clone(), default.output),
+        compile_time: duration(raw.compile_time.clone(), default.compile_time),
+        compile_memory: size(raw.compile_memory.clone(), default.compile_memory),
+    }
+}
+
+/// Limits of one plugin: those for all where it has none of its own.
+fn own_limits(raw: file::OwnLimits, common: plugin::Limits) -> plugin::Limits {
+    plugin::Limits {
+        memory: size(raw.memory, common.memory),
+        deadline: duration(raw.deadline, common.deadline),
+        table_elements: count(raw.table_elements, common.table_elements),
+        host_calls: raw.host_calls.unwrap_or(common.host_calls),
+        log_lines: raw.log_lines.unwrap_or(common.log_lines),
+        output: size(raw.output, common.output),
+        ..common
     }
 }
 

@@ -54,6 +54,12 @@ fn report(schema: &Value, path: &[&str], error: &ValidationError<'_>, problems: 
             let message = format!("{} is not one of {}", error.instance(), listed(options));
             problems.add(path, message, None);
         }
+        // What is neither a limit nor the table of a plugin.
+        ValidationErrorKind::Type { .. } if is_unknown_limit(schema, path) => {
+            let key = path.last().copied().unwrap_or_default();
+            let known = known_keys(schema, &["plugins", "limits"]);
+            problems.add(path, "unknown key", Some(suggestion(key, &known)));
+        }
         ValidationErrorKind::Type {
             kind: TypeKind::Single(expected),
         } => {
@@ -121,6 +127,12 @@ fn known_keys(schema: &Value, path: &[&str]) -> Vec<String> {
     properties
         .map(|known| known.keys().cloned().collect())
         .unwrap_or_default()
+}
+
+/// True for a key of `[plugins.limits]` that is no limit. A table there has the limits of a plugin.
+fn is_unknown_limit(schema: &Value, path: &[&str]) -> bool {
+    matches!(path, ["plugins", "limits", key]
+        if !known_keys(schema, &["plugins", "limits"]).iter().any(|known| known == key))
 }
 
 fn resolve<'s>(schema: &'s Value, mut node: &'s Value) -> &'s Value {

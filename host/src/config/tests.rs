@@ -91,6 +91,13 @@ instances = 2
 host_calls = 3
 log_lines = 4
 output = "5KiB"
+compile_time = "7s"
+compile_memory = "8MiB"
+[plugins.limits.one]
+deadline = "1s"
+[plugins.limits.memory-heavy]
+memory = "64MiB"
+may_exceed = true
 [plugins.grants]
 one = ["stdio", "clock"]
 two = ["random"]
@@ -142,8 +149,20 @@ tables = ["t"]
             host_calls: 3,
             log_lines: 4,
             output: 5 << 10,
+            compile_time: Duration::from_secs(7),
+            compile_memory: 8 << 20,
         }
     );
+    let (common, own) = (config.plugins.limits, &config.plugins.own_limits);
+    let names: Vec<_> = own.keys().map(String::as_str).collect();
+    assert_eq!(names, ["memory-heavy", "one"]);
+    let one = plugin::Limits {
+        deadline: Duration::from_secs(1),
+        ..common
+    };
+    assert_eq!(own["one"], one);
+    assert_eq!(own["memory-heavy"].memory, 64 << 20);
+    assert_eq!(config.plugins.shortest_deadline(), one.deadline);
     let permissions = &config.plugins.permissions;
     assert_eq!(permissions.wasi, plugin::Wasi::Refuse);
     assert_eq!(
@@ -238,10 +257,10 @@ source = "http://localhost:50051"
       hint: such as postgres://user@host/database; leave `url` out for an embedded server
     conf/forebay.toml:9: plugins.limits.deadline: is not a string
       hint: write the value in quotes
+    conf/forebay.toml:9: plugins.limits.fuel: unknown key
+      hint: remove it; known keys: memory, deadline, stack, table_elements, instances, host_calls, log_lines, output, compile_time, compile_memory
     conf/forebay.toml:9: plugins.limits.memory: `lots` is not a size
       hint: such as "64MiB"
-    conf/forebay.toml:9: plugins.limits.fuel: unknown key
-      hint: remove it; known keys: memory, deadline, stack, table_elements, instances, host_calls, log_lines, output
     conf/forebay.toml:12: limits.row: is larger than limits.chunk
       hint: a row must fit into a chunk
     conf/forebay.toml:13: limits.in_flight: `a lot` is not a size
@@ -301,6 +320,38 @@ fn one_problem_each() {
         (
             "[plugins.limits]\nstack = \"2MiB\"",
             ":6: plugins.limits.stack: is out of range\n  hint: from \"64KiB\" to \"1MiB\"",
+        ),
+        (
+            "[plugins.limits.a]\nmemory = \"65MiB\"",
+            ":6: plugins.limits.a.memory: is above plugins.limits.memory, the limit of all plugins\n  hint: lower it, raise plugins.limits.memory, or write `may_exceed = true` beside it",
+        ),
+        (
+            "[plugins.limits]\ndeadline = \"1s\"\na = { deadline = \"2s\", may_exceed = false }",
+            ":7: plugins.limits.a.deadline: is above plugins.limits.deadline, the limit of all plugins\n  hint: lower it, raise plugins.limits.deadline, or write `may_exceed = true` beside it",
+        ),
+        (
+            "[plugins.limits.a]\nhost_calls = 100001",
+            ":6: plugins.limits.a.host_calls: is above plugins.limits.host_calls, the limit of all plugins\n  hint: lower it, raise plugins.limits.host_calls, or write `may_exceed = true` beside it",
+        ),
+        (
+            "[plugins.limits.a]\nmemory = \"lots\"",
+            ":6: plugins.limits.a.memory: `lots` is not a size\n  hint: such as \"64MiB\"",
+        ),
+        (
+            "[plugins.limits.a]\nstack = \"64KiB\"",
+            ":6: plugins.limits.a.stack: unknown key\n  hint: remove it; known keys: memory, deadline, table_elements, host_calls, log_lines, output, may_exceed",
+        ),
+        (
+            "[plugins.limits.a]\nmemroy = \"1MiB\"",
+            ":6: plugins.limits.a.memroy: unknown key\n  hint: did you mean `memory`?",
+        ),
+        (
+            "[plugins.limits]\nmemroy = \"1MiB\"",
+            ":6: plugins.limits.memroy: unknown key\n  hint: did you mean `memory`?",
+        ),
+        (
+            "[plugins.limits.No_Name]\nmemory = \"1MiB\"",
+            ":5: plugins.limits.No_Name: is not a name of a plugin\n  hint: a plugin's name consists of lower-case words joined by hyphens",
         ),
         (
             "[plugins.limits]\nlog_lines = -1",
@@ -581,6 +632,16 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     plugins.grants
     plugins.grants.*
     plugins.limits
+    plugins.limits.*
+    plugins.limits.*.deadline
+    plugins.limits.*.host_calls
+    plugins.limits.*.log_lines
+    plugins.limits.*.may_exceed
+    plugins.limits.*.memory
+    plugins.limits.*.output
+    plugins.limits.*.table_elements
+    plugins.limits.compile_memory
+    plugins.limits.compile_time
     plugins.limits.deadline
     plugins.limits.host_calls
     plugins.limits.instances

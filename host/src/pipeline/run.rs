@@ -194,7 +194,7 @@ impl Pipeline {
             writers: least.min(most)..=most,
             rows: source.chunk_rows as usize..=source.max_chunk_rows as usize,
             // A chunk must stay far below the deadline of its calls.
-            plugins: self.host.config.plugins.limits.deadline / 4,
+            plugins: self.host.config.plugins.shortest_deadline() / 4,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fs;
 
 use insta::assert_snapshot;
+use support::component::component;
 use support::{Place, root};
 
 use super::{example, faulty};
@@ -83,4 +84,33 @@ fn the_examples_answer_made_up_rows() {
         assert_eq!(found["findings"], serde_json::json!([]), "{name}");
         assert!(found["rows"].as_u64().unwrap() >= 3_000, "{found:#}");
     }
+}
+
+#[test]
+fn h5_memory_that_grows_is_a_leak_and_not_state() {
+    let place = Place::new();
+    // A page for each call; so hundreds of calls are good.
+    let leaky = component(&[("answer", "(drop (memory.grow (i32.const 1)))")]);
+    fs::write(place.path().join("leaky.wasm"), leaky).unwrap();
+    let test = ["plugin", "test", "leaky.wasm"];
+    let search = ["--fuzz", "600", "--rows", "2000", "--seed", "1"];
+    let save = ["--save", "found.cases.toml"];
+    let ended = place.run(&[&test[..], &search, &save].concat());
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_snapshot!(ended.out, @r#"
+    FOUND LEAK: its memory grows by 64.0 KiB with each call, although the rows are the same: it keeps something from them
+
+    hostile 1.0.0: 1 fault found with seed 1 in 2,165 rows, 56 batches
+    "#);
+    // A case cannot show it.
+    assert!(!place.path().join("found.cases.toml").exists());
+
+    let bench = ["plugin", "bench", "leaky.wasm", "--rounds", "600"];
+    let json = place.json(&[&bench[..], &["--json"]].concat());
+    let side = &json["comparison"]["sides"][0];
+    assert_eq!(side["growth_per_call"], 65_536, "{side}");
+    assert!(side["retired"].as_u64().unwrap() > 0, "{side}");
+    let ended = place.run(&bench);
+    let said = "growing by 64.0 KiB per call; instances replaced before they were full: 1";
+    assert!(ended.out.contains(said), "{ended:?}");
 }

@@ -35,7 +35,31 @@ fn resources() -> Vec<Hostile> {
             "hoard-memory",
             "takes memory until there is no more, and goes on",
             "(loop $on (br_if $on (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))",
-            End::Harmless("it is refused more than its share"),
+            End::Row("PLUGIN_MEMORY", "exceeded its memory limit of 8 MiB (`plugins.limits.memory`): its answer is not believed"),
+        ),
+        hostile(
+            "hoard-table",
+            "makes a table larger until there is no more, and goes on",
+            &[
+                ("core", "(table $own 1 funcref)"),
+                ("evil", "(loop $on (br_if $on (i32.ne (table.grow $own (ref.null func) (i32.const 4096)) (i32.const -1))))"),
+            ],
+            End::Row("PLUGIN_MEMORY", "exceeded its limit of 10000 table elements (`plugins.limits.table_elements`): its answer is not believed"),
+        ),
+        hostile(
+            "hoard-declared",
+            "asks for more memory than it declares, and goes on",
+            &[
+                ("core", "(memory $own 1 2)"),
+                ("evil", "(drop (memory.grow $own (i32.const 2)))"),
+            ],
+            End::Row("PLUGIN_MEMORY", "exceeded the maximum that it declares"),
+        ),
+        evil(
+            "hoard-beyond",
+            "takes memory, a page and 4 GiB in turn, and goes on",
+            "(loop $on (drop (memory.grow (i32.const 65536))) (br_if $on (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))",
+            End::Row("PLUGIN_MEMORY", "its answer is not believed"),
         ),
         hostile(
             "eat-table",
@@ -44,7 +68,7 @@ fn resources() -> Vec<Hostile> {
                 ("core", "(table $own 1 funcref)"),
                 ("evil", "(loop $on (br_if $on (i32.ne (table.grow $own (ref.null func) (i32.const 4096)) (i32.const -1)))) unreachable"),
             ],
-            End::Row("PLUGIN_MEMORY", "exceeded its memory limit"),
+            End::Row("PLUGIN_MEMORY", "exceeded its limit of 10000 table elements"),
         ),
         evil("recurse", "recurses without end", "(call $evil (local.get $row))", End::Row(TRAP, "call stack exhausted")),
         hostile(
@@ -243,6 +267,18 @@ fn roles() -> Vec<Hostile> {
             "policy-traps",
             "traps instead of deciding",
             &[("role", POLICY), ("decide", "unreachable")],
+            End::DefaultQueue,
+        ),
+        hostile(
+            "policy-hoards",
+            "takes all memory when it decides, and goes on",
+            &[
+                ("role", POLICY),
+                (
+                    "decide",
+                    "(loop $on (br_if $on (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))",
+                ),
+            ],
             End::DefaultQueue,
         ),
         hostile(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use forebay::plugin::{Engine, Grant, ImportStatus, Limits, Permissions, Plugin, Wasi};
+use forebay::plugin::{Engine, Grant, ImportStatus, Limits, Permissions, Plugin, Setup, Wasi};
 use forebay::row::Value;
 use support::component::component;
 use support::sandbox::{DEADLINE, batch, guest, runner, schema};
@@ -18,7 +18,12 @@ fn load(wasi: Wasi, grants: &[Grant]) -> Result<Arc<Plugin>, String> {
         wasi,
         grants: [("wasi-user".to_owned(), grants)].into(),
     };
-    let engine = Engine::with_permissions(limits, permissions, None).unwrap();
+    let setup = Setup {
+        limits,
+        permissions,
+        ..Setup::default()
+    };
+    let engine = Engine::with(setup).unwrap();
     let loaded = engine.load(&guest("wasi-user"));
     loaded.map_err(|error| format!("{}; {}", error.what, error.hint))
 }
@@ -80,7 +85,12 @@ fn imports_that_are_not_granted_can_be_refused() {
         wasi: Wasi::Refuse,
         ..Permissions::default()
     };
-    let engine = Engine::with_permissions(limits, permissions, None).unwrap();
+    let setup = Setup {
+        limits,
+        permissions,
+        ..Setup::default()
+    };
+    let engine = Engine::with(setup).unwrap();
     let rules = engine.load(&guest("recruit-rules")).unwrap();
     assert!(rules.grants().is_empty());
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 use forebay::config::Config;
-use forebay::plugin::{Chain, Decision, Engine, Limits, Plugin, Runner};
+use forebay::plugin::{Chain, Decision, Engine, Limits, Plugin, Runner, Setup};
 use forebay::row::{Batch, Failure, Schema, Stage, Value};
 use support::sandbox::{DEADLINE, MEMORY, batch, guest, schema};
 
@@ -71,7 +71,12 @@ impl Host {
         let engine = match std::env::var_os(CONFIG) {
             Some(path) => {
                 let plugins = Config::load(Path::new(&path)).unwrap().plugins;
-                Engine::with_permissions(plugins.limits, plugins.permissions, None)
+                Engine::with(Setup {
+                    limits: plugins.limits,
+                    own_limits: plugins.own_limits,
+                    permissions: plugins.permissions,
+                    ..Setup::default()
+                })
             }
             None => Engine::new(small(), None),
         };

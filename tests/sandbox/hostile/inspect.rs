@@ -106,8 +106,8 @@ fn what_is_refused_is_shown_as_well() {
                forebay:plugin/types@0.1.0        interface
                forebay:plugin/log@0.1.0          interface
                forebay:plugin/embeddings@0.1.0   interface
-    REFUSED: it imports `wasi:http/outgoing-handler@0.2.0`: unknown to this host
-      hint: plugins may import `forebay:plugin/log`, `forebay:plugin/embeddings`, and those of `wasi:*@0.2` that `[plugins]` allows
+    REFUSED: plugin hostile imports `wasi:http/outgoing-handler@0.2.0`: not granted, and `plugins.wasi` is "refuse"
+      hint: build it without WASI, grant what it needs under `[plugins.grants]`, or give it an empty world with `wasi = "empty"`
 
     file       text.wasm (… bytes)
     limits     memory 64.0 MiB, deadline 500ms, stack 512.0 KiB, output 64.0 MiB,

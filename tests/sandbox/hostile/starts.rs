@@ -5,6 +5,7 @@ use super::catalog::{End, Hostile, hostile};
 const LOOP: &str = "(loop $on (br $on))";
 const EAT: &str =
     "(loop $on (br_if $on (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable";
+const HOARD: &str = "(loop $on (br_if $on (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))";
 const NORMALIZE: &str = "(call $normalize (i32.const 112) (i32.const 6))";
 
 pub fn all() -> Vec<Hostile> {
@@ -57,7 +58,19 @@ fn starting() -> Vec<Hostile> {
             "table-at-once",
             "begins with a table of 4 billion elements",
             &[("libc", "(table 0xf0000000 funcref)")],
-            End::Refused("exceeded its memory limit"),
+            End::Refused("exceeded its limit of 10000 table elements"),
+        ),
+        hostile(
+            "start-hoards",
+            "takes all memory when it is started, and goes on",
+            &[("start", &start(HOARD))],
+            End::Refused("its answer is not believed"),
+        ),
+        hostile(
+            "configure-hoards",
+            "takes all memory when it is configured, and goes on",
+            &[("configure", HOARD)],
+            End::Unsettled("its answer is not believed"),
         ),
         hostile(
             "configure-loops",
@@ -101,6 +114,12 @@ fn describing() -> Vec<Hostile> {
             "takes all memory when it describes itself",
             &[("describe", EAT)],
             End::Refused("exceeded its memory limit"),
+        ),
+        hostile(
+            "describe-hoards",
+            "takes all memory when it describes itself, and goes on",
+            &[("describe", HOARD)],
+            End::Refused("its answer is not believed"),
         ),
         hostile(
             "describe-normalizes",
@@ -254,7 +273,39 @@ fn importing() -> Vec<Hostile> {
             "import-http",
             "wants to make requests",
             r#"(import "wasi:http/outgoing-handler@0.2.0" (instance))"#,
-            End::Refused("imports `wasi:http/outgoing-handler@0.2.0`: unknown to this host"),
+            End::Harmless("it loads; every call of it would trap"),
+        ),
+        hostile(
+            "call-http",
+            "makes a request",
+            &[
+                (
+                    "imports",
+                    r#"
+                    (import "wasi:io/poll@0.2.0" (instance $poll
+                      (export "pollable" (type (sub resource)))))
+                    (alias export $poll "pollable" (type $pollable))
+                    (import "wasi:http/types@0.2.0" (instance $http
+                      (alias outer 1 $pollable (type $p))
+                      (export "pollable" (type (eq $p)))
+                      (export "fields" (type $fields (sub resource)))
+                      (export "[constructor]fields" (func (result (own $fields))))))"#,
+                ),
+                (
+                    "lowered",
+                    r#"(core func $fields (canon lower (func $http "[constructor]fields")))"#,
+                ),
+                ("linked", r#"(export "fields" (func $fields))"#),
+                (
+                    "core",
+                    r#"(import "host" "fields" (func $fields (result i32)))"#,
+                ),
+                ("evil", "(drop (call $fields))"),
+            ],
+            End::Row(
+                "PLUGIN_TRAP",
+                "called `wasi:http/types@0.2.0#[constructor]fields`: plugins have no network",
+            ),
         ),
         import(
             "import-own",

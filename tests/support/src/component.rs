@@ -143,6 +143,72 @@ const DEFAULTS: [(&str, &str); 20] = [
     ("component", ""),
 ];
 
+/// A plugin that keeps a copy of each `company_name` for ever, in `bytes` bytes of its memory, and
+/// sets the field to the copy. As an unchecked `malloc`, it does not look whether it got the memory:
+/// a copy for which there is none is written at address 0, over the one before.
+///
+/// Names have at most 16 bytes.
+pub fn leaky(bytes: u32) -> Vec<u8> {
+    let keep = format!(
+        r#"
+    (global $at (mut i32) (i32.const 0))
+    (global $end (mut i32) (i32.const 0))
+    (data (i32.const 48) "company_name")
+    (func $keep (param $from i32) (param $len i32) (result i32)
+      (local $to i32)
+      (if (i32.gt_u (i32.add (global.get $at) (i32.const {bytes})) (global.get $end))
+        (then
+          (local.set $to (memory.grow (i32.const 1)))
+          (if (i32.eq (local.get $to) (i32.const -1))
+            (then
+              (memory.copy (i32.const 0) (local.get $from) (local.get $len))
+              (return (i32.const 0))))
+          (global.set $at (i32.mul (local.get $to) (i32.const 65536)))
+          (global.set $end (i32.add (global.get $at) (i32.const 65536)))))
+      (local.set $to (global.get $at))
+      (global.set $at (i32.add (local.get $to) (i32.const {bytes})))
+      (memory.copy (local.get $to) (local.get $from) (local.get $len))
+      (local.get $to))
+    ;; Row $i, whose first value is at $value: sets the field, with an outcome of 32 bytes at 1024
+    ;; and a field of 24 bytes at 16384.
+    (func $set (param $i i32) (param $value i32)
+      (local $outcome i32) (local $field i32)
+      (local.set $outcome (i32.add (i32.const 1024) (i32.mul (local.get $i) (i32.const 32))))
+      (local.set $field (i32.add (i32.const 16384) (i32.mul (local.get $i) (i32.const 24))))
+      (i32.store (local.get $outcome) (i32.const 1))
+      (i32.store offset=4 (local.get $outcome) (local.get $field))
+      (i32.store offset=8 (local.get $outcome) (i32.const 1))
+      (i32.store (local.get $field) (i32.const 48))
+      (i32.store offset=4 (local.get $field) (i32.const 12))
+      (i32.store offset=8 (local.get $field) (i32.const 4))
+      (i32.store offset=16 (local.get $field)
+        (call $keep (i32.load offset=8 (local.get $value)) (i32.load offset=12 (local.get $value))))
+      (i32.store offset=20 (local.get $field) (i32.load offset=12 (local.get $value))))"#
+    );
+    let answer = "
+      (block $all
+        (loop $each
+          (br_if $all (i32.ge_u (local.get $i) (local.get $count)))
+          (call $set (local.get $i)
+            (i32.load offset=8 (i32.add (local.get $rows) (i32.mul (local.get $i) (i32.const 16)))))
+          (local.set $i (i32.add (local.get $i) (i32.const 1)))
+          (br $each)))
+      (local.set $i (i32.const 0))";
+    component(&[
+        ("name", "leaky"),
+        ("name_len", "5"),
+        // Only the name is read; so the host passes in little.
+        (
+            "describe",
+            "(i32.store (i32.const 272) (i32.const 1)) (i32.store (i32.const 276) (i32.const 64))
+             (i32.store (i32.const 280) (i32.const 1)) (i32.store (i32.const 64) (i32.const 48))
+             (i32.store (i32.const 68) (i32.const 12))",
+        ),
+        ("core", &keep),
+        ("answer", answer),
+    ])
+}
+
 /// The component with these parts.
 pub fn component(parts: &[(&str, &str)]) -> Vec<u8> {
     let mut text = TEMPLATE.to_owned();

@@ -81,7 +81,12 @@ impl Cache {
         }
     }
 
-    fn try_put(&self, component: &Component, digest: &str) -> anyhow::Result<()> {
+    /// Directory of the artefacts.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(super) fn try_put(&self, component: &Component, digest: &str) -> anyhow::Result<()> {
         let artefact = component.serialize()?;
         let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
         file.write_all(&MAGIC)?;

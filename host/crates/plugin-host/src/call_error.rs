@@ -11,7 +11,7 @@ pub(super) enum Kind {
     Trap,
     /// The guest missed its deadline.
     Deadline,
-    /// The guest failed after it was refused memory.
+    /// The guest was refused memory or table elements: whatever it answered is not believed.
     Memory,
     /// The guest returned `err`.
     Error,

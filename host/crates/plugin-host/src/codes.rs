@@ -6,7 +6,7 @@ pub const TRAP: &str = "PLUGIN_TRAP";
 /// The plugin missed its deadline.
 pub const DEADLINE: &str = "PLUGIN_DEADLINE";
 
-/// The plugin failed after it was refused memory.
+/// The plugin was refused memory or table elements during the call.
 pub const MEMORY: &str = "PLUGIN_MEMORY";
 
 /// The plugin returned `err`.

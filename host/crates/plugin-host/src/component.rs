@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use super::call_error::CallError;
@@ -10,6 +11,7 @@ use super::engine::Engine;
 use super::grants::Grants;
 use super::imports::Import;
 use super::instance::{Instance, Prepared};
+use super::limits::Limits;
 use crate::row::PluginId;
 
 /// Roles that a component exports.
@@ -65,6 +67,34 @@ pub struct Plugin {
     pub(super) grants: Grants,
     pub(super) prepared: Prepared,
     pub(super) engine: Arc<Engine>,
+    pub(super) limits: Limits,
+    /// Maximum linear memory of an instance so far, in bytes.
+    pub(super) peak_memory: AtomicUsize,
+    pub(super) said: Said,
+}
+
+/// What is said about a plugin once, and not at each of its calls.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// Its memory grows.
+    pub(super) leak: Once,
+    /// A call came near its deadline.
+    pub(super) slow: Once,
+    /// It reads a clock that stands still.
+    pub(super) clock: Once,
+    /// It reads random numbers that repeat.
+    pub(super) random: Once,
+}
+
+impl Said {
+    pub(super) fn nothing() -> Self {
+        Self {
+            leak: Once::new(),
+            slow: Once::new(),
+            clock: Once::new(),
+            random: Once::new(),
+        }
+    }
 }
 
 impl Plugin {
@@ -122,16 +152,43 @@ impl Plugin {
         &self.grants
     }
 
-    /// Opens a fresh instance and configures it.
-    pub(super) fn open(&self, settings: &[(String, String)]) -> Result<Instance, CallError> {
-        let mut instance =
-            Instance::open(&self.engine, &self.prepared, &self.id.name, &self.grants)?;
-        instance.configure(settings)?;
-        Ok(instance)
+    /// Its limits: those of every plugin, or its own.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
-    pub(super) fn engine(&self) -> &Arc<Engine> {
-        &self.engine
+    /// Opens a fresh instance and configures it.
+    pub(super) fn open(&self, settings: &[(String, String)]) -> Result<Instance, CallError> {
+        let name = &self.id.name;
+        let instance = Instance::open(
+            &self.engine,
+            &self.prepared,
+            name,
+            &self.grants,
+            self.limits,
+        );
+        let configured = instance.and_then(|mut instance| {
+            instance.configure(settings)?;
+            Ok(instance)
+        });
+        configured.map_err(|error| self.named(error))
+    }
+
+    /// Has a message name the plugin's own limits, where it has some.
+    pub(super) fn named(&self, error: CallError) -> CallError {
+        let mut message = error.message;
+        for key in self.limits.own_keys(&self.engine.limits()) {
+            let own = format!("`plugins.limits.{}.{key}`", self.id.name);
+            message = message.replace(&format!("`plugins.limits.{key}`"), &own);
+        }
+        CallError { message, ..error }
+    }
+
+    /// Notes the memory of an instance; returns the maximum if this raises it.
+    pub(super) fn raised(&self, memory: usize) -> Option<usize> {
+        let before = self.peak_memory.fetch_max(memory, Ordering::Relaxed);
+        (memory > before).then_some(memory)
     }
 }
 

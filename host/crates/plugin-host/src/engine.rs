@@ -1,19 +1,21 @@
 //! Shared state of all plugins: compiler settings, linker, deadline clock, and cache of compiled
 //! components.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use wasmtime::Config;
 use wasmtime::component::{HasSelf, Linker};
 
+use super::bare::bare;
 use super::bindings::{embeddings, log, types};
 use super::cache::Cache;
+use super::compiler::Compiler;
 use super::grants::Permissions;
-use super::limits::{Limits, MAX_STACK, MIN_STACK};
+use super::limits::Limits;
 use super::sandbox::State;
 use super::wasi;
 
@@ -29,69 +31,109 @@ const LONGEST_TICK: Duration = Duration::from_millis(50);
 #[error("cannot set up the plugin engine: {0}")]
 pub struct EngineError(String);
 
+/// What an engine is set up with. By default it has the default limits, grants nothing, keeps no
+/// compiled plugin, and compiles in its own process.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Limits of every plugin that has none of its own.
+    pub limits: Limits,
+    /// Limits of single plugins, by name. `stack` and `instances` are those of `limits` in any case.
+    pub own_limits: BTreeMap<String, Limits>,
+    /// Permissions of plugins.
+    pub permissions: Permissions,
+    /// Directory in which compiled plugins are kept. One that cannot be trusted is not used, and a
+    /// warning gives the reason.
+    pub cache_directory: Option<PathBuf>,
+    /// How plugins are compiled.
+    pub compiler: Compiler,
+}
+
 /// Compiles plugins and bounds their calls. A process needs only one. Plugins keep the engine that
 /// loaded them alive.
 pub struct Engine {
     engine: wasmtime::Engine,
     linker: Linker<State>,
-    limits: Limits,
-    permissions: Permissions,
+    setup: Setup,
     cache: Option<Cache>,
+    tick: Duration,
     _ticker: Ticker,
 }
 
 impl Engine {
-    /// Creates an engine that grants nothing. Compiled plugins are kept in the cache directory, if
-    /// there is one; a directory that cannot be trusted is not used, and a warning gives the
-    /// reason.
+    /// Creates an engine with these limits that grants nothing and compiles in this process.
+    /// Compiled plugins are kept in the cache directory, if there is one.
     ///
     /// # Errors
     /// When the platform lacks something that the engine needs.
     pub fn new(limits: Limits, cache_directory: Option<PathBuf>) -> Result<Arc<Self>, EngineError> {
-        Self::with_permissions(limits, Permissions::default(), cache_directory)
+        Self::with(Setup {
+            limits,
+            cache_directory,
+            ..Setup::default()
+        })
     }
 
-    /// Creates an engine as [`Engine::new`] does, with these permissions for plugins.
+    /// Creates an engine.
     ///
     /// # Errors
     /// When the platform lacks something that the engine needs.
-    pub fn with_permissions(
-        limits: Limits,
-        permissions: Permissions,
-        cache_directory: Option<PathBuf>,
-    ) -> Result<Arc<Self>, EngineError> {
-        let failed = |error: wasmtime::Error| EngineError(format!("{error:#}"));
-        let mut config = Config::new();
-        config.epoch_interruption(true);
-        config.max_wasm_stack(limits.stack.clamp(MIN_STACK, MAX_STACK));
-        // Calls are plain functions: nothing is polled or resumed.
-        config.concurrency_support(false);
-        config.relaxed_simd_deterministic(true);
-        let engine = wasmtime::Engine::new(&config).map_err(failed)?;
+    pub fn with(setup: Setup) -> Result<Arc<Self>, EngineError> {
+        let engine = bare(setup.limits.stack).map_err(failed)?;
         let linker = linker(&engine).map_err(failed)?;
-        let ticker = Ticker::start(engine.clone(), tick(limits.deadline))
-            .map_err(|e| EngineError(e.to_string()))?;
-        let cache = cache_directory.and_then(|directory| Cache::open(directory, &engine));
+        let deadlines = setup.own_limits.values().map(|limits| limits.deadline);
+        let shortest = deadlines.fold(setup.limits.deadline, Duration::min);
+        let tick = tick(shortest);
+        let ticker = Ticker::start(engine.clone(), tick).map_err(|e| EngineError(e.to_string()))?;
+        let directory = setup.cache_directory.clone();
+        let cache = directory.and_then(|directory| Cache::open(directory, &engine));
         Ok(Arc::new(Self {
             engine,
             linker,
-            limits,
-            permissions,
+            setup,
             cache,
+            tick,
             _ticker: ticker,
         }))
     }
 
-    /// Limits of its plugins.
+    /// Limits of its plugins, where they have none of their own.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        self.limits
+        self.setup.limits
+    }
+
+    /// Limits of the plugin with this name.
+    #[must_use]
+    pub fn limits_of(&self, plugin: &str) -> Limits {
+        let own = self.setup.own_limits.get(plugin);
+        own.copied().unwrap_or(self.setup.limits)
+    }
+
+    /// Names of the plugins that have limits of their own.
+    pub fn with_own_limits(&self) -> impl Iterator<Item = &str> {
+        self.setup.own_limits.keys().map(String::as_str)
     }
 
     /// Permissions of its plugins.
     #[must_use]
     pub fn permissions(&self) -> &Permissions {
-        &self.permissions
+        &self.setup.permissions
+    }
+
+    /// Limits of a plugin whose name is not known yet: those of the plugin with the largest.
+    pub(super) fn widest_limits(&self) -> Limits {
+        let own = self.setup.own_limits.values();
+        own.fold(self.setup.limits, Limits::or_larger)
+    }
+
+    /// How it compiles.
+    pub(super) fn compiler(&self) -> &Compiler {
+        &self.setup.compiler
+    }
+
+    /// Ticks granted to a call: as many as fill its deadline, and one for the tick in progress.
+    pub(super) fn ticks(&self, deadline: Duration) -> u64 {
+        ticks(deadline, self.tick)
     }
 
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
@@ -105,6 +147,11 @@ impl Engine {
     pub(super) fn cache(&self) -> Option<&Cache> {
         self.cache.as_ref()
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn failed(error: wasmtime::Error) -> EngineError {
+    EngineError(format!("{error:#}"))
 }
 
 /// Defines everything that a plugin can import.
@@ -133,9 +180,8 @@ fn tick(deadline: Duration) -> Duration {
     (deadline / TICKS).clamp(SHORTEST_TICK, LONGEST_TICK)
 }
 
-/// Ticks granted to a call: as many as fill its deadline, and one for the tick in progress.
-pub(super) fn ticks(deadline: Duration) -> u64 {
-    let ticks = deadline.as_nanos().div_ceil(tick(deadline).as_nanos());
+fn ticks(deadline: Duration, tick: Duration) -> u64 {
+    let ticks = deadline.as_nanos().div_ceil(tick.as_nanos());
     // Capped at a value that is never reached and cannot overflow the epoch.
     u64::try_from(ticks).unwrap_or(u64::MAX).min(u64::MAX / 4) + 1
 }
@@ -182,7 +228,10 @@ mod tests {
     fn deadlines_round_up() {
         let check = |millis, expected| {
             assert_eq!(
-                ticks(Duration::from_millis(millis)),
+                ticks(
+                    Duration::from_millis(millis),
+                    tick(Duration::from_millis(millis))
+                ),
                 expected,
                 "{millis} ms"
             );
@@ -192,6 +241,8 @@ mod tests {
         check(10, 11);
         check(500, 21);
         check(2_000, 41);
-        assert!(ticks(Duration::MAX) < u64::MAX / 2);
+        assert!(ticks(Duration::MAX, SHORTEST_TICK) < u64::MAX / 2);
+        // Beside a plugin whose deadline is shorter.
+        assert_eq!(ticks(Duration::from_millis(500), SHORTEST_TICK), 501);
     }
 }

@@ -6,6 +6,7 @@ use wasmtime::component::Component;
 
 use super::engine::Engine;
 use super::grants::{Grant, Grants, Wasi};
+use super::http::HTTP;
 use super::limits::MAX_NAME;
 use super::load_error::Problem;
 use super::sanitize::line;
@@ -29,6 +30,8 @@ pub enum ImportStatus {
     Granted(Grant),
     /// Present, but an empty stand-in.
     Empty,
+    /// Present, but every call traps.
+    Absent,
     /// Refused, for this reason.
     Refused(String),
 }
@@ -39,6 +42,7 @@ impl fmt::Display for ImportStatus {
             Self::Interface => f.write_str("interface"),
             Self::Granted(grant) => write!(f, "granted ({grant})"),
             Self::Empty => f.write_str("empty stand-in"),
+            Self::Absent => f.write_str("not there: a call traps"),
             Self::Refused(reason) => write!(f, "REFUSED: {reason}"),
         }
     }
@@ -143,6 +147,16 @@ fn status(name: &str, wasi: Wasi, grants: &Grants) -> ImportStatus {
         | "forebay:packed/types" => return ImportStatus::Interface,
         _ => {}
     }
+    if interface.starts_with("wasi:") && version.starts_with("0.3.") {
+        let reason = "WASI 0.3, which is asynchronous: build it for WASI 0.2 (wasip2)";
+        return ImportStatus::Refused(reason.to_owned());
+    }
+    if interface.starts_with(HTTP) && version.starts_with("0.2.") {
+        return match wasi {
+            Wasi::Empty => ImportStatus::Absent,
+            Wasi::Refuse => ImportStatus::Refused(NOT_GRANTED.to_owned()),
+        };
+    }
     let Some(granted_by) = linked_wasi(interface).filter(|_| version.starts_with("0.2.")) else {
         return ImportStatus::Refused("unknown to this host".to_owned());
     };
@@ -196,8 +210,8 @@ mod tests {
             check("wasi:io/poll@0.2.0", wasi, "granted (clock)");
             let foreign = "REFUSED: unknown to this host";
             for name in [
-                "wasi:http/outgoing-handler@0.2.0",
-                "wasi:clocks/wall-clock@0.3.0",
+                "wasi:http/outgoing-handler",
+                "wasi:config/store@0.2.0",
                 "wasi:clocks/wall-clock",
                 "wasi:clocks/timezone@0.2.0",
                 "my:own/thing@0.1.0",
@@ -215,6 +229,16 @@ mod tests {
             );
         }
         check("wasi:random/random@0.2.6", Wasi::Empty, "empty stand-in");
+        check(
+            "wasi:http/outgoing-handler@0.2.0",
+            Wasi::Empty,
+            "not there: a call traps",
+        );
+        check(
+            "wasi:clocks/wall-clock@0.3.0",
+            Wasi::Empty,
+            "REFUSED: WASI 0.3, which is asynchronous: build it for WASI 0.2 (wasip2)",
+        );
         check(
             "wasi:sockets/tcp@0.2.6",
             Wasi::Refuse,

@@ -3,6 +3,8 @@
 //! Every entry into a guest goes through [`Instance::enter`], which sets the deadline (an epoch
 //! deadline starts at 0, which is in the past) and finds the reason for a failed call.
 
+use std::time::{Duration, Instant};
+
 use wasmtime::component::InstancePre;
 use wasmtime::{Store, Trap};
 
@@ -15,11 +17,12 @@ use super::engine::Engine;
 use super::form::{CallResult, Form};
 use super::grants::Grants;
 use super::host_usage::Exceeded;
-use super::limits::{MAX_ERRORS, MAX_MESSAGE};
+use super::limits::{Limits, MAX_ERRORS, MAX_MESSAGE};
 use super::packed::Packer;
-use super::sandbox::State;
+use super::sandbox::{Refusal, State};
 use super::sanitize::{cut, line};
-use super::{engine, packed, rows};
+use super::wasi::Reads;
+use super::{packed, rows};
 
 /// A linked component, with the indices of its exports.
 pub(super) struct Prepared {
@@ -96,17 +99,18 @@ pub(super) struct Instance {
     store: Store<State>,
     exports: Exports,
     packer: Packer,
-    /// Maximum bytes that the host keeps for an answer.
-    output: usize,
+    limits: Limits,
     /// Deadline of a call.
     ticks: u64,
     /// Number of calls that answered `err`.
     errors: u32,
+    /// Bytes of its memories after its first call; `None` before that. Describing and configuring
+    /// do not count.
+    first_memory: Option<usize>,
 }
 
 impl Instance {
-    /// Instantiates a component under the engine's limits, with these grants, and checks its
-    /// exports' types.
+    /// Instantiates a component under these limits, with these grants, and checks its exports' types.
     ///
     /// # Errors
     /// [`Kind::Unusable`], whatever the reason.
@@ -115,25 +119,28 @@ impl Instance {
         prepared: &Prepared,
         name: &str,
         grants: &Grants,
+        limits: Limits,
     ) -> Result<Self, CallError> {
-        let limits = engine.limits();
-        let ticks = engine::ticks(limits.deadline);
+        let ticks = engine.ticks(limits.deadline);
         let mut store = Store::new(engine.wasmtime(), State::new(name, &limits, grants));
         store.limiter(|state| &mut state.bounds);
         store.set_hostcall_fuel(limits.output);
         store.set_epoch_deadline(ticks);
         store.data_mut().begin();
 
-        match prepared.open(&mut store) {
+        let began = Instant::now();
+        let opened = prepared.open(&mut store);
+        match opened.and_then(|exports| believed(&store, exports)) {
             Ok(exports) => Ok(Self {
                 store,
                 exports,
                 packer: Packer::default(),
-                output: limits.output,
+                limits,
                 ticks,
                 errors: 0,
+                first_memory: None,
             }),
-            Err(error) => Err(unusable(trap(&mut store, &error))),
+            Err(error) => Err(unusable(trap(&mut store, &error, &limits, began.elapsed()))),
         }
     }
 
@@ -173,7 +180,7 @@ impl Instance {
         match answer {
             Form::Rows(outcomes) => Ok(rows::changes(one_per_row(outcomes, rows)?, schema)),
             Form::Packed(changes) => {
-                packed::changes(changes, rows, schema, self.output).map_err(invalid)
+                packed::changes(changes, rows, schema, self.limits.output).map_err(invalid)
             }
         }
     }
@@ -206,21 +213,47 @@ impl Instance {
         &mut self,
         failures: &[dead_letter_policy::Failure<'_>],
     ) -> Result<Vec<dead_letter_policy::Decision>, CallError> {
-        let decisions = self.enter(|it| match &it.exports.policy {
+        let decisions = self.call(|it| match &it.exports.policy {
             Some(guest) => guest.call_decide(&mut it.store, failures),
             None => wasmtime::bail!("the component does not export dead-letter-policy"),
         })?;
         one_per_row(decisions, failures.len())
     }
 
-    /// True if the instance has answered `err` so often that it should be replaced.
+    /// True if the instance should be replaced: it has answered `err` so often that it may have
+    /// leaked, or its memory has grown since its first call by more than half of the room that was
+    /// left then. A refusal of memory costs a call; so it is replaced while the next call still has
+    /// as much room as all calls before it have taken.
     pub(super) fn is_worn(&self) -> bool {
-        self.errors >= MAX_ERRORS
+        self.errors >= MAX_ERRORS || self.is_full()
+    }
+
+    /// True if its memory has grown so much since its first call that it should be replaced.
+    pub(super) fn is_full(&self) -> bool {
+        let first = self.first_memory.unwrap_or_default();
+        let room = self.limits.memory.saturating_sub(first);
+        self.grown() > room / 2
+    }
+
+    /// True if a role was called before.
+    pub(super) fn was_called(&self) -> bool {
+        self.first_memory.is_some()
     }
 
     /// Bytes of its linear memories.
     pub(super) fn memory(&self) -> usize {
         self.store.data().bounds.memory_used()
+    }
+
+    /// Bytes by which its memories have grown since its first call.
+    pub(super) fn grown(&self) -> usize {
+        let memory = self.memory();
+        memory.saturating_sub(self.first_memory.unwrap_or(memory))
+    }
+
+    /// What its last call has read without a grant.
+    pub(super) fn reads(&self) -> Reads {
+        self.store.data().reads
     }
 
     fn lend<T>(
@@ -229,35 +262,53 @@ impl Instance {
         call: impl FnOnce(&mut Self) -> CallResult<T>,
     ) -> Result<T, CallError> {
         self.store.data_mut().lent = lent.take();
-        let result = self.enter(call);
+        let result = self.call(call);
         *lent = self.store.data_mut().lent.take();
         result
     }
 
-    /// Makes a call under the deadline.
+    /// Calls a role.
+    fn call<T>(&mut self, call: impl FnOnce(&mut Self) -> CallResult<T>) -> Result<T, CallError> {
+        let result = self.enter(call);
+        let memory = self.memory();
+        self.first_memory.get_or_insert(memory);
+        result
+    }
+
+    /// Makes a call under the deadline. After a refusal no answer is believed.
     fn enter<T>(&mut self, call: impl FnOnce(&mut Self) -> CallResult<T>) -> Result<T, CallError> {
         self.store.data_mut().begin();
         self.store.set_epoch_deadline(self.ticks);
+        let began = Instant::now();
         let answer = call(self).and_then(|answer| {
             // Some WASI functions cannot refuse a call beyond the limit.
             self.store.data().usage.check()?;
-            Ok(answer)
+            believed(&self.store, answer)
         });
         let result = match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(message)) => {
                 self.errors += 1;
-                let refused = self.store.data().bounds.refused;
-                let kind = if refused { Kind::Memory } else { Kind::Error };
                 Err(CallError {
-                    kind,
+                    kind: Kind::Error,
                     message: cut(message, MAX_MESSAGE),
                 })
             }
-            Err(error) => Err(trap(&mut self.store, &error)),
+            Err(error) => {
+                let limits = self.limits;
+                Err(trap(&mut self.store, &error, &limits, began.elapsed()))
+            }
         };
         self.store.data_mut().guest_log().end();
         result
+    }
+}
+
+/// Passes on an answer, unless memory was refused before it was given.
+fn believed<T>(store: &Store<State>, answer: T) -> wasmtime::Result<T> {
+    match store.data().bounds.refused {
+        None => Ok(answer),
+        Some(refusal) => Err(refusal.into()),
     }
 }
 
@@ -284,24 +335,27 @@ fn unusable(error: CallError) -> CallError {
     }
 }
 
-/// The reason why a call into the guest did not return.
-fn trap(store: &mut Store<State>, error: &wasmtime::Error) -> CallError {
+/// The reason why a call into the guest failed after this time.
+fn trap(
+    store: &mut Store<State>,
+    error: &wasmtime::Error,
+    limits: &Limits,
+    took: Duration,
+) -> CallError {
     let trap = error.downcast_ref::<Trap>().copied();
-    let (kind, what) = match trap {
-        Some(Trap::Interrupt) => (
-            Kind::Deadline,
-            "did not answer before its deadline".to_owned(),
-        ),
-        _ if store.data().bounds.refused => (
+    let (kind, what) = match (trap, store.data().bounds.refused) {
+        (Some(Trap::Interrupt), _) => (Kind::Deadline, missed(limits.deadline, took)),
+        (_, Some(refusal)) if error.is::<Refusal>() => (
             Kind::Memory,
-            format!("exceeded its memory limit ({})", error.root_cause()),
+            format!("{refusal}: its answer is not believed"),
         ),
-        Some(trap) => (Kind::Trap, format!("trapped: {trap}")),
-        None if is_out_of_fuel(error) => {
+        (_, Some(refusal)) => (Kind::Memory, format!("{refusal}: {}", error.root_cause())),
+        (Some(trap), None) => (Kind::Trap, format!("trapped: {trap}")),
+        (None, None) if is_out_of_fuel(error) => {
             let exceeded = Exceeded::Output(store.hostcall_fuel());
             (Kind::Trap, format!("trapped: {exceeded}"))
         }
-        None => (Kind::Trap, format!("trapped: {}", error.root_cause())),
+        (None, None) => (Kind::Trap, format!("trapped: {}", error.root_cause())),
     };
     let last_words = store.data_mut().guest_log().last_words();
     let message = match last_words {
@@ -316,6 +370,15 @@ fn trap(store: &mut Store<State>, error: &wasmtime::Error) -> CallError {
         kind,
         message: cut(message, MAX_MESSAGE),
     }
+}
+
+/// Message for a call that was stopped after this time.
+fn missed(deadline: Duration, took: Duration) -> String {
+    let (deadline, took) = (deadline.as_millis(), took.as_millis());
+    format!(
+        "did not answer before its deadline of {deadline} ms (`plugins.limits.deadline`): stopped \
+         after {took} ms"
+    )
 }
 
 /// True if the guest passed more to the host than `Store::set_hostcall_fuel` allows. The type of

@@ -69,8 +69,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-// In reading order: `row` is what plugins see, and `answer` what they return. `file`, `cache` and
-// `engine` are below `load`, which makes a `component` (`imports`, `inspect`, `complexity`);
+// In reading order: `row` is what plugins see, and `answer` what they return. `file`, `cache`,
+// `engine` and `compiler` (`bare`, `features`) are below `load`, which makes a `component` (`imports`, `http`,
+// `inspect`, `complexity`);
 // `directory` loads what is new. An `instance` lives in a `sandbox` (`limits`, `grants`, `wasi`,
 // `host_functions`, `host_usage`, `guest_log`, `embeddings`) and is called in either `form`
 // (`rows`, `packed`). A `runner` has a `worker_slot` for each plugin of a `chain`, which bisects
@@ -78,6 +79,7 @@
 
 mod answer;
 mod apply;
+mod bare;
 #[allow(
     clippy::all,
     clippy::pedantic,
@@ -92,17 +94,20 @@ mod call_error;
 pub mod call_metrics;
 mod chain;
 pub mod codes;
+mod compiler;
 mod complexity;
 mod component;
 mod directory;
 mod embeddings;
 mod engine;
+mod features;
 mod file;
 mod form;
 mod grants;
 mod guest_log;
 mod host_functions;
 mod host_usage;
+mod http;
 mod imports;
 mod inspect;
 mod instance;
@@ -124,15 +129,16 @@ mod wasi;
 mod worker_slot;
 
 pub use chain::{Chain, ChainEntry, ChainError, ConfiguredPlugin, Settings};
+pub use compiler::{CompileOrder, CompileProcess, Compiler};
 pub use component::{Plugin, Roles};
 pub use directory::{Change, Directory, Examination, Failing, Refused};
-pub use engine::{Engine, EngineError, apart};
+pub use engine::{Engine, EngineError, Setup, apart};
 pub use grants::{Grant, Grants, Permissions, Wasi};
 pub use imports::{Import, ImportStatus};
 pub use inspect::Inspection;
 pub use limits::{Limits, MAX_STACK, MIN_STACK};
 pub use load_error::LoadError;
-pub use outcome::{Broken, DEFAULT_QUEUE, Decision, NoAnswer, Observed, PluginStats};
+pub use outcome::{Broken, DEFAULT_QUEUE, Decision, MemoryUse, NoAnswer, Observed, PluginStats};
 pub use rejections::Rejection;
 pub use runner::Runner;
 pub use sanitize::{head, is_name, line, shortened};

@@ -35,6 +35,46 @@ pub struct Limits {
     /// * The values of a packed answer when each is written out.
     /// * All answers about one batch: several, if a call failed.
     pub output: usize,
+    /// Maximum processor time for compiling a component, of all threads together, in whole seconds.
+    /// The largest interpreters take 10 s. Applies where a [`Compiler`](super::Compiler) is a
+    /// process of its own.
+    #[serde(rename = "compile_time_ms", serialize_with = "millis")]
+    pub compile_time: Duration,
+    /// Maximum bytes of memory for that. Linux only.
+    pub compile_memory: usize,
+}
+
+impl Limits {
+    /// Names of the limits in which these differ from `common`, among those that a plugin may have
+    /// of its own.
+    pub(super) fn own_keys(&self, common: &Self) -> impl Iterator<Item = &'static str> + use<> {
+        [
+            ("memory", self.memory != common.memory),
+            ("deadline", self.deadline != common.deadline),
+            (
+                "table_elements",
+                self.table_elements != common.table_elements,
+            ),
+            ("host_calls", self.host_calls != common.host_calls),
+            ("log_lines", self.log_lines != common.log_lines),
+            ("output", self.output != common.output),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+    }
+
+    /// The larger of each limit.
+    pub(super) fn or_larger(self, other: &Self) -> Self {
+        Self {
+            memory: self.memory.max(other.memory),
+            deadline: self.deadline.max(other.deadline),
+            table_elements: self.table_elements.max(other.table_elements),
+            host_calls: self.host_calls.max(other.host_calls),
+            log_lines: self.log_lines.max(other.log_lines),
+            output: self.output.max(other.output),
+            ..self
+        }
+    }
 }
 
 impl Default for Limits {
@@ -48,6 +88,8 @@ impl Default for Limits {
             host_calls: 100_000,
             log_lines: 100,
             output: 64 << 20,
+            compile_time: Duration::from_secs(60),
+            compile_memory: 1 << 30,
         }
     }
 }

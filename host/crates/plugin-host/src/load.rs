@@ -3,13 +3,15 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use wasmtime::component::Component;
 
 use super::bindings::describe::Descriptor;
 use super::call_error::{CallError, Kind};
-use super::component::{Plugin, Roles};
+use super::compiler::{Compiler, compile};
+use super::component::{Plugin, Roles, Said};
 use super::engine::{Engine, attempt};
 use super::file::PluginFile;
 use super::grants::{Grants, Wasi};
@@ -18,14 +20,14 @@ use super::instance::{Instance, Prepared};
 use super::limits::{MAX_CODE, MAX_FIELD, MAX_NAME, MAX_READS};
 use super::load_error::{LoadError, Problem};
 use super::sanitize::{is_name, line, shortened};
-use super::{complexity, file, imports};
+use super::{complexity, file, http, imports};
 use crate::row::PluginId;
 
 impl Engine {
     /// Loads a plugin: compiles it or takes it from the cache, links it, and calls its `describe`
     /// under the limits that apply to every call.
     ///
-    /// Blocks while the plugin is compiled, 10 ms to 10 s.
+    /// Blocks while the plugin is compiled, 10 ms to 20 s.
     ///
     /// # Errors
     /// When the file cannot be read or is not a plugin.
@@ -79,8 +81,10 @@ impl Engine {
 
         let prepared = self.link(&component, found)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        // Grants are looked up by the name in the descriptor, so `describe` runs without any.
-        let descriptor = Instance::open(self, &prepared, &stem, &Grants::new())
+        // Grants and limits are looked up by the name in the descriptor. So `describe` runs without
+        // grants, and under limits that no plugin exceeds.
+        let limits = self.widest_limits();
+        let descriptor = Instance::open(self, &prepared, &stem, &Grants::new(), limits)
             .map_err(|error| does_not_start(&error))?
             .describe()
             .map_err(|error| does_not_describe(&error))?;
@@ -90,6 +94,7 @@ impl Engine {
         found.imports.clone_from(&imports);
         imports::check(&imports, &format!("plugin {}", descriptor.name))?;
         Ok(Plugin {
+            limits: self.limits_of(&descriptor.name),
             id: Arc::new(PluginId {
                 name: descriptor.name,
                 version: line(descriptor.version, MAX_CODE),
@@ -104,22 +109,29 @@ impl Engine {
             grants,
             prepared,
             engine: Arc::clone(self),
+            peak_memory: AtomicUsize::new(0),
+            said: Said::nothing(),
         })
     }
 
     fn compile(&self, bytes: &[u8], digest: &str) -> Result<Component, Problem> {
         complexity::check(bytes, self.limits().instances)
-            .map_err(|error| Problem::new(error.to_string(), "rebuild it as a plain component"))?;
-        let component = Component::new(self.wasmtime(), bytes).map_err(|error| {
-            Problem::new(
-                format!("not a valid component: {}", error.root_cause()),
-                "the file is truncated or damaged: build it again",
-            )
-        })?;
-        if let Some(cache) = self.cache() {
-            cache.put(&component, digest);
+            .map_err(|error| Problem::new(error.to_string(), error.hint()))?;
+        match self.compiler() {
+            Compiler::Here => {
+                let component = compile(self.wasmtime(), bytes)?;
+                if let Some(cache) = self.cache() {
+                    cache.put(&component, digest);
+                }
+                Ok(component)
+            }
+            Compiler::Process(process) => process.compile(
+                self.wasmtime(),
+                &self.limits(),
+                self.cache(),
+                (bytes, digest),
+            ),
         }
-        Ok(component)
     }
 
     fn link(&self, component: &Component, found: &mut Found) -> Result<Prepared, Problem> {
@@ -129,7 +141,11 @@ impl Engine {
         found.imports = imports::of(component, self, Wasi::Empty, &Grants::new());
         imports::check_version(found.exports.iter().map(String::as_str))?;
         imports::check(&found.imports, "it")?;
-        let linked = self.linker().instantiate_pre(component).map_err(|error| {
+        let linked = http::linked(self.linker(), component).and_then(|extended| {
+            let linker = extended.as_ref().unwrap_or(self.linker());
+            linker.instantiate_pre(component)
+        });
+        let linked = linked.map_err(|error| {
             Problem::new(
                 format!("an import does not match what the host provides: {error:#}"),
                 "build it against `wit/` of this version",

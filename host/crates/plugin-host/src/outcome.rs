@@ -88,8 +88,44 @@ pub struct PluginStats {
     pub failed_calls: u64,
     /// The most recent failure.
     pub last_fault: Option<NoAnswer>,
-    /// Maximum linear memory of an instance, in bytes. Memory never shrinks.
-    pub peak_memory: usize,
+    /// Linear memory of its instances.
+    pub memory: MemoryUse,
+}
+
+/// Linear memory of a plugin's instances, one after the other, in bytes. It never shrinks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Maximum of an instance.
+    pub peak: usize,
+    /// Of the last instance, after its last call.
+    pub last: usize,
+    /// Growth in all calls but the first of each instance: what a leak adds to.
+    pub grown: usize,
+    /// Number of these calls.
+    pub later_calls: u64,
+    /// Instances replaced because their memory had grown, or because they were refused more.
+    pub retired: u64,
+}
+
+impl MemoryUse {
+    /// Counts a call after which the instance has this memory. `grown` is `None` for the first call
+    /// of an instance.
+    pub(super) fn called(&mut self, memory: usize, grown: Option<usize>) {
+        self.peak = self.peak.max(memory);
+        self.last = memory;
+        if let Some(grown) = grown {
+            self.grown += grown;
+            self.later_calls += 1;
+        }
+    }
+
+    /// Average growth of a call, in bytes.
+    #[must_use]
+    pub fn growth_per_call(&self) -> u64 {
+        (self.grown as u64)
+            .checked_div(self.later_calls)
+            .unwrap_or_default()
+    }
 }
 
 /// Behaviour of a plugin since it was last observed.

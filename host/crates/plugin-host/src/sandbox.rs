@@ -12,7 +12,7 @@ use super::grants::{Grant, Grants};
 use super::guest_log::GuestLog;
 use super::host_usage::HostUsage;
 use super::limits::{Limits, MAX_RESOURCES};
-use super::wasi;
+use super::wasi::{self, Reads};
 
 /// Data of a store.
 pub(super) struct State {
@@ -26,6 +26,9 @@ pub(super) struct State {
     context: WasiCtx,
     table: ResourceTable,
     clock: Option<Instant>,
+    has_random: bool,
+    /// What the call in progress has read without a grant.
+    pub(super) reads: Reads,
 }
 
 impl State {
@@ -44,12 +47,15 @@ impl State {
             guest_log,
             table,
             clock: grants.contains(&Grant::Clock).then(Instant::now),
+            has_random: grants.contains(&Grant::Random),
+            reads: Reads::default(),
         }
     }
 
     /// Resets what is counted per call.
     pub(super) fn begin(&mut self) {
-        self.bounds.refused = false;
+        self.bounds.refused = None;
+        self.reads = Reads::default();
         self.usage.begin();
         self.guest_log().begin();
     }
@@ -80,23 +86,60 @@ impl wasi::WaitView for State {
             table: &mut self.table,
             usage: &self.usage,
             clock: self.clock,
+            reads: &mut self.reads,
+        }
+    }
+
+    fn read(&mut self, grant: Grant) {
+        match grant {
+            Grant::Clock => self.reads.clock |= self.clock.is_none(),
+            Grant::Random => self.reads.random |= !self.has_random,
+            Grant::Stdio => {}
         }
     }
 }
 
-/// Bounds an instance's memories together and its tables together, and records a refusal: a guest
-/// that runs out of memory usually traps without saying why.
+/// A refusal of memory or of table elements. Many guests do not look at the answer of `memory.grow`:
+/// an unchecked `malloc` then writes at address 0. So nothing that a guest answers after a refusal
+/// is believed, and its instance is not called again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    /// More than [`Limits::memory`].
+    #[error("exceeded its memory limit of {} (`plugins.limits.memory`)", size(*.0))]
+    Memory(usize),
+    /// More than [`Limits::table_elements`].
+    #[error("exceeded its limit of {0} table elements (`plugins.limits.table_elements`)")]
+    Elements(usize),
+    /// More than the component itself declares.
+    #[error("exceeded the maximum that it declares for its memory or table")]
+    Declared,
+    /// What a memory or the machine cannot hold.
+    #[error("asked for memory that the host could not provide")]
+    Unavailable,
+}
+
+/// Bytes as the configuration has them.
+fn size(bytes: usize) -> String {
+    match bytes {
+        bytes if bytes > 0 && bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        bytes if bytes > 0 && bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
+        bytes => format!("{bytes} bytes"),
+    }
+}
+
+/// Bounds an instance's memories together and its tables together, and records the first refusal.
+///
+/// What was granted stays counted when the growth then fails: the instance is not called again, and
+/// a guest cannot gain room by failing.
 #[derive(Debug, Default)]
 pub(super) struct Bounds {
     memory: usize,
     elements: usize,
     instances: usize,
     memory_used: usize,
-    memory_last: usize,
     elements_used: usize,
-    elements_last: usize,
-    /// True if growth was refused since this was last reset.
-    pub(super) refused: bool,
+    /// The first refusal since this was last reset.
+    pub(super) refused: Option<Refusal>,
 }
 
 impl Bounds {
@@ -113,6 +156,11 @@ impl Bounds {
     pub(super) fn memory_used(&self) -> usize {
         self.memory_used
     }
+
+    fn refuse(&mut self, refusal: Refusal) -> bool {
+        self.refused.get_or_insert(refusal);
+        false
+    }
 }
 
 impl ResourceLimiter for Bounds {
@@ -122,21 +170,21 @@ impl ResourceLimiter for Bounds {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        self.memory_last = desired.saturating_sub(current);
-        let after = self.memory_used.saturating_add(self.memory_last);
-        if after > self.memory || maximum.is_some_and(|maximum| desired > maximum) {
-            self.refused = true;
-            self.memory_last = 0;
-            return Ok(false);
+        let after = self
+            .memory_used
+            .saturating_add(desired.saturating_sub(current));
+        if after > self.memory {
+            return Ok(self.refuse(Refusal::Memory(self.memory)));
+        }
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(self.refuse(Refusal::Declared));
         }
         self.memory_used = after;
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.memory_used = self
-            .memory_used
-            .saturating_sub(std::mem::take(&mut self.memory_last));
+        self.refuse(Refusal::Unavailable);
         Ok(())
     }
 
@@ -146,20 +194,21 @@ impl ResourceLimiter for Bounds {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        self.elements_last = desired.saturating_sub(current);
-        let after = self.elements_used.saturating_add(self.elements_last);
-        if after > self.elements || maximum.is_some_and(|maximum| desired > maximum) {
-            self.refused = true;
-            self.elements_last = 0;
-            return Ok(false);
+        let after = self
+            .elements_used
+            .saturating_add(desired.saturating_sub(current));
+        if after > self.elements {
+            return Ok(self.refuse(Refusal::Elements(self.elements)));
+        }
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(self.refuse(Refusal::Declared));
         }
         self.elements_used = after;
         Ok(true)
     }
 
     fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        let last = std::mem::take(&mut self.elements_last);
-        self.elements_used = self.elements_used.saturating_sub(last);
+        self.refuse(Refusal::Unavailable);
         Ok(())
     }
 
@@ -182,31 +231,59 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn memories_share_a_bound() {
-        let mut bounds = Bounds {
+    fn bounds() -> Bounds {
+        Bounds {
             memory: 100,
+            elements: 10,
             ..Bounds::default()
-        };
-        assert!(bounds.memory_growing(0, 60, None).unwrap());
-        assert!(bounds.memory_growing(0, 40, None).unwrap());
-        assert!(!bounds.refused);
-        assert!(!bounds.memory_growing(40, 41, None).unwrap());
-        assert!(bounds.refused);
+        }
     }
 
     #[test]
-    fn failed_growth_is_returned() {
-        let mut bounds = Bounds {
-            memory: 100,
-            ..Bounds::default()
-        };
+    fn memories_share_a_bound() {
+        let mut bounds = bounds();
+        assert!(bounds.memory_growing(0, 60, None).unwrap());
+        assert!(bounds.memory_growing(0, 40, None).unwrap());
+        assert_eq!(bounds.refused, None);
+        assert!(!bounds.memory_growing(40, 41, None).unwrap());
+        assert_eq!(bounds.refused, Some(Refusal::Memory(100)));
+    }
+
+    #[test]
+    fn every_refusal_is_recorded_and_the_first_is_kept() {
+        let mut bounds = bounds();
+        assert!(!bounds.memory_growing(0, 20, Some(10)).unwrap());
+        assert_eq!(bounds.refused, Some(Refusal::Declared));
+        assert!(!bounds.table_growing(0, 11, None).unwrap());
+        assert_eq!(bounds.refused, Some(Refusal::Declared));
+        bounds.refused = None;
+        assert!(!bounds.table_growing(0, 11, None).unwrap());
+        assert_eq!(bounds.refused, Some(Refusal::Elements(10)));
+        bounds.refused = None;
+        bounds
+            .table_grow_failed(wasmtime::format_err!("full"))
+            .unwrap();
+        assert_eq!(bounds.refused, Some(Refusal::Unavailable));
+    }
+
+    /// wasmtime reports growth beyond 4 GiB as failed without having asked for it.
+    #[test]
+    fn failed_growth_gives_no_room_back() {
+        let mut bounds = bounds();
         assert!(bounds.memory_growing(0, 100, None).unwrap());
-        // The callback after a refusal must return nothing, since nothing was taken.
-        assert!(!bounds.memory_growing(100, 150, None).unwrap());
         bounds
             .memory_grow_failed(wasmtime::format_err!("refused"))
             .unwrap();
         assert_eq!(bounds.memory_used, 100);
+        assert_eq!(bounds.refused, Some(Refusal::Unavailable));
+    }
+
+    #[test]
+    fn sizes_are_written_as_in_the_configuration() {
+        let check = |bytes, expected: &str| assert_eq!(size(bytes), expected);
+        check(6 << 20, "6 MiB");
+        check(1_536 << 10, "1536 KiB");
+        check(1_000_000, "1000000 bytes");
+        check(0, "0 bytes");
     }
 }

@@ -16,12 +16,15 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
-use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
+use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
+use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
+use wasmtime_wasi::p2::bindings::random::{insecure, random};
 use wasmtime_wasi::p2::bindings::sync::io::poll;
 use wasmtime_wasi::p2::pipe::ClosedInputStream;
 use wasmtime_wasi::p2::{
     DynPollable, InputStream, OutputStream, Pollable, StreamError, StreamResult, subscribe,
 };
+use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{Deterministic, HostWallClock, WasiCtx, WasiCtxBuilder, WasiView, async_trait};
 
 use super::grants::{Grant, Grants};
@@ -44,7 +47,9 @@ const MAX_RANDOM: u64 = 1 << 20;
 /// Maximum bytes that an output stream accepts per write.
 const WRITE_PERMIT: usize = 64 << 10;
 
-/// Links `wasi:*@0.2`, with functions that could wait replaced by ones that do not.
+/// Links `wasi:*@0.2`, with functions that could wait replaced by ones that do not. Clocks and random
+/// numbers note that they are read; seeds for hash tables (`insecure-seed`) do not, since they need
+/// not be random.
 pub(super) fn link<T: WasiView + WaitView + 'static>(
     linker: &mut Linker<T>,
 ) -> wasmtime::Result<()> {
@@ -52,6 +57,18 @@ pub(super) fn link<T: WasiView + WaitView + 'static>(
     linker.allow_shadowing(true);
     monotonic_clock::add_to_linker::<T, Waits>(linker, T::waits)?;
     poll::add_to_linker::<T, Waits>(linker, T::waits)?;
+    wall_clock::add_to_linker::<T, WasiClocks>(linker, |state| {
+        state.read(Grant::Clock);
+        state.clocks()
+    })?;
+    random::add_to_linker::<T, WasiRandom>(linker, |state| {
+        state.read(Grant::Random);
+        state.ctx().ctx.random()
+    })?;
+    insecure::add_to_linker::<T, WasiRandom>(linker, |state| {
+        state.read(Grant::Random);
+        state.ctx().ctx.random()
+    })?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -132,6 +149,9 @@ impl HasData for Waits {
 pub(super) trait WaitView: Send {
     /// The host's side of clocks and polling.
     fn waits(&mut self) -> AtOnce<'_>;
+
+    /// Notes that the guest reads what this grant makes real.
+    fn read(&mut self, grant: Grant);
 }
 
 /// Clocks and polling where waiting returns at once: input is closed, output is always accepted,
@@ -141,11 +161,21 @@ pub(super) struct AtOnce<'a> {
     pub(super) usage: &'a HostUsage,
     /// Start of the guest's clock, if it is granted one.
     pub(super) clock: Option<Instant>,
+    pub(super) reads: &'a mut Reads,
+}
+
+/// What a guest has read although it was not granted: clocks that stand still, random numbers that
+/// repeat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reads {
+    pub(super) clock: bool,
+    pub(super) random: bool,
 }
 
 impl monotonic_clock::Host for AtOnce<'_> {
     fn now(&mut self) -> wasmtime::Result<u64> {
         self.usage.check()?;
+        self.reads.clock |= self.clock.is_none();
         let elapsed = self.clock.map_or(Duration::ZERO, |began| began.elapsed());
         Ok(MONOTONIC_NOW.saturating_add(u64::try_from(elapsed.as_nanos())?))
     }

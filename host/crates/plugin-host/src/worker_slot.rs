@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use super::answer::{Answer, Question};
 use super::apply;
 use super::bisect::{Purpose, RowAnswers, call_all};
-use super::call_error::CallError;
+use super::call_error::{CallError, Kind};
 use super::call_metrics::PluginMeter;
 use super::chain::ConfiguredPlugin;
 use super::embeddings::{Access, Lent};
 use super::instance::Instance;
-use super::outcome::{Broken, Decision, Observed, PluginStats};
+use super::outcome::{Broken, Decision, MemoryUse, Observed, PluginStats};
 use super::rows::with_failures;
 use crate::row::{Batch, Embeddings, Failure, Schema};
 
@@ -26,6 +26,8 @@ pub(super) struct WorkerSlot {
     meter: PluginMeter,
     /// Indices of the columns it reads.
     columns: Vec<usize>,
+    /// True if a call was answered.
+    answered: bool,
     /// Behaviour since [`Self::take_observed`] was last called.
     observed: Observed,
 }
@@ -46,8 +48,9 @@ impl WorkerSlot {
                 time: Duration::ZERO,
                 failed_calls: 0,
                 last_fault: None,
-                peak_memory: 0,
+                memory: MemoryUse::default(),
             },
+            answered: false,
             observed: Observed::new(plugin.id()),
         }
     }
@@ -80,21 +83,23 @@ impl WorkerSlot {
         access: Access,
         role: Role<T>,
     ) -> Result<RowAnswers<T>, Broken> {
-        let limits = self.configured.plugin().engine().limits();
+        let limits = self.configured.plugin().limits();
         let mut embeddings = std::mem::take(&mut batch.embeddings);
         let columns = std::mem::take(&mut self.columns);
         let answers = call_all(batch.live.len(), limits, |range, purpose| {
             let rows = batch.live.get(range).unwrap_or_default();
-            let embeddings_of = std::mem::take(&mut embeddings);
-            let mut lent = Some(Lent::new(&batch.schema, embeddings_of, rows, access));
             let question = Question {
                 batch,
                 rows,
                 columns: &columns,
             };
-            let result = self.call(|it| role(it, &mut lent, question));
-            embeddings = returned(lent, result.is_ok() && purpose == Purpose::Answer);
-            result
+            self.call(|it| {
+                let embeddings_of = std::mem::take(&mut embeddings);
+                let mut lent = Some(Lent::new(&batch.schema, embeddings_of, rows, access));
+                let result = role(it, &mut lent, question);
+                embeddings = returned(lent, result.is_ok() && purpose == Purpose::Answer);
+                result
+            })
         });
         self.columns = columns;
         batch.embeddings = embeddings;
@@ -136,30 +141,24 @@ impl WorkerSlot {
         decisions.map(|decisions| decisions.into_iter().map(Decision::from).collect())
     }
 
-    /// Makes one call, on a new instance if none is warm, and keeps the instance if the call
-    /// leaves it sound.
+    /// Makes one call, on a new instance if none is warm. If the call is refused memory on an
+    /// instance that has been called before, those calls may have used it up: it is made again, on a
+    /// fresh instance, before any row is blamed.
     fn call<T>(
         &mut self,
-        call: impl FnOnce(&mut Instance) -> Result<T, CallError>,
+        mut call: impl FnMut(&mut Instance) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
         let began = Instant::now();
-        let opened = match self.instance.take() {
-            Some(instance) => Ok(instance),
-            None => self.configured.open(),
-        };
-        let result = opened.and_then(|mut instance| {
-            let result = call(&mut instance);
-            self.stats.peak_memory = self.stats.peak_memory.max(instance.memory());
-            let is_sound = result
-                .as_ref()
-                .err()
-                .is_none_or(|f| f.kind.spares_instance());
-            if is_sound && !instance.is_worn() {
-                self.instance = Some(instance);
-            }
-            result
-        });
-        self.stats.calls += 1;
+        let was_used = self.instance.as_ref().is_some_and(Instance::was_called);
+        let mut result = self.attempt(&mut call);
+        if was_used
+            && let Err(fault) = &result
+            && fault.kind == Kind::Memory
+        {
+            self.retired(&fault.message);
+            result = self.attempt(&mut call);
+        }
+        let result = result.map_err(|fault| self.explained(fault));
         if let Err(fault) = &result {
             self.stats.failed_calls += 1;
             self.stats.last_fault = Some(fault.clone().into());
@@ -168,6 +167,109 @@ impl WorkerSlot {
         self.stats.time += took;
         self.meter.called(took, result.is_err());
         result
+    }
+
+    /// Makes one attempt at a call, and keeps the instance if that leaves it sound.
+    fn attempt<T>(
+        &mut self,
+        call: &mut impl FnMut(&mut Instance) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        self.stats.calls += 1;
+        let opened = match self.instance.take() {
+            Some(instance) => Ok(instance),
+            None => self.configured.open(),
+        };
+        let mut instance = opened?;
+        let before = instance.was_called().then(|| instance.grown());
+        let began = Instant::now();
+        let result = call(&mut instance);
+        self.answered |= result.is_ok();
+        self.notice(&instance, before.is_none(), began.elapsed());
+        let memory = instance.memory();
+        let grown = before.map(|before| instance.grown().saturating_sub(before));
+        self.stats.memory.called(memory, grown);
+        self.meter.grown_to(self.configured.plugin().raised(memory));
+        let is_sound = result
+            .as_ref()
+            .err()
+            .is_none_or(|f| f.kind.spares_instance());
+        if is_sound && instance.is_full() {
+            self.retired("its memory has grown with its calls");
+        } else if is_sound && !instance.is_worn() {
+            self.instance = Some(instance);
+        }
+        result
+    }
+
+    /// Says once for each plugin that a call came near its deadline, and what it reads that is not
+    /// real.
+    fn notice(&self, instance: &Instance, is_first: bool, took: Duration) {
+        let plugin = self.configured.plugin();
+        let (id, said) = (plugin.id(), &plugin.said);
+        let limit = plugin.limits().deadline;
+        if took > limit / 2 {
+            said.slow.call_once(|| {
+                let (took, limit) = (took.as_millis(), limit.as_millis());
+                let which = if is_first {
+                    "the first call of an instance"
+                } else {
+                    "a call"
+                };
+                tracing::warn!(
+                    plugin = id.name,
+                    "{which} took {took} ms of the {limit} ms that `plugins.limits.deadline` allows"
+                );
+            });
+        }
+        let reads = instance.reads();
+        if reads.clock {
+            said.clock.call_once(|| {
+                let hint = format!("[plugins.grants] {} = [\"clock\"]", id.name);
+                tracing::warn!(
+                    plugin = id.name,
+                    hint,
+                    "the plugin reads a clock that stands still at 2024-01-01, since it is not granted one"
+                );
+            });
+        }
+        if reads.random {
+            said.random.call_once(|| {
+                let hint = format!("[plugins.grants] {} = [\"random\"]", id.name);
+                tracing::warn!(
+                    plugin = id.name,
+                    hint,
+                    "the plugin reads random numbers that repeat, since it is not granted any"
+                );
+            });
+        }
+    }
+
+    /// Adds to a failure what the plugin itself cannot know.
+    fn explained(&self, fault: CallError) -> CallError {
+        let mut fault = self.configured.plugin().named(fault);
+        if fault.kind == Kind::Deadline && !self.answered {
+            fault.message += "; no call was answered before: interpreters take longer for the \
+                first call of an instance";
+        }
+        fault
+    }
+
+    /// Counts an instance that is replaced because of its memory, and says so once.
+    fn retired(&mut self, reason: &str) {
+        self.stats.memory.retired += 1;
+        self.meter.retired();
+        let plugin = self.configured.plugin();
+        plugin.said.leak.call_once(|| {
+            let (id, limit) = (plugin.id(), plugin.limits().memory);
+            tracing::warn!(
+                plugin = id.name,
+                digest = id.short_digest(),
+                memory = self.stats.memory.last,
+                limit,
+                reason,
+                "a fresh instance takes over; the plugin may keep something from each call"
+            );
+        });
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::cases::bench::{Comparison, Ratio, Work, compare};
+use crate::cases::bench::{Comparison, Ratio, Side, Work, compare};
 use crate::cli::exit::{Exit, UsageError};
 use crate::cli::global::Global;
 use crate::cli::output::{print_json, thousands};
@@ -85,6 +85,9 @@ fn print(a: &Plugin, b: Option<&Plugin>, comparison: &Comparison) {
         ..
     } = comparison;
     println!("{rounds} rounds of {rows} rows, in turn");
+    for side in &comparison.sides {
+        println!("{}", memory(side));
+    }
     if let Some(ratio) = comparison.ratio {
         let (low, high) = (control.low, control.high);
         if comparison.differs() {
@@ -127,6 +130,23 @@ fn table(comparison: &Comparison) -> Table<5> {
     table
 }
 
+/// Memory of a build after the last round, and whether it grows.
+fn memory(side: &Side) -> String {
+    let size = |bytes| bytesize::ByteSize(bytes).display().iec();
+    let (name, after, growth) = (&side.name, size(side.memory as u64), side.growth_per_call);
+    match (growth, side.retired) {
+        (0, _) => format!("{name}: memory {after} after the last round, no growth"),
+        (_, 0) => format!(
+            "{name}: memory {after} after the last round, growing by {} per call",
+            size(growth)
+        ),
+        (_, retired) => format!(
+            "{name}: memory {after} after the last round, growing by {} per call; instances replaced before they were full: {retired}",
+            size(growth)
+        ),
+    }
+}
+
 fn named(id: &PluginId) -> String {
     let digest = id.short_digest();
     format!("{} {} (sha256 {digest}…)", id.name, id.version)
@@ -154,7 +174,6 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
-    use crate::cases::bench::Side;
 
     #[test]
     fn builds_fit_the_screen() {
@@ -165,6 +184,9 @@ mod tests {
             low: median * 0.9,
             high: median * 1.25,
             peak_memory: 1_300_000,
+            memory: 1_300_000,
+            growth_per_call: 0,
+            retired: 0,
         };
         let comparison = Comparison {
             rows: 300,
@@ -183,5 +205,22 @@ mod tests {
         A again      1,240          1,116 to 1,550          1.00 (0.98 to 1.02)      1.2 MiB
         B        1,234,567  1,111,110 to 1,543,209  1000.46 (990.00 to 1010.00)      1.2 MiB
         ");
+    }
+
+    #[test]
+    fn h5_memory_that_grows_is_said() {
+        let side = |growth_per_call, retired| Side {
+            name: "B".into(),
+            median: 1.0,
+            low: 1.0,
+            high: 1.0,
+            peak_memory: 3 << 20,
+            memory: 2 << 20,
+            growth_per_call,
+            retired,
+        };
+        assert_snapshot!(memory(&side(0, 0)), @"B: memory 2.0 MiB after the last round, no growth");
+        assert_snapshot!(memory(&side(9_600, 0)), @"B: memory 2.0 MiB after the last round, growing by 9.4 KiB per call");
+        assert_snapshot!(memory(&side(9_600, 2)), @"B: memory 2.0 MiB after the last round, growing by 9.4 KiB per call; instances replaced before they were full: 2");
     }
 }

@@ -37,16 +37,26 @@ impl Inspect {
         }
         let limits = engine.limits();
         if global.json {
-            let all = inspections.iter().map(|it| as_json(it, &limits));
+            let all = inspections
+                .iter()
+                .map(|it| as_json(it, &limits_of(it, limits)));
             print_json(&all.collect::<Vec<_>>())?;
         } else {
             let columns = screen::columns();
-            let all = inspections.iter().map(|it| text(it, &limits, columns));
+            let all = inspections
+                .iter()
+                .map(|it| text(it, &limits_of(it, limits), columns));
             print!("{}", all.collect::<Vec<_>>().join("\n"));
         }
         let all_load = inspections.iter().all(|it| it.plugin.is_ok());
         Ok(if all_load { Exit::Done } else { Exit::Failed })
     }
+}
+
+/// The limits of a plugin, or of all for a file that is none.
+fn limits_of(inspection: &Inspection, all: Limits) -> Limits {
+    let plugin = inspection.plugin.as_ref();
+    plugin.map_or(all, |plugin| plugin.limits())
 }
 
 fn by_name(
@@ -82,6 +92,7 @@ fn as_json(inspection: &Inspection, limits: &Limits) -> Value {
             ImportStatus::Interface => ("interface", Value::Null),
             ImportStatus::Granted(grant) => ("granted", grant.name().into()),
             ImportStatus::Empty => ("empty", Value::Null),
+            ImportStatus::Absent => ("absent", "a call traps".into()),
             ImportStatus::Refused(reason) => ("refused", reason.as_str().into()),
         };
         json!({ "name": import.name, "standing": standing, "why": why })
@@ -204,6 +215,9 @@ fn shown(limits: &Limits) -> String {
         host_calls,
         log_lines,
         output,
+        // Those of the host, not of a plugin at work.
+        compile_time: _,
+        compile_memory: _,
     } = *limits;
     format!(
         "memory {}, deadline {}, stack {}, output {}, host_calls {host_calls}, log_lines \

@@ -165,14 +165,18 @@ fn print(plugin: &Plugin, ran: &[Ran<'_>]) {
     let totals = Totals::of(ran);
     let id = plugin.id();
     println!(
-        "{} {}: {} of {} cases passed, {} rows, {}, peak guest memory {}",
+        "{} {}: {} of {} cases passed, {} rows, {}, peak guest memory {}{}",
         id.name,
         id.version,
         totals.passed,
         totals.cases,
         totals.rows,
         totals.per_row(),
-        totals.memory()
+        size(totals.peak_memory as u64),
+        match totals.growth_per_call() {
+            0 => String::new(),
+            growth => format!(", growing by {} per call", size(growth)),
+        }
     );
 }
 
@@ -185,6 +189,8 @@ struct Totals {
     answered: u64,
     time: Duration,
     peak_memory: usize,
+    grown: usize,
+    later_calls: u64,
 }
 
 impl Totals {
@@ -197,6 +203,8 @@ impl Totals {
             totals.answered += outcome.settled;
             totals.time += outcome.time;
             totals.peak_memory = totals.peak_memory.max(outcome.peak_memory);
+            totals.grown += outcome.grown;
+            totals.later_calls += outcome.later_calls;
         }
         totals
     }
@@ -214,12 +222,16 @@ impl Totals {
         )
     }
 
-    fn memory(&self) -> String {
-        bytesize::ByteSize(self.peak_memory as u64)
-            .display()
-            .iec()
-            .to_string()
+    /// Average growth of guest memory in all calls but the first of each instance, in bytes.
+    fn growth_per_call(&self) -> u64 {
+        (self.grown as u64)
+            .checked_div(self.later_calls)
+            .unwrap_or_default()
     }
+}
+
+fn size(bytes: u64) -> String {
+    bytesize::ByteSize(bytes).display().iec().to_string()
 }
 
 fn as_json(plugin: &Plugin, ran: &[Ran<'_>], accepted: usize) -> Value {
@@ -238,6 +250,7 @@ fn as_json(plugin: &Plugin, ran: &[Ran<'_>], accepted: usize) -> Value {
         "rows": totals.rows,
         "nanoseconds_per_row": totals.nanoseconds_per_row(),
         "peak_memory_bytes": totals.peak_memory,
+        "memory_growth_per_call_bytes": totals.growth_per_call(),
         "accepted": accepted,
         "failed": failed,
     })

@@ -9,6 +9,16 @@ pub(in super::super) enum ComplexityError {
     Excessive(String),
 }
 
+impl ComplexityError {
+    /// Suggested remedy.
+    pub(in super::super) fn hint(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "the file is truncated or damaged: build it again",
+            Self::Excessive(_) => "rebuild it as a plain component",
+        }
+    }
+}
+
 /// Checks that `count` is at most `limit`; `what` is counted.
 pub(super) fn at_most(count: usize, limit: usize, what: &str) -> Result<(), ComplexityError> {
     if count > limit {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cases::fuzz::{Finding, Plan, Searched, Space, search};
+use crate::cases::fuzz::{Finding, LEAK, Plan, Searched, Space, search};
 use crate::cases::record::NewCase;
 use crate::cases::{Suite, record};
 use crate::cli::exit::{Exit, UsageError};
@@ -48,18 +48,24 @@ impl Search {
         let searched = search(plugin, &space, &plan)
             .map_err(|message| UsageError(format!("the plugin refuses its settings: {message}")))?;
         let cases = cases(&searched.findings, plan.seed);
+        // A leak takes hundreds of calls: no case can show it.
+        let shown = searched.findings.iter().zip(&cases);
+        let kept: Vec<NewCase> = shown
+            .filter(|(finding, _)| finding.kind != LEAK)
+            .map(|(_, case)| case.clone())
+            .collect();
         if global.json {
             print_json(&as_json(plugin, &searched, &cases, plan.seed))?;
         } else {
             print(plugin, &searched, &cases, plan.seed);
         }
-        if let Some(path) = self.save.as_ref().filter(|_| !cases.is_empty()) {
-            let new = record::append(path, &space.schema.columns, &cases)
+        if let Some(path) = self.save.as_ref().filter(|_| !kept.is_empty()) {
+            let new = record::append(path, &space.schema.columns, &kept)
                 .map_err(|error| UsageError(error.to_string()))?;
             if !global.json {
                 println!(
                     "{new} of {} cases are new in {}",
-                    cases.len(),
+                    kept.len(),
                     path.display()
                 );
             }
@@ -111,6 +117,10 @@ fn print(plugin: &Plugin, searched: &Searched, cases: &[NewCase], seed: u64) {
     for (finding, case) in searched.findings.iter().zip(cases) {
         let message = finding.message.replace('\n', "\n      ");
         println!("FOUND {}: {message}", finding.kind);
+        if finding.kind == LEAK {
+            println!();
+            continue;
+        }
         for line in record::written(case)
             .lines()
             .filter(|line| !line.starts_with('#'))
@@ -141,7 +151,7 @@ fn as_json(plugin: &Plugin, searched: &Searched, cases: &[NewCase], seed: u64) -
             "kind": it.kind,
             "message": it.message,
             "batches": it.seen,
-            "case": record::written(case),
+            "case": (it.kind != LEAK).then(|| record::written(case)),
         })
     };
     json!({
