@@ -82,9 +82,12 @@ enum Answer {
     Silent,
 }
 
+/// Number of rows by table, manner and reason.
+type Believed = HashMap<(usize, Manner, Reason), usize>;
+
 /// Rows that a run has believed to be bad while their table was empty.
 #[derive(Debug, Clone, Default)]
-pub struct Evidence(Arc<Mutex<HashMap<(usize, Manner, Reason), usize>>>);
+pub struct Evidence(Arc<Mutex<Believed>>);
 
 impl Evidence {
     /// Adds rows; returns the number of those refused alike so far.
