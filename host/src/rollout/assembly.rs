@@ -73,25 +73,26 @@ impl Assembly<'_> {
         }
     }
 
-    /// The plugins of a pipeline that names none: all of the directory, and those that were in use
-    /// and whose file is gone, if there is a copy.
+    /// The plugins of a pipeline that names none: all of the directory, and those that were in use and
+    /// whose copy makes up for their file, because that is refused, or gone since the host was started.
     fn all_names(&self, found: &[Arc<Plugin>]) -> Vec<String> {
         let mut names: BTreeSet<String> = found
             .iter()
             .map(|plugin| plugin.id().name.clone())
             .collect();
+        let refused = self.directory.refused();
         let in_use = self.known.iter().filter(|known| known.state.is_in_use());
         for Known { name, .. } in in_use {
             if names.contains(name) {
                 continue;
             }
-            if self.directory.has_kept(name) {
+            let is_refused = refused.iter().any(|refused| refused.name == *name);
+            let may_stay = is_refused || self.order == RunOrder::Later;
+            if may_stay && self.directory.has_kept(name) {
                 names.insert(name.clone());
             } else {
-                tracing::error!(
-                    plugin = name,
-                    "its file is no longer in the directory, and there is no copy: rows are processed without it"
-                );
+                let (pipeline, directory) = (&self.pipeline.name, self.directory.path().display());
+                tracing::warn!(pipeline, plugin = name, %directory, "the plugin is gone, since its file is: the pipeline uses what is in the directory");
             }
         }
         names.into_iter().collect()

@@ -134,7 +134,12 @@ impl PluginWatcher {
         for rollout in self.rollouts() {
             if rollout.removed(name) {
                 let (pipeline, file) = (rollout.pipeline(), plugin.path().display());
-                tracing::error!(pipeline, plugin = name, %file, "the file of an active plugin was removed; the plugin stays in use: restore the file, or remove the plugin from `plugins` of the pipeline and restart");
+                let hint = if rollout.takes_all {
+                    "restore the file to keep it; it is gone when the host is restarted"
+                } else {
+                    "restore the file, or remove the plugin from `plugins` of the pipeline and restart"
+                };
+                tracing::error!(pipeline, plugin = name, %file, hint, "the file of an active plugin was removed; the plugin stays in use");
             }
         }
     }

@@ -166,16 +166,66 @@ async fn a_version_that_fails_its_own_cases_is_not_taken_up() {
     );
 }
 
+/// A pipeline that leaves `plugins` out uses what is in the directory when the host is started.
 #[tokio::test]
-async fn a_plugin_in_use_that_nobody_names_stays_as_well() {
+async fn h9_a_plugin_that_nobody_names_is_gone_with_its_file_after_a_restart() {
+    let gone = "the plugin is gone, since its file is";
     let stage = Stage::with("", "", "").await;
+    let nullable = "alter table items alter version drop not null";
+    stage.home.database.execute(nullable).await;
     let mut host = stage.home.start("");
-    host.until("chunk committed");
-    stage.end(host).await;
+    stage.until_met(&mut host, "0000").await;
     fs::remove_file(stage.file()).unwrap();
+    host.until("the file of an active plugin was removed; the plugin stays in use");
+    host.until("chunk committed");
+    stage.source.end();
+    let ended = host.wait();
+    assert!(
+        ended.log.contains("it is gone when the host is restarted"),
+        "{}",
+        ended.log
+    );
+    assert!(
+        !ended.log.contains("remove the plugin from `plugins`"),
+        "{}",
+        ended.log
+    );
+    assert_eq!(stage.versions().await, ["0000"]);
+    ended.done();
+
+    stage.source.again();
+    stage.home.database.execute("truncate items").await;
+    let mut host = stage.home.start("");
+    host.until(gone);
+    host.until("chunk committed");
+    stage.source.end();
+    let ended = host.wait();
+    assert_eq!(ended.log.matches(gone).count(), 1, "{}", ended.log);
+    ended.done();
+    let set = "select count(*) from items where version is not null";
+    assert_eq!(stage.home.database.number(set).await, 0);
+    assert_eq!(stage.states().await, ["0000 retired"]);
+
     stage.source.again();
     let mut host = stage.home.start("");
-    host.until("its file is not in the directory; the copy of the last good version is used");
+    host.until("chunk committed");
+    stage.source.end();
+    let ended = host.wait();
+    assert!(!ended.log.contains(gone), "{}", ended.log);
+    ended.done();
+}
+
+/// A file that is there and broken is another matter: rows do not go on without its plugin.
+#[tokio::test]
+async fn h9_a_plugin_that_nobody_names_stays_if_its_file_is_broken() {
+    let stage = Stage::with("", "", "").await;
+    let mut host = stage.home.start("");
+    stage.until_met(&mut host, "0000").await;
+    stage.end(host).await;
+    stage.put_bytes(b"broken");
+    stage.source.again();
+    let mut host = stage.home.start("");
+    host.until("the copy of the last good version is used");
     host.until("chunk committed");
     stage.source.end();
     host.wait().done();
