@@ -25,21 +25,47 @@ pub(super) enum Level {
 #[derive(Debug)]
 pub(super) struct GuestLog {
     plugin: String,
+    output: Output,
     max_lines: u32,
     lines: u32,
     last_error: Option<String>,
     printed: LastWords,
+    /// Unfinished lines on stdout and stderr.
+    unfinished: [Vec<u8>; 2],
 }
+
+/// A stream of a guest's output.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stream {
+    /// Its lines are logged at info.
+    Stdout,
+    /// Its lines are logged as warnings, and may become the reason of a failure.
+    Stderr,
+}
+
+/// Treatment of a guest's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    /// It is logged.
+    Logged,
+    /// It goes to standard error unchanged and is not logged.
+    PassedOn,
+}
+
+/// Maximum bytes of an unfinished line: they hold [`MAX_LOG_LINE`] characters.
+const MAX_UNFINISHED: usize = 4 * MAX_LOG_LINE;
 
 impl GuestLog {
     /// Creates the log of an instance of this plugin. At most `max_lines` are written per call.
-    pub(super) fn new(plugin: String, max_lines: u32) -> Self {
+    pub(super) fn new(plugin: String, output: Output, max_lines: u32) -> Self {
         Self {
             plugin,
+            output,
             max_lines,
             lines: 0,
             last_error: None,
             printed: LastWords::default(),
+            unfinished: [Vec::new(), Vec::new()],
         }
     }
 
@@ -52,6 +78,7 @@ impl GuestLog {
 
     /// Reports at the end of a call how many lines were left out.
     pub(super) fn end(&mut self) {
+        self.finish_lines();
         let left_out = self.lines.saturating_sub(self.max_lines);
         if left_out > 0 {
             tracing::warn!(target: "plugin", plugin = self.plugin, left_out, "lines beyond the limit of one call are not logged");
@@ -67,21 +94,48 @@ impl GuestLog {
         }
     }
 
-    /// Takes a line on stdout.
-    pub(super) fn printed(&mut self, text: String) {
-        self.write(Level::Info, &cut(text, MAX_LOG_LINE));
+    /// Takes what was printed. A line is complete at its end, or with the call.
+    pub(super) fn printed(&mut self, stream: Stream, bytes: &[u8]) {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let [stdout, stderr] = &mut self.unfinished;
+            let line = match stream {
+                Stream::Stdout => stdout,
+                Stream::Stderr => stderr,
+            };
+            line.extend_from_slice(part);
+            if part.ends_with(b"\n") || line.len() > MAX_UNFINISHED {
+                let line = std::mem::take(line);
+                self.printed_line(stream, &line);
+            }
+        }
     }
 
-    /// Takes a line on stderr.
-    pub(super) fn printed_as_error(&mut self, text: String) {
-        let text = cut(text, MAX_LOG_LINE);
-        self.write(Level::Warn, &text);
-        self.printed.push(text);
+    /// Takes lines as they are that have no end, such as the last words before a trap.
+    fn finish_lines(&mut self) {
+        let [stdout, stderr] = std::mem::take(&mut self.unfinished);
+        self.printed_line(Stream::Stdout, &stdout);
+        self.printed_line(Stream::Stderr, &stderr);
     }
 
-    /// Takes a line that goes to standard error unchanged, and is not logged.
-    pub(super) fn passed_on(&mut self, text: String) {
-        self.printed.push(cut(text, MAX_LOG_LINE));
+    fn printed_line(&mut self, stream: Stream, line: &[u8]) {
+        let text = cut(
+            String::from_utf8_lossy(line).trim_end().to_owned(),
+            MAX_LOG_LINE,
+        );
+        if text.is_empty() {
+            return;
+        }
+        let level = match stream {
+            Stream::Stdout => Level::Info,
+            Stream::Stderr => Level::Warn,
+        };
+        if self.output == Output::Logged {
+            self.write(level, &text);
+        }
+        match stream {
+            Stream::Stdout => {}
+            Stream::Stderr => self.printed.push(text),
+        }
     }
 
     /// Writes each line as an event of its own: no guest can forge a line of the host.
@@ -108,6 +162,7 @@ impl GuestLog {
     /// The guest's reason for its failure: its last line logged as an error, or else a line on
     /// stderr, such as the end of a traceback.
     pub(super) fn last_words(&mut self) -> Option<String> {
+        self.finish_lines();
         self.last_error.take().or_else(|| self.printed.take())
     }
 }
@@ -127,12 +182,14 @@ mod tests {
 
     #[test]
     fn keeps_the_last_words_of_a_call() {
-        let mut log = GuestLog::new("p".to_owned(), 100);
+        let mut log = GuestLog::new("p".to_owned(), Output::Logged, 100);
         log.begin();
         log.line(Level::Error, "first".to_owned());
         log.line(Level::Error, "x".repeat(3_000));
         log.line(Level::Warn, "no error".to_owned());
-        log.printed_as_error("ValueError".to_owned());
+        log.printed(Stream::Stderr, b"no reason\nVal");
+        // Not all programs finish their last line.
+        log.printed(Stream::Stderr, b"ueError");
         assert_eq!(log.last_words(), Some("x".repeat(2_000)));
         assert_eq!(log.last_words(), Some("ValueError".to_owned()));
         assert_eq!(log.last_words(), None);
@@ -144,7 +201,7 @@ mod tests {
 
     #[test]
     fn lines_are_counted_one_by_one() {
-        let mut log = GuestLog::new("p".to_owned(), 100);
+        let mut log = GuestLog::new("p".to_owned(), Output::Logged, 100);
         log.line(Level::Info, "one\ntwo\n\nthree\n".to_owned());
         assert_eq!(log.lines, 3);
     }
@@ -195,7 +252,7 @@ mod tests {
     fn lines_beyond_the_limit_are_counted() {
         let events = Arc::new(Events::default());
         tracing::subscriber::with_default(Arc::clone(&events), || {
-            let mut log = GuestLog::new("p".to_owned(), 100);
+            let mut log = GuestLog::new("p".to_owned(), Output::Logged, 100);
             for lines in [107, 100, 3] {
                 log.begin();
                 for _ in 0..lines {

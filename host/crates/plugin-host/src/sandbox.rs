@@ -9,7 +9,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::embeddings::Lent;
 use super::grants::{Grant, Grants};
-use super::guest_log::GuestLog;
+use super::guest_log::{GuestLog, Output};
 use super::host_usage::HostUsage;
 use super::limits::{Limits, MAX_RESOURCES};
 use super::wasi::{self, Reads};
@@ -34,7 +34,11 @@ pub(super) struct State {
 impl State {
     /// Creates the state of an instance of this plugin, under these limits and with these grants.
     pub(super) fn new(plugin: &str, limits: &Limits, grants: &Grants) -> Self {
-        let guest_log = GuestLog::new(plugin.to_owned(), limits.log_lines);
+        let output = match grants.contains(&Grant::Stdio) {
+            true => Output::PassedOn,
+            false => Output::Logged,
+        };
+        let guest_log = GuestLog::new(plugin.to_owned(), output, limits.log_lines);
         let guest_log = Arc::new(Mutex::new(guest_log));
         let usage = Arc::new(HostUsage::new(limits));
         let mut table = ResourceTable::new();

@@ -28,9 +28,8 @@ use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{Deterministic, HostWallClock, WasiCtx, WasiCtxBuilder, WasiView, async_trait};
 
 use super::grants::{Grant, Grants};
-use super::guest_log::GuestLog;
+use super::guest_log::{GuestLog, Stream};
 use super::host_usage::HostUsage;
-use super::limits::MAX_LOG_LINE;
 
 /// 2024-01-01T00:00:00Z: late enough for runtimes that check dates of certificates or files.
 const NOW: Duration = Duration::from_secs(1_704_067_200);
@@ -79,20 +78,17 @@ pub(super) fn context(
     usage: &Arc<HostUsage>,
     grants: &Grants,
 ) -> WasiCtx {
-    let lines = |record: Record| Lines {
+    let lines = |stream| Lines {
         log: Arc::clone(log),
         usage: Arc::clone(usage),
-        record: match grants.contains(&Grant::Stdio) {
-            true => GuestLog::passed_on,
-            false => record,
-        },
+        stream,
         is_passed_on: grants.contains(&Grant::Stdio),
     };
     let mut context = WasiCtxBuilder::new();
     context
         .stdin(EmptyStdin)
-        .stdout(lines(GuestLog::printed))
-        .stderr(lines(GuestLog::printed_as_error))
+        .stdout(lines(Stream::Stdout))
+        .stderr(lines(Stream::Stderr))
         .max_random_size(MAX_RANDOM)
         .allow_tcp(false)
         .allow_udp(false)
@@ -250,13 +246,10 @@ impl StdinStream for EmptyStdin {
 struct Lines {
     log: Arc<Mutex<GuestLog>>,
     usage: Arc<HostUsage>,
-    record: Record,
+    stream: Stream,
     /// True if the output also goes to standard error, unchanged.
     is_passed_on: bool,
 }
-
-/// Method of the log that takes a line.
-type Record = fn(&mut GuestLog, String);
 
 impl IsTerminal for Lines {
     fn is_terminal(&self) -> bool {
@@ -271,49 +264,24 @@ impl StdoutStream for Lines {
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(LineStream {
-            to: self.clone(),
-            unfinished: Vec::new(),
-        })
+        Box::new(self.clone())
     }
 }
 
-/// Splits output into lines. An unfinished line is buffered up to four times [`MAX_LOG_LINE`]
-/// bytes, which hold that many characters.
-struct LineStream {
-    to: Lines,
-    unfinished: Vec<u8>,
-}
-
-impl LineStream {
-    fn finish(&mut self) {
-        let line = std::mem::take(&mut self.unfinished);
-        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        if !text.is_empty() {
-            let log = self.to.log.lock();
-            let mut log = log.unwrap_or_else(PoisonError::into_inner);
-            (self.to.record)(&mut log, text);
-        }
-    }
-}
-
-impl OutputStream for LineStream {
+impl OutputStream for Lines {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         if bytes.len() > WRITE_PERMIT {
             return Err(StreamError::trap("more bytes written than were permitted"));
         }
-        let charged = self.to.usage.charge(bytes.len());
+        let charged = self.usage.charge(bytes.len());
         charged.map_err(|exceeded| StreamError::Trap(exceeded.into()))?;
-        if self.to.is_passed_on {
+        if self.is_passed_on {
             // An error has nowhere to go if standard error is closed.
             drop(std::io::stderr().write_all(&bytes));
         }
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.unfinished.extend_from_slice(part);
-            if part.ends_with(b"\n") || self.unfinished.len() > 4 * MAX_LOG_LINE {
-                self.finish();
-            }
-        }
+        let log = self.log.lock();
+        let mut log = log.unwrap_or_else(PoisonError::into_inner);
+        log.printed(self.stream, &bytes);
         Ok(())
     }
 
@@ -327,12 +295,6 @@ impl OutputStream for LineStream {
 }
 
 #[async_trait]
-impl Pollable for LineStream {
+impl Pollable for Lines {
     async fn ready(&mut self) {}
-}
-
-impl Drop for LineStream {
-    fn drop(&mut self) {
-        self.finish();
-    }
 }
