@@ -40,7 +40,7 @@ has_wasip2() {
 for manifest in */forebay-plugin.toml; do
     project=$(dirname "$manifest")
     output=$root/target/examples/row-rules-$project
-    build "$project" "$output.wasm"
+    build "$project" "$output.wasm" --stub-wasi
     if [ "$project" = rust ] && ! has_wasip2; then
         say "left out row-rules-rust-wasi: rustup target add wasm32-wasip2 does not work here"
         continue

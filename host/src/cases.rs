@@ -39,17 +39,20 @@ pub use update::accept;
 /// # Errors
 /// If a case fails, with the first such case; if a file of cases is invalid.
 pub fn pass(plugin: &Arc<Plugin>) -> Result<(), Failing> {
-    let failing = |what, file: &Path| Failing {
-        what,
-        hint: "fix the plugin or its cases; `forebay plugin test` shows every failure".to_owned(),
-        files: vec![file.to_owned()],
-    };
     let files = beside(plugin.path()).map_err(|error| {
         let directory = plugin.path().with_extension("cases");
         failing(format!("its cases cannot be read: {error}"), &directory)
     })?;
+    pass_all(plugin, &files)
+}
+
+/// Checks a plugin against the cases of these files.
+///
+/// # Errors
+/// As [`pass`].
+pub fn pass_all(plugin: &Arc<Plugin>, files: &[PathBuf]) -> Result<(), Failing> {
     for path in files {
-        let suite = Suite::load(&path).map_err(|error| failing(error.to_string(), &path))?;
+        let suite = Suite::load(path).map_err(|error| failing(error.to_string(), path))?;
         let outcome = run(plugin, &suite);
         let failed = outcome.failed().count();
         if let Some(first) = outcome.failed().next() {
@@ -57,10 +60,18 @@ pub fn pass(plugin: &Arc<Plugin>) -> Result<(), Failing> {
             let (line, case, text) = (first.line, &first.case, &first.text);
             let what =
                 format!("{failed} of its cases fail; the first is {file}:{line} `{case}`: {text}");
-            return Err(failing(what, &path));
+            return Err(failing(what, path));
         }
     }
     Ok(())
+}
+
+fn failing(what: String, file: &Path) -> Failing {
+    Failing {
+        what,
+        hint: "fix the plugin or its cases; `forebay plugin test` shows every failure".to_owned(),
+        files: vec![file.to_owned()],
+    }
 }
 
 /// Lists the case files of a component: `NAME.cases.toml` and `NAME.cases/*.toml` beside

@@ -6,9 +6,12 @@
 //! built. The result replaces the old component atomically.
 
 mod build;
+mod cargo;
 mod lock;
 mod manifest;
+mod own;
 mod pins;
+mod process;
 mod scaffold;
 mod steps;
 mod tools;
@@ -16,9 +19,9 @@ mod tools;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
-pub use build::Built;
-pub(crate) use build::quoted;
-pub use manifest::{Language, Project, World};
+pub use build::{Built, place};
+pub use manifest::{Language, OwnBuild, Project, Recipe, World};
+pub(crate) use process::quoted;
 pub use scaffold::{New, Role};
 pub use steps::Kind;
 

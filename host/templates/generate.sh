@@ -9,6 +9,12 @@ set -euo pipefail
 cd "$(dirname "$0")"
 wit=$(cd ../../wit && pwd)
 
+# jco's types are those of another engine. QuickJS passes 64-bit integers as numbers, lists of numbers
+# as arrays but for bytes, and null for what is absent; it takes typed arrays as well.
+as_the_engine='s/bigint/number/; s/\| undefined/| null/; s/(\w+\?): (.*),$/\1: \2 | null,/
+    s/only within \+-2\^53\./& Here, reading or returning one beyond that is an error./
+    s/\): (Float32|Uint32)Array;/): Array<number>;/; s/(\w+: Float32Array)\b/\1 | Array<number>/'
+
 # generate ROLE WORLD
 generate() {
     local role=$1 world=$2 language
@@ -22,6 +28,7 @@ generate() {
         sed '\:^// /:d' >"zig/$role/bindings/plugin.zig" # Local paths of macros.
     generate_go "$role" "$world"
     jco guest-types "$wit" --world-name "$world" --out-dir "typescript/$role/bindings" --quiet
+    find "typescript/$role/bindings" -name '*.d.ts' -exec sed -i -E "$as_the_engine" {} +
     componentize-py -q -d "$wit" -w "$world" bindings "python/$role/bindings"
     # No export is asynchronous.
     rm -r "python/$role/bindings/componentize_py_async_support" "python/$role/bindings/poll_loop.py"

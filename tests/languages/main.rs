@@ -9,6 +9,10 @@
     clippy::indexing_slicing
 )]
 
+mod builds;
+mod last_words;
 mod plugins;
+mod projects;
 mod sample_servers;
 mod scaffold;
+mod typescript;

@@ -57,7 +57,7 @@ fn a_bug_in_typescript_names_its_place() {
             "    const tidy = ",
             "    if (value.val === \"bug\") (undefined as any).there;\n    const tidy = ",
         ),
-        "TypeError: cannot read property 'there' of undefined, at normalize (/build/plugin.mjs:",
+        "TypeError: cannot read property 'there' of undefined, at normalize (src/normalize.ts:70)",
     );
 }
 

@@ -3,12 +3,12 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use insta::assert_snapshot;
-use support::command::Ended;
-use support::{program, root, target};
+use support::root;
+
+use crate::projects::{done, place, run, with_tools};
 
 /// By role, with names that mean something else to a language.
 const PLUGINS: [(&str, &str); 3] = [
@@ -16,50 +16,6 @@ const PLUGINS: [(&str, &str); 3] = [
     ("validate", "vendor"),
     ("policy", "core"),
 ];
-
-/// An empty directory of this name. The same one each time: cargo then builds the guest crate
-/// once, not in every run of the tests.
-fn place(name: &str) -> PathBuf {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join("scaffold")
-        .join(name);
-    if place.exists() {
-        fs::remove_dir_all(&place).unwrap();
-    }
-    fs::create_dir_all(&place).unwrap();
-    place
-}
-
-/// What `make examples` installs, before what is there anyway.
-fn with_tools() -> OsString {
-    let tools = target().join("guest-tools/bin");
-    assert!(
-        tools.join("zig").exists(),
-        "run `make examples` first: there are no tools in {}",
-        tools.display()
-    );
-    let path = std::env::var_os("PATH").unwrap();
-    std::env::join_paths([tools].into_iter().chain(std::env::split_paths(&path))).unwrap()
-}
-
-fn run(place: &Path, path: &OsString, arguments: &[&str]) -> Ended {
-    let mut command = Command::new(program());
-    command
-        .args(arguments)
-        .current_dir(place)
-        .env("PATH", path)
-        .env("CARGO_TARGET_DIR", target().join("guests"))
-        .env_remove("FOREBAY_LOG");
-    Ended::of(&mut command)
-}
-
-/// What a command prints that has to succeed.
-#[track_caller]
-fn done(place: &Path, path: &OsString, arguments: &[&str]) -> String {
-    let ended = run(place, path, arguments);
-    assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
-    ended.out
-}
 
 /// Writes, builds and tests a plugin of each role.
 fn check(language: &str) {
@@ -290,7 +246,7 @@ fn what_is_no_project_is_refused() {
     2 | language = "cobol"
       |            ^^^^^^^
     unknown variant `cobol`, expected one of `rust`, `typescript`, `python`, `go`, `c`, `zig`
-      hint: its keys are `name`, `language` (rust, typescript, python, go, c, zig), `world` (transformer, validator, router, plugin), and `wit` if that is not "wit"
+      hint: its keys are `name`, `language` (rust, typescript, python, go, c, zig), `world` (transformer, validator, router, plugin), and `wit` if that is not "wit"; for another language `build`, a command, and `output`, the file that it writes
     "#);
     assert_snapshot!(check("name = \"A B\"\nlanguage = \"c\"\nworld = \"router\"\n"), @"
     error: ./forebay-plugin.toml: `A B` is not a valid plugin name

@@ -8,6 +8,7 @@ mod inspect;
 mod list;
 mod new;
 mod promote;
+mod put;
 mod record;
 mod test;
 mod which;
@@ -22,6 +23,8 @@ pub(super) enum PluginCommand {
     New(new::New),
     /// Build a plugin project with the tools of its language
     Build(build::Build),
+    /// Copy a component and its cases into the plugin directory, if they pass there
+    Put(put::Put),
     /// Compare two builds of a plugin on the same rows
     Bench(bench::Bench),
     /// Record test cases from dead letters or from rows of the source
@@ -39,10 +42,21 @@ pub(super) enum PluginCommand {
 }
 
 impl PluginCommand {
+    /// The filter of the log when none is given.
+    pub(super) fn default_log(&self) -> &'static str {
+        match self {
+            // What a plugin prints in its cases is meant for who writes it.
+            Self::Test(test) if !test.is_fuzz() => "warn,plugin=info",
+            // Plugins that are searched for faults or measured say the same thing many times.
+            _ => "warn,plugin=off",
+        }
+    }
+
     pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
         match self {
             Self::New(new) => new.execute(global),
             Self::Build(build) => build.execute(global),
+            Self::Put(put) => put.execute(global),
             Self::Bench(bench) => bench.execute(global).await,
             Self::Record(record) => record.execute(global).await,
             Self::List(list) => list.execute(global).await,

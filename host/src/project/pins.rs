@@ -54,7 +54,7 @@ pub(super) fn install(language: Language, has: impl Fn(&str) -> bool) -> String 
 }
 
 /// Pinned wheels, such as `ziglang==0.17.0`.
-fn versions(language: Language) -> Vec<String> {
+pub(super) fn versions(language: Language) -> Vec<String> {
     let text = requirements(language);
     let first = text.lines().filter(|line| line.contains("=="));
     first

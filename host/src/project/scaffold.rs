@@ -15,12 +15,35 @@ use super::{Language, ProjectError, World, io, pins};
 use crate::plugin::is_name;
 
 static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
+/// Bindings for all three roles: those of the examples.
+static BINDINGS: [(Language, Dir<'_>); 5] = [
+    (
+        Language::TypeScript,
+        include_dir!("$CARGO_MANIFEST_DIR/../examples/plugins/typescript/bindings"),
+    ),
+    (
+        Language::Python,
+        include_dir!("$CARGO_MANIFEST_DIR/../examples/plugins/python/bindings"),
+    ),
+    (
+        Language::Go,
+        include_dir!("$CARGO_MANIFEST_DIR/../examples/plugins/go/bindings"),
+    ),
+    (
+        Language::C,
+        include_dir!("$CARGO_MANIFEST_DIR/../examples/plugins/c/bindings"),
+    ),
+    (
+        Language::Zig,
+        include_dir!("$CARGO_MANIFEST_DIR/../examples/plugins/zig/bindings"),
+    ),
+];
 /// The guest crate, with the interface.
 static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../plugins/sdk");
 const INTERFACE: &str = include_str!("../../../wit/plugin.wit");
 
 /// Role of a new plugin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Role {
     /// Changes rows or drops them.
     Transform,
@@ -39,14 +62,6 @@ impl Role {
         }
     }
 
-    fn world(self) -> World {
-        match self {
-            Self::Transform => World::Transformer,
-            Self::Validate => World::Validator,
-            Self::Policy => World::Router,
-        }
-    }
-
     /// Purpose of the first version.
     fn purpose(self) -> &'static str {
         match self {
@@ -59,11 +74,41 @@ impl Role {
     /// Example line for the configuration.
     fn setting(self) -> &'static str {
         match self {
-            Self::Transform => "# none yet",
+            Self::Transform => NO_SETTING,
             Self::Validate => "required = \"title, city\"",
             Self::Policy => "retries = \"3\"",
         }
     }
+}
+
+const NO_SETTING: &str = "# none yet";
+
+/// The world of these roles, which are sorted. It has all of them if they are none.
+fn world_of(roles: &[Role]) -> World {
+    match roles {
+        [Role::Transform] => World::Transformer,
+        [Role::Validate] => World::Validator,
+        [Role::Policy] => World::Router,
+        [Role::Transform, Role::Validate] => World::TransformValidate,
+        [Role::Transform, Role::Policy] => World::TransformPolicy,
+        [Role::Validate, Role::Policy] => World::ValidatePolicy,
+        _ => World::Plugin,
+    }
+}
+
+/// The worlds of two roles.
+fn roles_wit(world: World) -> Option<String> {
+    let (one, other) = match world {
+        World::TransformValidate => ("transformer", "validator"),
+        World::TransformPolicy => ("transformer", "router"),
+        World::ValidatePolicy => ("validator", "router"),
+        World::Transformer | World::Validator | World::Router | World::Plugin => return None,
+    };
+    let name = world.name();
+    Some(format!(
+        "package forebay:plugin@0.1.0;\n\n/// Two roles in one plugin.\n\
+         world {name} {{ include {one}; include {other}; }}\n"
+    ))
 }
 
 /// A project to create.
@@ -73,8 +118,8 @@ pub struct New {
     pub name: String,
     /// Language of the plugin.
     pub language: Language,
-    /// Role of the plugin.
-    pub role: Role,
+    /// Roles of the plugin. With several, the project begins with all of them, and no rules.
+    pub roles: Vec<Role>,
 }
 
 impl New {
@@ -136,30 +181,73 @@ impl New {
         Ok(())
     }
 
+    /// The roles, in order and once each.
+    fn roles(&self) -> Vec<Role> {
+        let mut roles = self.roles.clone();
+        roles.sort_unstable();
+        roles.dedup();
+        roles
+    }
+
+    /// The only role, or else the name of what stands for several.
+    fn kind(&self) -> &'static str {
+        match self.roles().as_slice() {
+            [role] => role.name(),
+            _ => "several",
+        }
+    }
+
     /// All files by path.
     fn files(&self) -> Vec<(String, Vec<u8>)> {
-        let (language, role) = (self.language.name(), self.role.name());
+        let (language, kind) = (self.language.name(), self.kind());
         let mut files = Vec::new();
         for layer in [
             "every".to_owned(),
             format!("{language}/every"),
-            format!("{language}/{role}"),
+            format!("{language}/{kind}"),
         ] {
             self.add(&TEMPLATES, &layer, "", &mut files);
         }
         if self.language == Language::Zig {
-            self.add(
-                &TEMPLATES,
-                &format!("c/{role}/bindings"),
-                "bindings/",
-                &mut files,
-            );
+            let bindings = format!("c/{kind}/bindings");
+            self.add(&TEMPLATES, &bindings, "bindings/", &mut files);
         }
-        if let Some(cases) = TEMPLATES.get_file(format!("roles/{role}.cases.toml")) {
-            files.push((format!("{}.cases.toml", self.name), cases.contents().into()));
+        if kind == "several" {
+            self.add_bindings(&mut files);
+        }
+        if let Some(cases) = TEMPLATES.get_file(format!("roles/{kind}.cases.toml")) {
+            let bytes = self.filled(cases.contents());
+            files.push((format!("{}.cases.toml", self.name), bytes));
         }
         self.add_dependencies(&mut files);
         files
+    }
+
+    /// Adds the bindings for all roles that are not there yet. Which of them a component has is said
+    /// by its world.
+    fn add_bindings(&self, files: &mut Vec<(String, Vec<u8>)>) {
+        let found = BINDINGS
+            .iter()
+            .find(|(language, _)| *language == self.language);
+        let Some((_, bindings)) = found else {
+            return;
+        };
+        let mut all = Vec::new();
+        self.add(bindings, "", "bindings/", &mut all);
+        for (name, bytes) in all {
+            let is_there = files.iter().any(|(present, _)| *present == name);
+            // The example collects Go's garbage by itself, and an object of C has its world.
+            if is_there || name.ends_with("/collect.go") || name.ends_with(".o") {
+                continue;
+            }
+            let bytes = match String::from_utf8(bytes) {
+                Ok(text) => text
+                    .replace("row-rules-go", "example.com/plugin")
+                    .into_bytes(),
+                Err(binary) => binary.into_bytes(),
+            };
+            files.push((name, bytes));
+        }
     }
 
     /// Adds the files of a directory. Lines of a second `.gitignore` are appended to the first.
@@ -205,6 +293,9 @@ impl New {
             }
         }
         put("wit/plugin.wit", INTERFACE);
+        if let Some(worlds) = roles_wit(world_of(&self.roles())) {
+            put("wit/roles.wit", &worlds);
+        }
     }
 
     /// Fills in the placeholders of a template. Other files stay as they are.
@@ -216,15 +307,22 @@ impl New {
             return template.to_owned();
         }
         let words = self.language.words();
-        let mut text = text.to_owned();
+        let roles = self.roles();
+        let names: Vec<&str> = roles.iter().map(|role| role.name()).collect();
+        let mut text = chosen(text, &names);
+        let (purpose, setting) = match roles.as_slice() {
+            [role] => (role.purpose(), role.setting()),
+            _ => ("it has several roles, and changes nothing yet.", NO_SETTING),
+        };
         for (placeholder, with) in [
             ("name", self.name.as_str()),
             ("language", self.language.name()),
             ("Language", words.name),
-            ("world", self.role.world().name()),
+            ("world", world_of(&roles).name()),
+            ("roles", &names.join(", ")),
             ("wit", words.wit),
-            ("purpose", self.role.purpose()),
-            ("setting", self.role.setting()),
+            ("purpose", purpose),
+            ("setting", setting),
             ("tools", words.tools),
             ("install", &install(self.language, |_| true)),
             ("entry", words.entry),
@@ -235,6 +333,27 @@ impl New {
         }
         text.into_bytes()
     }
+}
+
+/// Leaves out what belongs to other roles: the lines between `{{#role}}` and `{{/role}}`, or from
+/// `{{^role}}` on what belongs to a role that is there.
+fn chosen(template: &str, roles: &[&str]) -> String {
+    let mut text = String::new();
+    let mut is_kept = true;
+    for line in template.split_inclusive('\n') {
+        let mark = line
+            .trim()
+            .strip_prefix("{{")
+            .and_then(|it| it.strip_suffix("}}"));
+        match mark.map(|mark| mark.split_at_checked(1).unwrap_or_default()) {
+            Some(("#", role)) => is_kept = roles.contains(&role),
+            Some(("^", role)) => is_kept = !roles.contains(&role),
+            Some(("/", _)) => is_kept = true,
+            _ if is_kept => text.push_str(line),
+            _ => {}
+        }
+    }
+    text
 }
 
 /// Parts of the README that differ by language.

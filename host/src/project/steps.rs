@@ -2,6 +2,7 @@
 //!
 //! All commands run in the project's directory. Their intermediate files are in `build/`.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,9 @@ use std::path::{Path, PathBuf};
 use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER;
 
 use super::tools::Tool;
-use super::{Language, Project, ProjectError, io};
+use super::{Language, Project, ProjectError, World, io};
+
+mod typescript;
 
 /// Directory of intermediate files.
 pub(super) const SCRATCH: &str = "build";
@@ -30,9 +33,12 @@ const STACK: &str = "1048576";
 /// Imports of a plugin besides the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// None: calls of WASI are answered inside the component.
+    /// Whatever it takes for the host to hear what the plugin prints: `wasi:*`, but for Rust, whose
+    /// crate prints through the interface.
+    Heard,
+    /// None: calls of WASI are answered inside the component, and prints are lost.
     Stubbed,
-    /// `wasi:*`, as in the language's standard build.
+    /// `wasi:*` in every language, as in its standard build.
     Wasi,
 }
 
@@ -50,7 +56,7 @@ pub(super) struct Step {
 #[derive(Debug)]
 pub(super) struct Plan {
     /// Files needed by the commands: path in the project, and content.
-    pub(super) files: Vec<(&'static str, &'static [u8])>,
+    pub(super) files: Vec<(&'static str, Cow<'static, [u8]>)>,
     pub(super) steps: Vec<Step>,
     /// Further tools that the commands need.
     pub(super) also: &'static [Tool],
@@ -59,7 +65,10 @@ pub(super) struct Plan {
 }
 
 impl Step {
-    fn new(tool: Tool, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+    pub(super) fn new(
+        tool: Tool,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Self {
         Self {
             tool,
             arguments: arguments.into_iter().map(Into::into).collect(),
@@ -68,7 +77,7 @@ impl Step {
         }
     }
 
-    fn and(mut self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+    pub(super) fn and(mut self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
@@ -80,28 +89,46 @@ impl Step {
     }
 }
 
-/// Returns the commands for a project.
-pub(super) fn plan(project: &Project, kind: Kind) -> Result<Plan, ProjectError> {
-    match project.language {
+/// Returns the commands for a project in a language that is known here.
+pub(super) fn plan(
+    project: &Project,
+    (language, world): (Language, World),
+    kind: Kind,
+) -> Result<Plan, ProjectError> {
+    match language {
         Language::Rust => Ok(rust(kind)),
-        Language::TypeScript => Ok(typescript(project, kind)),
-        Language::Python => Ok(python(project, kind)),
-        Language::Go => Ok(go(project, kind)),
-        Language::C => c(project, kind),
-        Language::Zig => zig(project, kind),
+        Language::TypeScript => Ok(typescript::plan(project, world, kind)),
+        Language::Python => Ok(python(project, world, kind)),
+        Language::Go => Ok(go(project, world, kind)),
+        Language::C => c(project, world, kind),
+        Language::Zig => zig(project, world, kind),
     }
+}
+
+/// Returns the commands that make a component of a core module, whose exports are those of a world.
+pub(super) fn componentized(project: &Project, world: World, kind: Kind, module: &Path) -> Plan {
+    let embedded = format!("{SCRATCH}/embedded.wasm");
+    let step = embed(project, world).and([module]).and(["-o", &embedded]);
+    adapted(project, kind, vec![step], &embedded)
+}
+
+/// Adds the type of a world to a core module: `-o` and paths follow.
+fn embed(project: &Project, world: World) -> Step {
+    Step::new(Tool::WasmTools, ["component", "embed", "-w"])
+        .and([world.name()])
+        .and([project.wit.as_os_str()])
 }
 
 fn rust(kind: Kind) -> Plan {
     let target = match kind {
-        Kind::Stubbed => "wasm32-unknown-unknown",
+        Kind::Heard | Kind::Stubbed => "wasm32-unknown-unknown",
         Kind::Wasi => "wasm32-wasip2",
     };
     let build = ["build", "--release", "--target", target];
     let mut step =
         Step::new(Tool::Cargo, build).and(["--message-format", "json-render-diagnostics"]);
     let mut also: &[Tool] = &[];
-    if kind == Kind::Stubbed {
+    if kind != Kind::Wasi {
         step.wrapper = Some(TOOLCHAIN);
         also = &[Tool::Bash];
     }
@@ -113,41 +140,12 @@ fn rust(kind: Kind) -> Plan {
     }
 }
 
-/// Type-checks the sources, bundles them into one module, and combines it with an engine.
-fn typescript(project: &Project, kind: Kind) -> Plan {
-    let result = built(project);
-    let bundle = format!("{SCRATCH}/plugin.mjs");
-    let stub = (kind == Kind::Stubbed).then_some("--stub-wasi");
-    let component = Step::new(Tool::ComponentizeQjs, ["-w"])
-        .and([project.wit.as_os_str()])
-        .and(["-n", project.world.name(), "-j", &bundle, "--sync"])
-        .and(stub)
-        .and(["-o"]);
-    let bundled = [
-        "src/plugin.ts",
-        "--bundle",
-        "--format=esm",
-        "--target=es2022",
-        "--log-level=warning",
-    ];
-    Plan {
-        files: Vec::new(),
-        steps: vec![
-            Step::new(Tool::Tsc, ["-p", "."]),
-            Step::new(Tool::Esbuild, bundled).and([format!("--outfile={bundle}")]),
-            component.and([&result]),
-        ],
-        also: &[Tool::Node],
-        result: Some(result),
-    }
-}
-
-fn python(project: &Project, kind: Kind) -> Plan {
+fn python(project: &Project, world: World, kind: Kind) -> Plan {
     let result = built(project);
     let stub = (kind == Kind::Stubbed).then_some("--stub-wasi");
     let step = Step::new(Tool::ComponentizePy, ["-q", "-d"])
         .and([project.wit.as_os_str()])
-        .and(["-w", project.world.name(), "componentize"])
+        .and(["-w", world.name(), "componentize"])
         .and(stub)
         .and(["-p", "src", "plugin", "-o"])
         .and([&result]);
@@ -159,7 +157,7 @@ fn python(project: &Project, kind: Kind) -> Plan {
     }
 }
 
-fn go(project: &Project, kind: Kind) -> Plan {
+fn go(project: &Project, world: World, kind: Kind) -> Plan {
     let core = format!("{SCRATCH}/core.wasm");
     let embedded = format!("{SCRATCH}/embedded.wasm");
     // Without the check of link names, the generated code may use the runtime's allocator.
@@ -174,49 +172,70 @@ fn go(project: &Project, kind: Kind) -> Plan {
         ("GOARCH", "wasm"),
         ("GOTOOLCHAIN", "local"),
     ]);
-    let embed = Step::new(Tool::WasmTools, ["component", "embed", "-w"])
-        .and([project.world.name()])
-        .and([project.wit.as_os_str()])
-        .and([&core, "-o", &embedded]);
+    let embed = embed(project, world).and([&core, "-o", &embedded]);
     adapted(project, kind, vec![compile, embed], &embedded)
 }
 
-fn c(project: &Project, kind: Kind) -> Result<Plan, ProjectError> {
+fn c(project: &Project, world: World, kind: Kind) -> Result<Plan, ProjectError> {
     let core = format!("{SCRATCH}/core.wasm");
-    let compile = Step::new(Tool::Zig, ["cc", "-target", "wasm32-wasi"])
-        .and([
-            "-mexec-model=reactor",
-            "-O2",
-            "-s",
-            "-Wall",
-            "-Wextra",
-            "-Ibindings",
-        ])
+    let in_cpp = sources(project, "src", &["cpp", "cc", "cxx"])?;
+    let compiler = if in_cpp.is_empty() { "cc" } else { "c++" };
+    let mut compile = Step::new(Tool::Zig, [compiler, "-target", "wasm32-wasi"])
+        .and(["-mexec-model=reactor", "-O2"])
+        // Zig turns assertions off when it optimises.
+        .and(["-UNDEBUG", "-s", "-Wall", "-Wextra", "-Ibindings"])
         .and([format!("-Wl,-z,stack-size={STACK}")])
-        .and(["-o", &core])
-        .and(sources(project, "src", &["c"])?)
-        .and(sources(project, "bindings", &["c", "o"])?);
-    Ok(adapted(project, kind, vec![compile], &core))
+        .and(["-o", &core]);
+    if !in_cpp.is_empty() {
+        // Exceptions of WebAssembly are off in the host. Otherwise C would be compiled as C++.
+        compile = compile.and(["-fno-exceptions", "-x", "c"]);
+    }
+    compile =
+        compile
+            .and(sources(project, "src", &["c"])?)
+            .and(sources(project, "bindings", &["c"])?);
+    if !in_cpp.is_empty() {
+        compile = compile.and(["-x", "c++"]).and(in_cpp).and(["-x", "none"]);
+    }
+    let compile = compile.and(sources(project, "bindings", &["o"])?);
+    linked(project, world, kind, compile, &core)
 }
 
-fn zig(project: &Project, kind: Kind) -> Result<Plan, ProjectError> {
+fn zig(project: &Project, world: World, kind: Kind) -> Result<Plan, ProjectError> {
     let core = format!("{SCRATCH}/core.wasm");
     let compile = Step::new(Tool::Zig, ["build-exe", "-target", "wasm32-wasi"])
-        .and(["-mexec-model=reactor", "-OReleaseSmall", "-fstrip", "-lc"])
+        .and(["-mexec-model=reactor", "-OReleaseSafe", "-fstrip", "-lc"])
         .and(["--stack", STACK])
         .and([format!("-femit-bin={core}")])
         .and(["--dep", "bindings"])
         .and(sources(project, "bindings", &["c", "o"])?)
         .and(["-Mroot=src/plugin.zig", "-Mbindings=bindings/plugin.zig"]);
-    Ok(adapted(project, kind, vec![compile], &core))
+    linked(project, world, kind, compile, &core)
+}
+
+/// What follows the compiler of C or Zig. A project whose bindings have no object with the type of its
+/// world has several roles, and the type is added.
+fn linked(
+    project: &Project,
+    world: World,
+    kind: Kind,
+    compile: Step,
+    core: &str,
+) -> Result<Plan, ProjectError> {
+    if !sources(project, "bindings", &["o"])?.is_empty() {
+        return Ok(adapted(project, kind, vec![compile], core));
+    }
+    let mut plan = componentized(project, world, kind, Path::new(core));
+    plan.steps.insert(0, compile);
+    Ok(plan)
 }
 
 /// Turns the core module into a component, with an adapter for WASI preview 1.
 fn adapted(project: &Project, kind: Kind, mut steps: Vec<Step>, module: &str) -> Plan {
     let result = built(project);
-    let (path, adapter): (_, &[u8]) = match kind {
+    let (path, adapter): (_, &'static [u8]) = match kind {
         Kind::Stubbed => (STUB_PATH, STUB.as_bytes()),
-        Kind::Wasi => (ADAPTER_PATH, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER),
+        Kind::Heard | Kind::Wasi => (ADAPTER_PATH, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER),
     };
     let adapt = format!("wasi_snapshot_preview1={path}");
     let step = Step::new(Tool::WasmTools, ["component", "new", module, "--adapt"])
@@ -224,7 +243,7 @@ fn adapted(project: &Project, kind: Kind, mut steps: Vec<Step>, module: &str) ->
         .and([&result]);
     steps.push(step);
     Plan {
-        files: vec![(path, adapter)],
+        files: vec![(path, adapter.into())],
         steps,
         also: &[],
         result: Some(result),
@@ -232,7 +251,7 @@ fn adapted(project: &Project, kind: Kind, mut steps: Vec<Step>, module: &str) ->
 }
 
 /// Path to which the last command writes the plugin.
-fn built(project: &Project) -> PathBuf {
+pub(super) fn built(project: &Project) -> PathBuf {
     Path::new(SCRATCH).join(format!("{}.wasm", project.name))
 }
 

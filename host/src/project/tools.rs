@@ -75,7 +75,7 @@ impl Tools {
         &self,
         tools: &[Tool],
         also: &[Tool],
-        language: Language,
+        language: Option<Language>,
     ) -> Result<Vec<PathBuf>, ProjectError> {
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for tool in tools.iter().chain(also) {
@@ -89,7 +89,7 @@ impl Tools {
             return Ok(found);
         }
         Err(ProjectError::Missing {
-            hint: hint(&self.project, language, &missing),
+            hint: language.map_or_else(hint_of_tools, |it| hint(&self.project, it, &missing)),
             tools: missing,
         })
     }
@@ -115,6 +115,19 @@ impl Tools {
 fn is_program(path: &Path) -> bool {
     path.metadata()
         .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+/// For projects that have a command of their own.
+fn hint_of_tools() -> String {
+    let what = super::pins::versions(Language::Go);
+    let wanted = what
+        .iter()
+        .filter(|version| version.starts_with("wasm-tools"));
+    let wanted: Vec<&str> = wanted.map(String::as_str).collect();
+    format!(
+        "in the project: python3 -m venv .venv && .venv/bin/pip install {}",
+        wanted.join(" ")
+    )
 }
 
 fn hint(project: &Path, language: Language, missing: &[&str]) -> String {

@@ -26,6 +26,7 @@ impl<P: Plugin> Slot<P> {
 
     /// `describe`.
     pub fn describe(name: &str, version: &str) -> Descriptor {
+        log_panics();
         let reads = <P::Row<'static> as Record<'static>>::READS;
         Descriptor {
             name: name.to_owned(),
@@ -36,10 +37,7 @@ impl<P: Plugin> Slot<P> {
 
     /// `configure`.
     pub fn configure(&self, config: Vec<(String, String)>) -> Result<(), String> {
-        // A panic traps, which would lose its message.
-        std::panic::set_hook(Box::new(|panic| {
-            log(Level::Error, &panic.to_string().replace('\n', " "));
-        }));
+        log_panics();
         let mut settings = Settings::new(config);
         let plugin = P::configure(&mut settings)?;
         settings.finish()?;
@@ -51,6 +49,13 @@ impl<P: Plugin> Slot<P> {
     fn get(&self) -> Result<&P, String> {
         self.0.get().ok_or_else(|| "not configured".to_owned())
     }
+}
+
+/// A panic traps, which would lose its message.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        log(Level::Error, &panic.to_string().replace('\n', " "));
+    }));
 }
 
 impl<P: Transform> Slot<P> {

@@ -42,6 +42,10 @@
 //! clock, no files; errors are data. A panic costs only the row that causes it, and its message is
 //! logged, but finding the row is slow: reject bad rows instead.
 //!
+//! The standard library's `println!` is silent in a component. With `#[macro_use] extern crate
+//! forebay_plugin;` at the top of a crate, [`println!`], [`print!`], [`eprintln!`], [`eprint!`] and
+//! [`dbg!`] write to the host's log instead, a line each.
+//!
 //! Batches arrive in one piece (`wit/packed/packed.wit`): columns are resolved once per batch,
 //! values are read in place, and values that a plugin does not ask for are not touched.
 
@@ -52,6 +56,8 @@ mod columns;
 #[doc(hidden)]
 pub mod component;
 mod packed;
+#[doc(hidden)]
+pub mod print;
 mod settings;
 pub mod testing;
 

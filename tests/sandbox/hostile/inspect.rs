@@ -77,8 +77,8 @@ fn a_plugin_is_shown_by_name() {
     let (code, _, err) = forebay(directory.path(), &["plugin", "inspect", "other"]);
     assert_eq!(code, 2);
     assert_snapshot!(err, @r#"
-    error: no file other, and no plugin of that name in ./plugins
-      hint: plugins in the directory: wasi-user
+    error: no plugin other in ./plugins, and no file of that name
+      hint: plugins there: wasi-user
     "#);
 }
 

@@ -2,14 +2,13 @@
  * All three roles in one component: normalizes rows, rejects those that must not be written,
  * and sorts failed rows into queues.
  *
- * A thrown value becomes the `err` of the call.
+ * What is thrown becomes the `err` of the call. `console` writes to the host's log.
  */
 
 import type * as Describe from "forebay:plugin/describe@0.1.0";
 import type * as Policy from "forebay:plugin/dead-letter-policy@0.1.0";
 import type * as Transform from "forebay:plugin/transform@0.1.0";
 import type * as Validate from "forebay:plugin/validate@0.1.0";
-import { asErr } from "./guard";
 import { normalize } from "./normalize";
 import { decide } from "./policy";
 import { rules } from "./rules";
@@ -31,16 +30,16 @@ export const describe: typeof Describe = {
 };
 
 export const transform: typeof Transform = {
-  transform: asErr(({ columns, rows }) => rows.map((row) => normalize(columns, row.values))),
+  transform: ({ columns, rows }) => rows.map((row) => normalize(columns, row.values)),
 };
 
 export const validate: typeof Validate = {
-  validate: asErr(({ columns, rows }) => {
+  validate: ({ columns, rows }) => {
     const judge = rules(settings, columns);
     return rows.map((row) => judge(row.values));
-  }),
+  },
 };
 
 export const deadLetterPolicy: typeof Policy = {
-  decide: asErr((failures) => failures.map((failure) => decide(settings, failure))),
+  decide: (failures) => failures.map((failure) => decide(settings, failure)),
 };

@@ -1,6 +1,6 @@
 /** Rejects rows that must not be written, with all their faults at once. */
 
-import type { Rejection, Value } from "forebay:plugin/types@0.1.0";
+import type { Rejection, Value, ValueInteger } from "forebay:plugin/types@0.1.0";
 import type { Settings } from "./settings";
 
 const COMPANY_NAME_CHARS = 200;
@@ -44,12 +44,21 @@ function companyName(value: Value): Fault | undefined {
   return ["FIELD_LENGTH", `has ${length} characters, of ${COMPANY_NAME_CHARS} at most`];
 }
 
+/** An integer, unless it is one that a number cannot hold: reading that throws. */
+function exact(value: ValueInteger): bigint | undefined {
+  try {
+    return BigInt(value.val);
+  } catch {
+    return undefined;
+  }
+}
+
 function expYears(value: Value, { minYears, maxYears }: Settings): Fault | undefined {
   if (value.tag !== "integer") return MISSING;
-  // The bindings say bigint; QuickJS hands over a number, exact within 2^53.
-  const years = BigInt(value.val);
-  if (minYears <= years && years <= maxYears) return undefined;
-  return ["FIELD_RANGE", `is ${years}; it must be ${minYears} to ${maxYears}`];
+  const years = exact(value);
+  if (years !== undefined && minYears <= years && years <= maxYears) return undefined;
+  const found = years ?? "beyond ±(2^53 - 1)";
+  return ["FIELD_RANGE", `is ${found}; it must be ${minYears} to ${maxYears}`];
 }
 
 function englishLevel(value: Value, { englishLevels }: Settings): Fault | undefined {

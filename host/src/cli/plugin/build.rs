@@ -20,15 +20,22 @@ pub(in crate::cli) struct Build {
     /// Output file [default: dist/NAME.wasm in the project]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Keep the language's imports of wasi:* instead of stubbing them out
+    /// Import wasi:* in Rust as well (wasm32-wasip2); other languages do anyway
     #[arg(long)]
     wasi: bool,
+    /// Answer wasi:* inside the component, whose prints and tracebacks are then lost
+    #[arg(long, conflicts_with = "wasi")]
+    stub_wasi: bool,
 }
 
 impl Build {
     pub(super) fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
         let project = Project::open(&self.project).map_err(usage)?;
-        let kind = if self.wasi { Kind::Wasi } else { Kind::Stubbed };
+        let kind = match (self.wasi, self.stub_wasi) {
+            (true, _) => Kind::Wasi,
+            (_, true) => Kind::Stubbed,
+            (false, false) => Kind::Heard,
+        };
         let built = project
             .build(kind, search_path(), |command| eprintln!("$ {command}"))
             .map_err(usage)?;

@@ -30,6 +30,9 @@ impl Inspect {
             // A symbolic link counts even if its target does not exist.
             if plugin.symlink_metadata().is_ok() {
                 inspections.push(engine.inspect(plugin));
+            } else if plugin.extension().is_some() || plugin.components().count() > 1 {
+                // A plugin's name has neither.
+                return Err(UsageError(format!("no file {}", plugin.display())).into());
             } else {
                 let name = plugin.to_string_lossy();
                 inspections.push(by_name(&engine, config.as_ref(), &name)?);
@@ -79,10 +82,13 @@ fn by_name(
             Err(_) => {}
         }
     }
+    let hint = match known.as_slice() {
+        [] => "no file there is a plugin".to_owned(),
+        known => format!("plugins there: {}", known.join(", ")),
+    };
     Err(UsageError(format!(
-        "no file {name}, and no plugin of that name in {}\n  hint: plugins in the directory: {}",
+        "no plugin {name} in {}, and no file of that name\n  hint: {hint}",
         directory.display(),
-        known.join(", ")
     )))
 }
 

@@ -18,9 +18,9 @@ pub(in crate::cli) struct New {
     /// Programming language
     #[arg(long, value_enum)]
     lang: Language,
-    /// Role of the plugin
-    #[arg(long, value_enum)]
-    role: Role,
+    /// Role of the plugin, or several, separated by commas
+    #[arg(long, value_enum, required = true, value_delimiter = ',')]
+    role: Vec<Role>,
     /// Directory of the project [default: NAME]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -31,7 +31,7 @@ impl New {
         let new = project::New {
             name: self.name.clone(),
             language: self.lang,
-            role: self.role,
+            roles: self.role.clone(),
         };
         let beside = PathBuf::from(&self.name);
         let directory = self.directory.as_ref().unwrap_or(&beside);

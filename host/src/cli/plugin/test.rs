@@ -44,6 +44,11 @@ pub(in crate::cli) struct Test {
 }
 
 impl Test {
+    /// True if rows are made up, not read from cases.
+    pub(super) fn is_fuzz(&self) -> bool {
+        self.fuzz.is_some()
+    }
+
     pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
         let config = session::config_if_any(global)?;
         let plugin = session::engine(config.as_ref())?;

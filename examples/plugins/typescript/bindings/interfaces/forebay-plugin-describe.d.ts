@@ -22,6 +22,6 @@ declare module 'forebay:plugin/describe@0.1.0' {
     /**
      * The columns this plugin wants to see; `none` for all. Fewer is faster.
      */
-    reads?: Array<string>,
+    reads?: Array<string> | null,
   }
 }

@@ -5,11 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+void fail_at(const char *file, int line, const char *format, ...) {
+    va_list values;
+    va_start(values, format);
+    fprintf(stderr, "%s:%d: ", file, line);
+    vfprintf(stderr, format, values);
+    fputc('\n', stderr);
+    va_end(values);
+    abort();
+}
+
 void *allocate(size_t count, size_t size) {
     // Empty lists of the interface are null.
     if (count == 0) return NULL;
     void *memory = calloc(count, size);
-    if (memory == NULL) abort();
+    if (memory == NULL) fail("out of memory: %zu items of %zu bytes", count, size);
     return memory;
 }
 
@@ -23,7 +33,7 @@ void print(text *to, const char *format, ...) {
     va_copy(second, first);
     int length = vsnprintf(NULL, 0, format, first);
     va_end(first);
-    if (length < 0) abort();
+    if (length < 0) fail("not a format: %s", format);
     // One byte more for the final NUL, which is not part of the text.
     to->ptr = allocate((size_t)length + 1, 1);
     to->len = (size_t)length;

@@ -5,12 +5,16 @@ from functools import wraps
 
 from componentize_py_types import Err
 
+LATE_IMPORT = (
+    "import it at the top of a file: a component has only the modules that were imported when it"
+    " was built"
+)
+
 
 def as_err[**P, T](call: Callable[P, T]) -> Callable[P, T]:
     """Returns an exception as `err`, with the line that raised it.
 
-    Without this it would trap, which costs a fresh interpreter, and the host would not learn
-    the cause: the traceback goes to stderr, which is discarded when WASI is stubbed.
+    Without this it would trap, which costs a fresh interpreter.
     """
 
     @wraps(call)
@@ -20,7 +24,10 @@ def as_err[**P, T](call: Callable[P, T]) -> Callable[P, T]:
         except Err:
             raise
         except Exception as error:
-            raise Err(f"{type(error).__name__}: {error} ({origin(error)})") from error
+            message = f"{type(error).__name__}: {error} ({origin(error)})"
+            if isinstance(error, ModuleNotFoundError):
+                message += f"; {LATE_IMPORT}"
+            raise Err(message) from error
 
     return guarded
 

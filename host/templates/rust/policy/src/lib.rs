@@ -1,5 +1,10 @@
 //! Sorts failed rows into a queue for each stage.
 
+// `println!`, `eprintln!` and `dbg!` go to the host's log.
+#[allow(unused_imports)]
+#[macro_use]
+extern crate forebay_plugin;
+
 use forebay_plugin::{Decision, Failure, NoColumns, Plugin, Policy, Settings};
 
 const RETRY_AFTER_MS: u32 = 200;

@@ -1,5 +1,10 @@
 //! Trims the white space around texts.
 
+// `println!`, `eprintln!` and `dbg!` go to the host's log.
+#[allow(unused_imports)]
+#[macro_use]
+extern crate forebay_plugin;
+
 use forebay_plugin::{AllColumns, Cell, Field, Outcome, Plugin, Settings, Transform, Value};
 
 struct Trim;

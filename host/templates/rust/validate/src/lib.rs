@@ -1,5 +1,10 @@
 //! Rejects rows that lack a required column.
 
+// `println!`, `eprintln!` and `dbg!` go to the host's log.
+#[allow(unused_imports)]
+#[macro_use]
+extern crate forebay_plugin;
+
 use forebay_plugin::{AllColumns, Cell, Plugin, Rejection, Settings, Validate};
 
 struct Required {

@@ -1,12 +1,11 @@
 /**
  * Sorts failed rows into a queue for each stage.
  *
- * A thrown value becomes the `err` of the call.
+ * What is thrown becomes the `err` of the call. `console` writes to the host's log.
  */
 
 import type * as Policy from "forebay:plugin/dead-letter-policy@0.1.0";
 import type * as Describe from "forebay:plugin/describe@0.1.0";
-import { asErr } from "./guard";
 
 const RETRY_AFTER_MS = 200;
 /** Serialization failure, deadlock, lock not available: caused by other transactions. */
@@ -28,7 +27,7 @@ export const describe: typeof Describe = {
 };
 
 export const deadLetterPolicy: typeof Policy = {
-  decide: asErr((failures) => failures.map(decision)),
+  decide: (failures) => failures.map(decision),
 };
 
 function decision({ stage, code, attempt }: Policy.Failure): Policy.Decision {

@@ -1,13 +1,12 @@
 /**
  * Trims the white space around texts.
  *
- * A thrown value becomes the `err` of the call.
+ * What is thrown becomes the `err` of the call. `console` writes to the host's log.
  */
 
 import type * as Describe from "forebay:plugin/describe@0.1.0";
 import type * as Transform from "forebay:plugin/transform@0.1.0";
 import type { Field, Outcome, Value } from "forebay:plugin/types@0.1.0";
-import { asErr } from "./guard";
 
 export const describe: typeof Describe = {
   // Fewer columns are faster: name them with `reads: ["title"]`.
@@ -18,7 +17,7 @@ export const describe: typeof Describe = {
 };
 
 export const transform: typeof Transform = {
-  transform: asErr(({ columns, rows }) => rows.map((row) => outcome(columns, row.values))),
+  transform: ({ columns, rows }) => rows.map((row) => outcome(columns, row.values)),
 };
 
 function outcome(columns: string[], values: Value[]): Outcome {

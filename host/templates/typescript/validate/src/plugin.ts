@@ -1,13 +1,12 @@
 /**
  * Rejects rows that lack a required column.
  *
- * A thrown value becomes the `err` of the call.
+ * What is thrown becomes the `err` of the call. `console` writes to the host's log.
  */
 
 import type * as Describe from "forebay:plugin/describe@0.1.0";
 import type { Rejection, Value } from "forebay:plugin/types@0.1.0";
 import type * as Validate from "forebay:plugin/validate@0.1.0";
-import { asErr } from "./guard";
 
 /** Set once on every instance, before its first batch. */
 let required: string[] = [];
@@ -24,13 +23,13 @@ export const describe: typeof Describe = {
 };
 
 export const validate: typeof Validate = {
-  validate: asErr(({ columns, rows }) => {
+  validate: ({ columns, rows }) => {
     // The columns are the same for all rows of a batch.
     const places = required.map((name) => ({ name, column: columns.indexOf(name) }));
     return rows.map(({ values }) =>
       places.filter(({ column }) => isMissing(values[column])).map(({ name }) => missing(name)),
     );
-  }),
+  },
 };
 
 function isMissing(value: Value | undefined): boolean {

@@ -7,7 +7,8 @@ const c = @import("bindings");
 /// Allocator of answers, because the bindings free them with C's `free`.
 pub const gpa = std.heap.c_allocator;
 
-/// A panic traps; without this handler its message would be lost.
+/// A panic, or a failed safety check, traps. Its message goes to the host; Zig knows no place for
+/// it in WebAssembly, so prefer `fail`.
 pub const panic = std.debug.FullPanic(struct {
     fn log(message: []const u8, _: ?usize) noreturn {
         var line: c.plugin_string_t = .{ .ptr = @constCast(message.ptr), .len = message.len };
@@ -15,6 +16,13 @@ pub const panic = std.debug.FullPanic(struct {
         @trap();
     }
 }.log);
+
+/// Traps with the name of an error, and file and line: `catch |err| support.fail(@src(), err)`.
+pub fn fail(at: std.builtin.SourceLocation, err: anyerror) noreturn {
+    var buffer: [256]u8 = undefined;
+    const message = std.fmt.bufPrint(&buffer, "{s}:{d}: error.{s}", .{ at.file, at.line, @errorName(err) });
+    @panic(message catch @errorName(err));
+}
 
 /// The items of a list or the bytes of a string, which own them.
 pub fn items(of: anytype) []std.meta.Child(@TypeOf(of.ptr)) {

@@ -34,7 +34,7 @@ export fn exports_forebay_plugin_describe_configure(
     message: *c.plugin_string_t,
 ) bool {
     defer c.plugin_list_tuple2_string_string_free(config);
-    return configure(support.items(config.*), message) catch @panic("out of memory");
+    return configure(support.items(config.*), message) catch |err| support.fail(@src(), err);
 }
 
 fn configure(config: []c.plugin_tuple2_string_string_t, message: *c.plugin_string_t) !bool {
@@ -59,7 +59,7 @@ export fn exports_forebay_plugin_dead_letter_policy_decide(
     _: *c.plugin_string_t,
 ) bool {
     defer c.exports_forebay_plugin_dead_letter_policy_list_failure_free(failures);
-    to.* = decide(support.items(failures.*)) catch @panic("out of memory");
+    to.* = decide(support.items(failures.*)) catch |err| support.fail(@src(), err);
     return true;
 }
 

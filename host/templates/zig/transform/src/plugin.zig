@@ -30,8 +30,8 @@ export fn exports_forebay_plugin_describe_configure(
     defer c.plugin_list_tuple2_string_string_free(config);
     for (support.items(config.*)) |setting| {
         const name = support.items(setting.f0);
-        message.* = support.print("unknown setting `{s}`: this plugin has none", .{name}) catch
-            @panic("out of memory");
+        message.* = support.print("unknown setting `{s}`: this plugin has none", .{name}) catch |err|
+            support.fail(@src(), err);
         return false;
     }
     return true;
@@ -43,7 +43,7 @@ export fn exports_forebay_plugin_transform_transform(
     _: *c.plugin_string_t,
 ) bool {
     defer c.exports_forebay_plugin_transform_batch_free(batch);
-    to.* = transform(batch.*) catch @panic("out of memory");
+    to.* = transform(batch.*) catch |err| support.fail(@src(), err);
     return true;
 }
 

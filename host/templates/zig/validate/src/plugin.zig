@@ -31,7 +31,7 @@ export fn exports_forebay_plugin_describe_configure(
     message: *c.plugin_string_t,
 ) bool {
     // Not freed, because `required` refers to its texts.
-    return configure(support.items(config.*), message) catch @panic("out of memory");
+    return configure(support.items(config.*), message) catch |err| support.fail(@src(), err);
 }
 
 fn configure(config: []c.plugin_tuple2_string_string_t, message: *c.plugin_string_t) !bool {
@@ -56,7 +56,7 @@ export fn exports_forebay_plugin_validate_validate(
     _: *c.plugin_string_t,
 ) bool {
     defer c.exports_forebay_plugin_validate_batch_free(batch);
-    to.* = validate(batch.*) catch @panic("out of memory");
+    to.* = validate(batch.*) catch |err| support.fail(@src(), err);
     return true;
 }
 

@@ -15,11 +15,11 @@ declare module 'forebay:plugin/types@0.1.0' {
   }
   /**
    * Any signed 64-bit integer. Guests whose numbers are doubles see it exactly
-   * only within +-2^53.
+   * only within +-2^53. Here, reading or returning one beyond that is an error.
    */
   export interface ValueInteger {
     tag: 'integer',
-    val: bigint,
+    val: number,
   }
   export interface ValueReal {
     tag: 'real',
@@ -38,7 +38,7 @@ declare module 'forebay:plugin/types@0.1.0' {
    */
   export interface ValueTimestamp {
     tag: 'timestamp',
-    val: bigint,
+    val: number,
   }
   /**
    * JSON text (RFC 8259).
@@ -95,7 +95,7 @@ declare module 'forebay:plugin/types@0.1.0' {
     /**
      * The column at fault, if it is one.
      */
-    field?: string,
+    field?: string | null,
   }
   /**
    * What becomes of a row.
