@@ -30,6 +30,12 @@ pub struct Report {
     /// received. `None` if the pipeline does not look for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<Missing>,
+    /// Part of the dropped rows: those that plugins dropped although an earlier run has written them.
+    /// They are among the missing rows where these are sought, and stay in the tables elsewhere.
+    pub dropped_known: u64,
+    /// Dead letters of earlier runs that were written after all, over all starts. Not among `rows`,
+    /// since this run did not receive them.
+    pub resolved: u64,
     /// Failed and dropped rows by stage and code, over all starts. After about a thousand codes,
     /// further ones are counted as `OTHER`.
     pub codes: Vec<Code>,

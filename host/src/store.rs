@@ -5,6 +5,7 @@
 //! [`Committed`] that it returns can be made nowhere else, so nothing can be acknowledged or
 //! announced before its rows are durable.
 
+pub mod again;
 mod by_key;
 mod capacity;
 pub mod catalog;
@@ -27,6 +28,7 @@ pub mod reconcile;
 pub mod run;
 mod sql;
 mod statements;
+mod waiting;
 mod writer;
 
 pub use self::connect::Store;

@@ -134,7 +134,8 @@ fn help_of_every_command() {
           --queue <QUEUE>        Only those in this queue
           --stage <STAGE>        Only those that failed at this stage: decode, transform, validate or
                                  write
-          --status <STATUS>      Only those with this status: open, replayed or discarded
+          --status <STATUS>      Only those with this status: open, resolved, superseded, replayed or
+                                 discarded
           --limit <LIMIT>        Maximum number of dead letters [default: 50]
     ---
     Show or reset the progress of a pipeline

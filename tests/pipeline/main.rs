@@ -24,6 +24,7 @@ mod recruit;
 mod refresh;
 mod refused;
 mod serve;
+mod sets;
 mod stop;
 mod tables;
 mod types;

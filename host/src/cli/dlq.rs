@@ -41,7 +41,7 @@ pub(super) struct List {
     /// Only those that failed at this stage: decode, transform, validate or write
     #[arg(long)]
     stage: Option<String>,
-    /// Only those with this status: open, replayed or discarded
+    /// Only those with this status: open, resolved, superseded, replayed or discarded
     #[arg(long)]
     status: Option<String>,
     /// Maximum number of dead letters

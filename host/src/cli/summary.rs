@@ -33,6 +33,11 @@ fn write_text(out: &mut String, report: &Report, columns: usize) -> std::fmt::Re
     if let Some(missing) = &report.missing {
         write_missing(out, missing)?;
     }
+    write_dropped(out, report)?;
+    if report.resolved > 0 {
+        let resolved = thousands(report.resolved);
+        writeln!(out, "  resolved {resolved} dead letters of earlier runs")?;
+    }
     let memory = report
         .peak_memory_bytes
         .map(|bytes| format!(", peak memory {}", ByteSize(bytes).display().iec()));
@@ -105,15 +110,34 @@ fn write_indexes(out: &mut String, indexes: &[IndexReport]) -> std::fmt::Result 
 fn headline(report: &Report) -> String {
     let rows = &report.rows;
     match report.status {
+        Status::Succeeded if report.resolved + report.dropped_known > 0 => "done".into(),
         Status::Succeeded if rows.received == 0 => "nothing new".into(),
         Status::Succeeded if rows.inserted + rows.updated == 0 => {
             "done, nothing has changed".into()
         }
         Status::Succeeded => "done".into(),
+        Status::HeldBack if report.message.is_some() => {
+            "done, but too many rows are dead letters".into()
+        }
         Status::HeldBack => "done, but missing rows were kept".into(),
         Status::Failed => "failed; the next start continues from the checkpoint".into(),
         Status::Halted => "halted; the next start continues from the checkpoint".into(),
         Status::Interrupted => "interrupted; the next start continues from the checkpoint".into(),
+    }
+}
+
+fn write_dropped(out: &mut String, report: &Report) -> std::fmt::Result {
+    let dropped = thousands(report.dropped_known);
+    match (report.dropped_known, &report.missing) {
+        (0, _) => Ok(()),
+        (_, Some(_)) => writeln!(
+            out,
+            "  {dropped} of the dropped rows were in the tables, and count as missing"
+        ),
+        (_, None) => writeln!(
+            out,
+            "  {dropped} of the dropped rows are in the tables and stay there (see `missing`)"
+        ),
     }
 }
 
@@ -293,6 +317,8 @@ mod tests {
             starts: 1,
             rows,
             missing: None,
+            dropped_known: 0,
+            resolved: 0,
             codes: vec![
                 code("dead_lettered", "decode", "KEY_MISSING", 153),
                 code("dropped", "transform", "TEST_POSTING", 22),

@@ -89,6 +89,29 @@ fn row_bytes(targets: &Targets) -> u64 {
     ROW_BYTES + vectors.sum::<u64>()
 }
 
+/// A warning about rows that stay in the tables although the plugins drop them now.
+pub(super) async fn dropped(
+    host: &Host,
+    config: &config::Pipeline,
+) -> Result<Option<Finding>, PipelineError> {
+    if config.missing.policy != MissingPolicy::Keep {
+        return Ok(None);
+    }
+    let store = &host.store;
+    let rows = host.retrying(|| store.dropped_known(&config.name)).await?;
+    Ok((rows > 0).then(|| Finding {
+        severity: Severity::Warning,
+        place: format!("pipeline {}", config.name),
+        message: format!(
+            "{rows} rows that the plugins dropped in the last run are in the tables, and stay there"
+        ),
+        hint:
+            "`missing = \"remove\"` or a flag treats them as rows that the source no longer has; \
+               `forebay verify` names them"
+                .into(),
+    }))
+}
+
 /// Separates the findings that refuse a run from the others.
 pub(super) fn refusing(findings: Vec<Finding>) -> (Vec<Misfit>, Vec<Finding>) {
     let (errors, others): (Vec<_>, Vec<_>) = findings

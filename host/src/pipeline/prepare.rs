@@ -57,7 +57,8 @@ impl Pipeline {
         .map(|targets| targets.with_missing(missing));
         let fed = targets.as_ref().ok();
         let findings = preflight::look(host, config, &dataset, &tables, fed).await?;
-        let (refusing, findings) = preflight::refusing(findings);
+        let (refusing, mut findings) = preflight::refusing(findings);
+        findings.extend(preflight::dropped(host, config).await?);
         unfit.extend(refusing);
         unfit.extend(fed.and_then(Targets::unfound));
         unfit.extend(

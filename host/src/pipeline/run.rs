@@ -20,8 +20,8 @@ use crate::prepare::Preparer;
 use crate::progress::Progress;
 use crate::report::{ChunkSeconds, IndexReport, Missing, Report, Usage};
 use crate::store::preflight::{Finding, Severity};
-use crate::store::run::{NewRun, Run, Status};
-use crate::store::{Evidence, StoreError};
+use crate::store::run::{Checkpoint, NewRun, Run, Status};
+use crate::store::{Evidence, StoreError, Writer};
 use crate::workers::Workers;
 use crate::{failpoints, notify, rollout, workers};
 
@@ -63,6 +63,7 @@ impl Pipeline {
         let workers = Arc::new(self.start_workers()?);
         let (tally, indexes, ended) = self.run_with_indexes(&run, &workers, progress, stop).await;
         let ended = self.refresh(&run, ended, stop).await;
+        let ended = self.try_again(&run, ended, &workers, stop).await;
         let outcome = RunOutcome {
             tally,
             indexes,
@@ -83,6 +84,21 @@ impl Pipeline {
             (Err(_), Err(error)) => Err(error),
             (Err(error), Ok(())) => Err(error.into()),
         }
+    }
+
+    /// A writer for chunks apart from the stream of a partition.
+    pub(super) async fn open_writer(
+        &self,
+        run: &Run,
+        checkpoint: &Checkpoint,
+        limit_percent: f64,
+    ) -> Result<Writer, StoreError> {
+        let notify = self.config.notify.as_ref();
+        let notify = notify.map(|notify| notify.target.clone());
+        let limit = DeadLetterLimit::new(limit_percent, checkpoint.recent.clone());
+        let (store, evidence) = (&self.host.store, Evidence::default());
+        let limit = Arc::new(limit);
+        Writer::open(store, &self.targets, run, checkpoint, notify, limit, evidence).await
     }
 
     /// Position at which a run of this dataset begins.
@@ -225,13 +241,12 @@ impl Pipeline {
     ) -> Result<Report, StoreError> {
         let store = &self.host.store;
         let missing = self.missing(run, ended, stop).await?;
-        let status = match ended {
-            Ok(()) if stop.is_cancelled() && self.is_owing(run, &outcome.indexes).await? => {
-                Status::Interrupted
-            }
-            Ok(()) => missing.as_ref().map_or(Status::Succeeded, Missing::ends),
-            Err(PipelineError::Halted(_) | PipelineError::TooManyDeadLetters(_)) => Status::Halted,
-            Err(_) => Status::Failed,
+        let is_owing = ended.is_ok()
+            && stop.is_cancelled()
+            && self.is_owing(run, &outcome.indexes).await?;
+        let status = match is_owing {
+            true => Status::Interrupted,
+            false => status(ended, missing.as_ref()),
         };
         let message = ended.as_ref().err().map(ToString::to_string);
         if matches!(status, Status::Succeeded | Status::HeldBack) && run.starts == 1 {
@@ -256,6 +271,8 @@ impl Pipeline {
             starts: run.starts,
             rows: totals.rows,
             missing,
+            dropped_known: totals.dropped_known,
+            resolved: totals.resolved,
             codes: totals.codes.into_iter().map(Into::into).collect(),
             chunks: totals.chunks,
             bytes_received: totals.bytes_received,
@@ -271,6 +288,16 @@ impl Pipeline {
             cpu_microseconds_per_row: outcome.cpu.as_secs_f64() * 1e6 / rows.max(1) as f64,
             peak_memory_bytes: Usage::now().peak_memory,
         })
+    }
+}
+
+/// The status of a run that was not interrupted.
+fn status(ended: &Result<(), PipelineError>, missing: Option<&Missing>) -> Status {
+    match ended {
+        Ok(()) => missing.map_or(Status::Succeeded, Missing::ends),
+        Err(PipelineError::TooManyDeadLetters(excess)) if excess.is_complete => Status::HeldBack,
+        Err(PipelineError::Halted(_) | PipelineError::TooManyDeadLetters(_)) => Status::Halted,
+        Err(_) => Status::Failed,
     }
 }
 

@@ -183,16 +183,16 @@ impl fmt::Display for Excess {
     }
 }
 
-/// A chunk would exceed the limit; nothing of it is written.
+/// A chunk would exceed the limit, and nothing of it is written; or a whole run has exceeded it.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error(
-    "{excess}: {codes}; {sample}\n  hint: nothing of this chunk is written: mend the cause and run again, or accept them for one run with --allow-dead-letters"
-)]
+#[error("{excess}: {codes}{sample}\n  hint: {}", self.hint())]
 pub struct TooManyDeadLetters {
     /// The rows that were counted.
     pub excess: Excess,
     codes: String,
     sample: String,
+    /// True if the run has come to its end.
+    pub is_complete: bool,
 }
 
 impl TooManyDeadLetters {
@@ -216,7 +216,7 @@ impl TooManyDeadLetters {
             let failure = &letter.failure;
             let (stage, code) = (failure.stage.as_str(), &failure.code);
             format!(
-                "for example row `{key}`: {stage} {code}: {}",
+                "; for example row `{key}`: {stage} {code}: {}",
                 failure.message
             )
         });
@@ -224,6 +224,24 @@ impl TooManyDeadLetters {
             excess,
             codes: named.join(", "),
             sample: sample.unwrap_or_default(),
+            is_complete: false,
+        }
+    }
+
+    /// For a run that has come to its end.
+    #[must_use]
+    pub fn of_run(excess: Excess, codes: &[(String, i64)]) -> Self {
+        Self {
+            is_complete: true,
+            ..Self::new(excess, codes, std::iter::empty())
+        }
+    }
+
+    fn hint(&self) -> &'static str {
+        if self.is_complete {
+            "the other rows are written; these are tried again when the rows come that they wait for (see `forebay dlq list`)"
+        } else {
+            "nothing of this chunk is written: mend the cause and run again, or accept them for one run with --allow-dead-letters"
         }
     }
 }

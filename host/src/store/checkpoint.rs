@@ -5,11 +5,11 @@ use uuid::Uuid;
 
 use super::connect::Store;
 use super::error::StoreError;
-use super::reconcile;
 use super::run::{Checkpoint, Counts, NewRun, Run, RunTotals, Status};
 use super::sql::{ascii, without_nul};
 use super::{Blame, blame};
 use crate::policy::Window;
+use super::{again, reconcile};
 
 impl Store {
     /// Claims the partitions of a pipeline: continues its unfinished run, or begins a new one as
@@ -55,12 +55,14 @@ impl Store {
         for partition in partitions {
             claimed.push(claim(connection, number, partition, id, new_run).await?);
         }
+        let waiting = again::waiting(connection, number).await?;
         transaction.commit().await?;
         Ok(Run {
             id,
             pipeline: number,
             starts,
             partitions: claimed,
+            waiting,
         })
     }
 
@@ -167,7 +169,8 @@ impl Store {
     /// If a query fails.
     pub async fn totals(&self, run: Uuid) -> Result<RunTotals, StoreError> {
         let row = sqlx::query(
-            "select received, inserted, updated, unchanged, dropped, dead_lettered, chunks, bytes_received, deleted
+            "select received, inserted, updated, unchanged, dropped, dead_lettered, chunks, bytes_received, deleted, resolved,
+                 dropped_known
              from forebay.run where id = $1",
         )
         .bind(run)
@@ -183,7 +186,7 @@ impl Store {
             dead_lettered: number(5)?,
             deleted: number(8)?,
         };
-        let (chunks, bytes_received) = (number(6)?, number(7)?);
+        let (chunks, bytes_received, resolved) = (number(6)?, number(7)?, number(9)?);
         let codes = sqlx::query_as::<_, (String, String, String, i64)>(
             "select fate, stage, code, rows from forebay.run_code where run = $1 order by fate, stage, code",
         )
@@ -197,6 +200,8 @@ impl Store {
             rows,
             chunks,
             bytes_received,
+            resolved,
+            dropped_known: number(10)?,
             codes,
         })
     }

@@ -194,6 +194,22 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
+    /// Number of rows that the plugins dropped in the pipeline's last run although an earlier run has
+    /// written them.
+    ///
+    /// # Errors
+    /// If the query fails.
+    pub async fn dropped_known(&self, pipeline: &str) -> Result<u64, StoreError> {
+        let rows: Option<i64> = sqlx::query_scalar(
+            "select r.dropped_known from forebay.run r join forebay.pipeline p on p.id = r.pipeline
+             where p.name = $1 order by r.started_at desc, r.id desc limit 1",
+        )
+        .bind(pipeline)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(rows.unwrap_or_default().unsigned_abs())
+    }
+
     /// Status of the pipeline's last run if the next start continues it.
     ///
     /// # Errors

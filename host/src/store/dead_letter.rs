@@ -82,7 +82,7 @@ async fn insert(
          on conflict (pipeline, partition, identity) do update set
              run = excluded.run, seen = d.seen + excluded.seen, queue = excluded.queue, message = excluded.message,
              field = excluded.field, plugin_digest = excluded.plugin_digest, wire = excluded.wire,
-             attempts = excluded.attempts, last_seen = now(),
+             attempts = excluded.attempts, last_seen = now(), latest = true,
              status = case d.status when 'discarded' then d.status else 'open' end",
     )
     .bind(place.pipeline)
@@ -191,7 +191,7 @@ pub struct Entry {
     pub seen: i64,
     /// The last run that met it.
     pub run: Option<Uuid>,
-    /// `open`, `replayed` or `discarded`.
+    /// `open`, `resolved`, `superseded`, `replayed` or `discarded`.
     pub status: String,
     /// Time of the first failure, as RFC 3339.
     pub first_seen: String,

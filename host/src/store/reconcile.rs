@@ -9,6 +9,7 @@
 //! which the next start continues. No row counts as missing unless the run is known to have begun
 //! at the start of the dataset, and the key of every row that it received was noted.
 
+pub(super) mod dropped;
 mod treat;
 
 use sqlx::{PgConnection, Row};
@@ -39,15 +40,17 @@ pub struct Found {
     pub waiting: bool,
 }
 
-/// Notes the keys that a chunk has met. Failed and dropped rows count: the source has them.
+/// Notes the keys that a chunk has met. Failed rows count: the source has them. Rows that plugins drop
+/// do not: they have no place in the tables.
 pub(super) async fn note_met(
     connection: &mut PgConnection,
     run: Uuid,
     batch: &Batch,
 ) -> Result<(), sqlx::Error> {
+    let dropped = dropped::rows(batch);
     let has_key = |row: usize| {
         let row = u32::try_from(row).unwrap_or(u32::MAX);
-        batch.keyless.binary_search(&row).is_err()
+        batch.keyless.binary_search(&row).is_err() && !dropped.contains(&row)
     };
     let keys: Vec<&str> = batch
         .keys
@@ -254,7 +257,7 @@ fn reason_to_hold_back(missing: &Missing, known: i64, absent: i64, keyless: i64)
 
 /// Fails if another host has claimed a partition since; until the transaction ends, none can. Must
 /// be called before the run is changed: a claim locks the two in that order.
-async fn fence(connection: &mut PgConnection, run: &Run) -> Result<(), StoreError> {
+pub(super) async fn fence(connection: &mut PgConnection, run: &Run) -> Result<(), StoreError> {
     let partitions = run.partitions.iter();
     let names: Vec<&str> = partitions
         .clone()

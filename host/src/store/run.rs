@@ -4,6 +4,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::policy::Window;
+use super::waiting::Waiting;
 
 /// Number of rows by fate. `received` is the sum of the others except `deleted`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -53,6 +54,8 @@ pub struct Run {
     pub starts: i32,
     /// The partitions, in the order in which they were requested.
     pub partitions: Vec<Checkpoint>,
+    /// Keys that have dead letters to be tried again.
+    pub waiting: Waiting,
 }
 
 /// Progress of a partition.
@@ -82,7 +85,7 @@ pub enum Status {
     /// Every partition was read to its end.
     Succeeded,
     /// Every partition was read to its end, but missing rows were kept: too many, or not known for
-    /// certain. The next start begins a new run.
+    /// certain. Or too many rows wait for others that did not come. The next start begins a new run.
     HeldBack,
     /// Stopped by an error; the next start continues the run.
     Failed,
@@ -116,6 +119,10 @@ pub struct RunTotals {
     pub chunks: u64,
     /// Size of the encoded rows.
     pub bytes_received: u64,
+    /// Rows that plugins dropped although an earlier run has written them.
+    pub dropped_known: u64,
+    /// Dead letters of earlier runs that were written after all.
+    pub resolved: u64,
     /// Fate, stage, code or reason, and number of rows; sorted in this order.
     pub codes: Vec<(String, String, String, u64)>,
 }

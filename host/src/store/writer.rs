@@ -38,6 +38,7 @@ use self::recorder::Recorder;
 pub use self::rollback::CommitError;
 use self::rollback::{Rollback, WriteMode};
 use self::rows::ChunkWriter;
+use super::again::Letters;
 use super::connect::Store;
 use super::error::{Blame, StoreError, blame};
 use super::run::{Checkpoint, Counts, Run};
@@ -193,6 +194,22 @@ impl Writer {
                 (Rollback::Error(error), _) => return Err(error),
             };
         }
+    }
+
+    /// Writes the rows of dead letters once more, and closes those whose rows are written. The
+    /// writer is of no other use.
+    ///
+    /// # Errors
+    /// If nothing was written.
+    pub async fn commit_again(
+        mut self,
+        prepared: &Prepared,
+        letters: Letters,
+        policy: &impl Policy,
+    ) -> Result<Committed, CommitError> {
+        self.recorder.try_again(letters);
+        let (turn, _) = Turn::new(None, false);
+        self.commit(prepared, policy, turn).await
     }
 
     async fn attempt(

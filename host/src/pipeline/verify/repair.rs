@@ -14,10 +14,9 @@ use crate::chunk::Prepared;
 use crate::error::PipelineError;
 use crate::partition::End;
 use crate::pipeline::prepare::Pipeline;
-use crate::policy::DeadLetterLimit;
 use crate::route::Misfit;
+use crate::store::Turn;
 use crate::store::run::{Checkpoint, Counts, Run, Status};
-use crate::store::{Evidence, Turn, Writer};
 use crate::workers::Workers;
 
 impl Pipeline {
@@ -84,8 +83,6 @@ impl Pipeline {
         stop: &CancellationToken,
         counts: &mut Counts,
     ) -> Result<End, PipelineError> {
-        let notify = self.config.notify.as_ref();
-        let notify = notify.map(|notify| notify.target.clone());
         let store = &self.host.store;
         let write = async |prepared: Prepared, before: u64| {
             let batch = &prepared.batch;
@@ -108,12 +105,8 @@ impl Pipeline {
             store.doubt(run.pipeline, &keys).await?;
             let position = &checkpoint.position;
             let chunk = self.prepare_again(workers, rows, position).await?;
-            let targets = &self.targets;
             let limit = self.config.dead_letter_limit_percent;
-            let limit = Arc::new(DeadLetterLimit::new(limit, checkpoint.recent.clone()));
-            let (notify, evidence) = (notify.clone(), Evidence::default());
-            let writer = Writer::open(store, targets, run, checkpoint, notify, limit, evidence);
-            let mut writer = writer.await?;
+            let mut writer = self.open_writer(run, checkpoint, limit).await?;
             let (turn, _) = Turn::new(None, false);
             let committed = writer.commit(&chunk, workers.as_ref(), turn).await?;
             let rows = committed.totals().rows;

@@ -1,6 +1,6 @@
 //! What a chunk did, counted in the statement that moves the checkpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -161,6 +161,14 @@ impl Fates {
             drops,
             comparisons: [&*prepared.comparisons, &*settled.comparisons].concat(),
         })
+    }
+
+    /// Rows that were not written.
+    pub(super) fn left_out(&self) -> HashSet<u32> {
+        let letters = self.letters.iter().map(|letter| letter.failure.row);
+        letters
+            .chain(self.drops.iter().map(|drop| drop.row))
+            .collect()
     }
 
     /// Failed and dropped rows by fate, stage and code, in this order.

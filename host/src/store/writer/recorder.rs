@@ -11,8 +11,9 @@ use crate::failpoints;
 use crate::plugin::Chain;
 use crate::policy::{DeadLetterLimit, Tally, TooManyDeadLetters, Window};
 use crate::route::Targets;
+use crate::store::again::Letters;
 use crate::store::run::{Checkpoint, Place, Run};
-use crate::store::{dead_letter, ledger, reconcile};
+use crate::store::{again, dead_letter, ledger, reconcile};
 
 /// A claimed partition, and what is recorded with each of its chunks.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(super) struct Recorder {
     notify: Option<String>,
     /// True if the keys that a chunk has met are noted.
     notes_keys: bool,
+    /// The dead letters that the rows come from, if they are tried again.
+    letters: Option<Letters>,
     /// The plugins of the last chunk that was committed: their versions are in the ledger.
     met: Option<Arc<Chain>>,
     limit: Arc<DeadLetterLimit>,
@@ -43,9 +46,15 @@ impl Recorder {
             epoch: checkpoint.epoch,
             notify,
             notes_keys: targets.missing.is_sought(),
+            letters: None,
             met: None,
             limit,
         }
+    }
+
+    /// Makes the next chunk one of dead letters that are tried again.
+    pub(super) fn try_again(&mut self, letters: Letters) {
+        self.letters = Some(letters);
     }
 
     /// Number of the pipeline.
@@ -61,6 +70,12 @@ impl Recorder {
         prepared: &Prepared,
         fates: &Fates,
     ) -> Result<Window, Rollback> {
+        if let Some(letters) = &self.letters {
+            let (left_out, notify) = (fates.left_out(), self.notify.as_deref());
+            let run = &self.run;
+            again::record(connection, run, letters, &left_out, fates.rows, notify).await?;
+            return Ok(self.limit.with(Tally::default()));
+        }
         let place = Place {
             pipeline: self.run.pipeline,
             partition: &self.partition,
@@ -70,6 +85,8 @@ impl Recorder {
             dead_letter::write(connection, place, &prepared.batch, &fates.letters).await?;
             failpoints::point!("write.dead_letters");
         }
+        let waiting = &self.run.waiting;
+        again::supersede(connection, place, waiting, prepared, &fates.letters).await?;
         if self.notes_keys {
             reconcile::note_met(connection, self.run.id, &prepared.batch).await?;
         }
@@ -83,7 +100,8 @@ impl Recorder {
         ledger::add_differences(connection, place.pipeline, &fates.comparisons).await?;
         let recent = self.limit.with(Tally {
             rows: fates.rows.received,
-            dead_letters: fates.rows.dead_lettered,
+            // The others may be resolved at the end of the run, which judges them then.
+            dead_letters: fates.rows.dead_lettered - again::waiting_rows(&fates.letters),
         });
         let run = CheckpointMove {
             place,
@@ -95,11 +113,18 @@ impl Recorder {
             notify: self.notify.as_deref(),
             recent: &recent,
         };
-        let run = run.apply(connection).await?;
+        let run = run.apply(&mut *connection).await?;
+        if !prepared.batch.drops.is_empty() {
+            reconcile::dropped::count(connection, &self.run, &prepared.batch).await?;
+        }
         failpoints::point!("write.checkpoint");
         let exceeded = self.limit.exceeded(&recent, run);
-        if let Some(excess) = exceeded.filter(|_| !fates.letters.is_empty()) {
+        if exceeded.is_some() && !fates.letters.is_empty() {
             let codes = dead_letter::codes(connection, self.run.id).await?;
+            let run = again::without_waiting(run, &codes);
+            let Some(excess) = self.limit.exceeded(&recent, run) else {
+                return Ok(recent);
+            };
             let keys = &prepared.batch.keys;
             let letters = fates.letters.iter().map(|letter| {
                 let key = keys.get(letter.failure.row as usize);
