@@ -373,3 +373,227 @@ async fn d4_a_row_that_a_plugin_drops_now_is_missing_and_one_that_it_rejects_is_
     assert_eq!(home.run().done()["rows"]["inserted"], 1);
     assert_eq!(slugs(&home).await, "a=a b=b c=c d=d");
 }
+
+/// Documents in a table with these unique constraints, before and after, and what is there then:
+/// all of them updated, by one chunk.
+async fn d1_moves(columns: &str, before: &[(&str, &str)], after: &[(&str, &str)]) {
+    let home = Home::new().await;
+    let table = format!(
+        "create table docs (id text primary key, parent text, vector vector(2), {columns});"
+    );
+    home.database.execute(&table).await;
+    let docs = |docs: &[(&str, &str)]| {
+        let docs = docs
+            .iter()
+            .map(|(key, slug)| doc(key, slug).text("parent", "p"));
+        docs.collect::<Vec<_>>()
+    };
+    let source = script(docs(before)).serve();
+    home.configure(&source.pipeline(&["docs"], ""));
+    home.run().done();
+    source.change(|_| script(docs(after)));
+    let report = home.run().done();
+    let updated = before.len() as u64;
+    let inserted = (after.len() - before.len()) as u64;
+    assert_eq!(
+        counts(&report),
+        [inserted, updated, 0, 0, 0],
+        "{columns}: {report:#}"
+    );
+    assert_eq!(letters(&home).await, [""; 0], "{columns}");
+    let mut expected: Vec<String> = after
+        .iter()
+        .map(|(key, slug)| format!("{key}={slug}"))
+        .collect();
+    expected.sort();
+    assert_eq!(slugs(&home).await, expected.join(" "), "{columns}");
+}
+
+#[tokio::test]
+async fn d1_a_value_moves_from_row_to_row_of_a_chunk() {
+    let plain = "slug text unique";
+    let three = [("a", "one"), ("b", "two"), ("c", "three")];
+    d1_moves(
+        plain,
+        &three,
+        &[("a", "two"), ("b", "three"), ("c", "four")],
+    )
+    .await;
+    d1_moves(
+        plain,
+        &three,
+        &[("c", "four"), ("b", "three"), ("a", "two")],
+    )
+    .await;
+    // A new row takes what a known one gives up, before and after it.
+    d1_moves(
+        plain,
+        &three,
+        &[("n", "one"), ("a", "two"), ("b", "four"), ("c", "x")],
+    )
+    .await;
+    d1_moves(
+        plain,
+        &three,
+        &[("a", "n"), ("b", "m"), ("c", "o"), ("z", "one")],
+    )
+    .await;
+    let other = [
+        "slug text, unique (parent, slug)",
+        "slug text, size int generated always as (length(slug)) stored, unique (slug) include (size)",
+        "slug text, tenant int default 1, unique (tenant, slug)",
+        "slug text not null unique, constraint two unique (slug, parent)",
+    ];
+    for columns in other {
+        d1_moves(
+            columns,
+            &three,
+            &[("a", "two"), ("b", "three"), ("c", "four")],
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn d1_values_are_swapped() {
+    let four = [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")];
+    // A pair and a circle of three are among them.
+    let pair = [("a", "2"), ("b", "1"), ("c", "33"), ("d", "3")];
+    let circle = [("a", "2"), ("b", "3"), ("c", "1"), ("d", "44")];
+    for columns in [
+        "slug text unique",
+        "slug text not null unique",
+        "slug varchar(40) not null, unique (parent, slug)",
+    ] {
+        d1_moves(columns, &four, &pair).await;
+        d1_moves(columns, &four, &circle).await;
+    }
+    let indexes = "slug text not null, n int generated always as (slug::int) stored";
+    d1_moves(indexes, &four, &circle).await;
+}
+
+#[tokio::test]
+async fn d1_indexes_of_expressions_and_parts_are_seen() {
+    for index in [
+        "create unique index on docs (lower(slug))",
+        "create unique index on docs (slug) where slug <> 'none'",
+        "create unique index on docs ((slug || '!'), parent) where parent is null",
+    ] {
+        let home = Home::new().await;
+        home.database.execute(DOCS).await;
+        home.database
+            .execute(&format!(
+                "alter table docs drop constraint docs_slug_key; {index}"
+            ))
+            .await;
+        let source = script([doc("a", "One"), doc("b", "two"), doc("c", "none")]).serve();
+        home.configure(&source.pipeline(&["docs"], ""));
+        home.run().done();
+        source.change(|_| {
+            script([
+                doc("a", "two"),
+                doc("b", "three"),
+                doc("n", "one"),
+                doc("c", "x"),
+            ])
+        });
+        assert_eq!(counts(&home.run().done()), [1, 3, 0, 0, 0], "{index}");
+        assert_eq!(slugs(&home).await, "a=two b=three c=x n=one", "{index}");
+    }
+}
+
+#[tokio::test]
+async fn d1_a_row_of_a_circle_that_is_refused_keeps_its_value() {
+    let home = Home::new().await;
+    home.database.execute(DOCS).await;
+    home.database
+        .execute("alter table docs add check (id <> 'b' or slug <> 'one'); alter table docs alter slug set not null")
+        .await;
+    let source = script([
+        doc("a", "one"),
+        doc("b", "two"),
+        doc("c", "three"),
+        doc("d", "four"),
+    ])
+    .serve();
+    home.configure(&source.pipeline(&["docs"], ""));
+    home.run().done();
+    // `b` may not have `one`, so `a` cannot have `two`, nor `c` what `a` has; `d` is not concerned.
+    let swapped = [
+        doc("a", "two"),
+        doc("b", "one"),
+        doc("c", "one"),
+        doc("d", "three"),
+    ];
+    source.change(|_| script(swapped));
+    let report = home.run().done();
+    assert_eq!(
+        slugs(&home).await,
+        "a=one b=two c=three d=four",
+        "{report:#}"
+    );
+    assert_eq!(counts(&report)[3], 4, "{report:#}");
+    // The check is no more: all of it is right in one go.
+    home.database
+        .execute("alter table docs drop constraint docs_check")
+        .await;
+    let swapped = [
+        doc("a", "two"),
+        doc("b", "one"),
+        doc("c", "c"),
+        doc("d", "three"),
+    ];
+    source.change(|_| script(swapped));
+    assert_eq!(counts(&home.run().done()), [0, 4, 0, 0, 0]);
+    assert_eq!(slugs(&home).await, "a=two b=one c=c d=three");
+}
+
+#[tokio::test]
+async fn d1_a_long_chain_in_the_worst_order_moves_in_one_go() {
+    let home = Home::new().await;
+    home.database.execute(DOCS).await;
+    let docs =
+        |shift: usize| (0..10_000).map(move |n| doc(&format!("d{n:05}"), &(n + shift).to_string()));
+    let source = script(docs(0)).serve();
+    home.configure(&source.pipeline_with(&["docs"], "plugins = []", 10_000, ""));
+    home.run().done();
+    source.change(|_| script(docs(1)));
+    let report = home.run().done();
+    assert_eq!(counts(&report), [0, 10_000, 0, 0, 0], "{report:#}");
+    let moved = "select count(*) from docs where slug::int = right(id, 5)::int + 1";
+    assert_eq!(home.database.number(moved).await, 10_000);
+}
+
+#[tokio::test]
+async fn d3_rows_that_wait_for_others_are_judged_at_the_end_of_the_run() {
+    let home = Home::new().await;
+    home.database.execute(DOCS).await;
+    let children =
+        |parent: &'static str| (0..30).map(move |n| child(&format!("{parent}{n:02}"), parent));
+    // All of the first chunk are refused, and come in after all.
+    let source = Script::new(2, &FIELDS)
+        .changes()
+        .chunk(children("p"))
+        .chunk([doc("p", "p")])
+        .serve();
+    let more = "writers = 1\nmax_writers = 1";
+    home.configure(&source.pipeline_with(&["docs"], "plugins = []", 30, more));
+    assert_eq!(counts(&home.run().done()), [31, 0, 0, 0, 0]);
+
+    // What they wait for does not come: the run is at its end, and does not look like success.
+    source.change(|script| script.chunk(children("q")));
+    let ended = home.run();
+    for text in [
+        "rows: done, but too many rows are dead letters",
+        "30 of the 30 rows of this run are dead letters",
+        "SQL_23503 30",
+    ] {
+        assert!(ended.stdout.contains(text), "{}", ended.stdout);
+    }
+    let report = ended.exit(4);
+    assert_eq!(report["status"], "held_back", "{report:#}");
+    assert_eq!(counts(&report), [0, 0, 0, 30, 0]);
+    // The feed is not held up by it.
+    source.change(|script| script.chunk([doc("q", "q")]));
+    assert_eq!(counts(&home.run().done()), [1, 0, 0, 0, 30]);
+}

@@ -76,7 +76,10 @@ impl Pipeline {
     async fn judge_waiting(&self, run: &Run) -> Result<(), PipelineError> {
         let store = &self.host.store;
         let totals = self.host.retrying(|| store.totals(run.id)).await?;
-        let letters = totals.codes.iter().filter(|(fate, ..)| fate == "dead_lettered");
+        let letters = totals
+            .codes
+            .iter()
+            .filter(|(fate, ..)| fate == "dead_lettered");
         let codes: Vec<(String, i64)> = letters
             .map(|(_, _, code, rows)| (code.clone(), i64::try_from(*rows).unwrap_or(i64::MAX)))
             .collect();

@@ -98,7 +98,16 @@ impl Pipeline {
         let limit = DeadLetterLimit::new(limit_percent, checkpoint.recent.clone());
         let (store, evidence) = (&self.host.store, Evidence::default());
         let limit = Arc::new(limit);
-        Writer::open(store, &self.targets, run, checkpoint, notify, limit, evidence).await
+        Writer::open(
+            store,
+            &self.targets,
+            run,
+            checkpoint,
+            notify,
+            limit,
+            evidence,
+        )
+        .await
     }
 
     /// Position at which a run of this dataset begins.
@@ -241,9 +250,8 @@ impl Pipeline {
     ) -> Result<Report, StoreError> {
         let store = &self.host.store;
         let missing = self.missing(run, ended, stop).await?;
-        let is_owing = ended.is_ok()
-            && stop.is_cancelled()
-            && self.is_owing(run, &outcome.indexes).await?;
+        let is_owing =
+            ended.is_ok() && stop.is_cancelled() && self.is_owing(run, &outcome.indexes).await?;
         let status = match is_owing {
             true => Status::Interrupted,
             false => status(ended, missing.as_ref()),

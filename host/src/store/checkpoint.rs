@@ -8,8 +8,8 @@ use super::error::StoreError;
 use super::run::{Checkpoint, Counts, NewRun, Run, RunTotals, Status};
 use super::sql::{ascii, without_nul};
 use super::{Blame, blame};
-use crate::policy::Window;
 use super::{again, reconcile};
+use crate::policy::Window;
 
 impl Store {
     /// Claims the partitions of a pipeline: continues its unfinished run, or begins a new one as

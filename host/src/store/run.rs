@@ -3,8 +3,8 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::policy::Window;
 use super::waiting::Waiting;
+use crate::policy::Window;
 
 /// Number of rows by fate. `received` is the sum of the others except `deleted`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

@@ -8,8 +8,10 @@ mod pipeline;
 mod table;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub(super) use self::compare::{Comparison, comparisons};
 pub(super) use self::pipeline::{Fed, Statements};
 #[cfg(test)]
 use self::table::TableStatements;
+pub(super) use self::turns::{INDEXES, UniqueIndex};

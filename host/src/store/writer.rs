@@ -24,6 +24,7 @@ mod progress;
 mod recorder;
 mod rollback;
 mod rows;
+mod turns;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -178,7 +178,7 @@ fn is_key(fed: &TargetColumn, value: &str) -> String {
 
 /// A value as the server would store it. An explicit cast cuts a text that is too long, which the
 /// server refuses unless only spaces are cut off.
-fn stored(column: &route::Column, value: String) -> String {
+pub(super) fn stored(column: &route::Column, value: String) -> String {
     let declared = &column.declared_sql;
     match column.type_name.as_str() {
         "name" => format!("({value})::name"),

@@ -18,6 +18,7 @@ pub(super) fn statements(target: &Target, items: &Items) -> TableStatements {
         delete: Some(delete(target, items).into()),
         upsert: upsert(target, items).into(),
         copy: copy(target, items),
+        turns: None,
     }
 }
 

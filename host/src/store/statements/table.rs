@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::turns::Turns;
 use crate::route::{self, ColumnKind, Target, TargetColumn};
 use crate::store::copy::Copy;
 use crate::store::encode::{Column, ColumnSource};
@@ -19,6 +20,8 @@ pub(in crate::store) struct TableStatements {
     pub upsert: Arc<str>,
     /// For new rows, if every column can be sent as the server stores it.
     pub copy: Option<Copy>,
+    /// For unique values that move between rows; `None` for the items of lists.
+    pub turns: Option<Turns>,
 }
 
 impl TableStatements {
@@ -29,6 +32,7 @@ impl TableStatements {
             delete: None,
             upsert: upsert(target).into(),
             copy: copy(target),
+            turns: Some(Turns::of(target)),
         }
     }
 }

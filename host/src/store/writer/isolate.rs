@@ -102,7 +102,7 @@ impl ChunkWriter<'_> {
         // names its line, which saves the search if only a few rows are to blame.
         for _ in 0..NAMED_ROUNDS {
             let error = match self.try_table(table, prepared, &rest).await? {
-                Ok(()) => return Ok(refused),
+                Ok(()) => return self.write_in_turn(table, prepared, rows, refused).await,
                 Err(error) => error,
             };
             let copy = self
@@ -135,6 +135,7 @@ impl ChunkWriter<'_> {
             rest.remove(row);
         }
         refused.extend(self.search(table, prepared, &rest).await?);
+        let mut refused = self.write_in_turn(table, prepared, rows, refused).await?;
         refused.sort_unstable_by_key(|failure| failure.row);
         Ok(refused)
     }
@@ -142,7 +143,7 @@ impl ChunkWriter<'_> {
     /// Writes rows into one table by halving, except for those that it refuses. If rows of a table
     /// refer to each other, a row may have been refused because of one that was written only after
     /// it: it is tried again.
-    async fn search(
+    pub(super) async fn search(
         &mut self,
         table: usize,
         prepared: &Prepared,
