@@ -6,7 +6,9 @@
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
+use forebay::plugin::{Engine, Limits, Setup};
 use forebay::row::{Batch, Stage, Value};
+use support::component::component;
 use support::sandbox::{
     DEADLINE, ROWS, all_but, batch, failures, load, run, runner, schema, unit, vector,
 };
@@ -77,6 +79,84 @@ fn failing_on_every_row_is_a_broken_plugin() {
         );
         assert_eq!(batch.live, all_but(&[]));
     }
+}
+
+#[test]
+fn h8_messages_name_the_limit() {
+    let message = |fault: &str| {
+        let (result, batch, _) = run("faulty", &[(fault, "k7")]);
+        result.unwrap();
+        batch.failures[0].message.clone()
+    };
+    for (fault, key) in [
+        ("loop_on", "deadline"),
+        ("eat_on", "memory"),
+        ("overflow_on", "stack"),
+    ] {
+        let message = message(fault);
+        let key = format!("`plugins.limits.{key}`");
+        assert!(message.contains(&key), "{fault}: {message}");
+    }
+    // As long as nothing was answered, it may be the first call that takes so long.
+    let (result, ..) = run("faulty", &[("loop_on", "*")]);
+    let broken = result.unwrap_err().to_string();
+    let words = "`plugins.limits.deadline`): stopped after ";
+    assert!(broken.contains(words), "{broken}");
+    let words = "interpreters take longer for the first call of an instance";
+    assert!(broken.contains(words), "{broken}");
+}
+
+#[test]
+fn h8_a_plugin_has_the_limits_of_its_own() {
+    // Begins with 4 MiB, and takes 4 more in a call.
+    let bytes = component(&[
+        (
+            "start",
+            "(func $start (drop (memory.grow (i32.const 60)))) (start $start)",
+        ),
+        ("evil", "(drop (memory.grow (i32.const 64)))"),
+    ]);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("it.wasm");
+    std::fs::write(&path, bytes).unwrap();
+    let load = |own: usize| {
+        let limits = Limits {
+            memory: 1 << 20,
+            deadline: DEADLINE,
+            ..Limits::default()
+        };
+        let own = Limits {
+            memory: own,
+            ..limits
+        };
+        let setup = Setup {
+            limits,
+            own_limits: [("hostile".to_owned(), own)].into(),
+            ..Setup::default()
+        };
+        Engine::with(setup).unwrap().load(&path)
+    };
+    let failed = |own: usize| {
+        let schema = schema();
+        let mut batch = batch(&schema, 20);
+        batch.keys[7] = ByteString::from_static("evil");
+        let plugin = load(own).unwrap();
+        assert_eq!(plugin.limits().memory, own);
+        runner(&plugin, &[], &schema).run(&mut batch).unwrap();
+        batch.failures.first().map(|it| it.message.clone())
+    };
+    assert_eq!(failed(9 << 20), None);
+    assert_eq!(
+        failed(6 << 20).as_deref(),
+        Some(
+            "exceeded its memory limit of 6 MiB (`plugins.limits.hostile.memory`): its answer is not believed"
+        )
+    );
+    let error = load(2 << 20).unwrap_err();
+    assert!(
+        error.what.contains("exceeded its memory limit of 2 MiB"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn h1_a_row_never_gets_another_rows_value_whatever_the_limit() {
 
 /// `cargo test --release --test sandbox -- --ignored --nocapture h1_a_million`
 #[test]
-#[ignore = "takes a minute"]
+#[ignore = "the same at length, for figures"]
 fn h1_a_million_rows_under_four_limits() {
     let mut rows = 0;
     for memory in [4_usize << 20, 6 << 20, 16 << 20, 64 << 20] {

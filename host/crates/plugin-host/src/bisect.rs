@@ -199,7 +199,7 @@ where
         if self.kept > self.limit {
             let limit = self.limit;
             return Err(format!(
-                "its answers for one batch exceed {limit} bytes (plugins.limits.output)"
+                "its answers for one batch exceed {limit} bytes (`plugins.limits.output`)"
             ));
         }
         Ok(())

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -206,6 +206,9 @@ impl CompileProcess {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let mut command = Command::new(&self.program);
         command
+            .arg0("forebay-compiler")
+            // A signal from the terminal is for the host.
+            .process_group(0)
             .args(&self.arguments)
             .args(order.arguments())
             // One core stays for the rows.

@@ -82,6 +82,8 @@ pub(super) struct Said {
     pub(super) slow: Once,
     /// It reads a clock that stands still.
     pub(super) clock: Once,
+    /// It reads a monotonic clock that stands still.
+    pub(super) monotonic: Once,
     /// It reads random numbers that repeat.
     pub(super) random: Once,
 }
@@ -92,6 +94,7 @@ impl Said {
             leak: Once::new(),
             slow: Once::new(),
             clock: Once::new(),
+            monotonic: Once::new(),
             random: Once::new(),
         }
     }
@@ -177,12 +180,19 @@ impl Plugin {
 
     /// Has a message name the plugin's own limits, where it has some.
     pub(super) fn named(&self, error: CallError) -> CallError {
-        let mut message = error.message;
+        CallError {
+            message: self.naming_limits(error.message),
+            ..error
+        }
+    }
+
+    /// The same for the text of a message.
+    pub(super) fn naming_limits(&self, mut message: String) -> String {
         for key in self.limits.own_keys(&self.engine.limits()) {
             let own = format!("`plugins.limits.{}.{key}`", self.id.name);
             message = message.replace(&format!("`plugins.limits.{key}`"), &own);
         }
-        CallError { message, ..error }
+        message
     }
 
     /// Notes the memory of an instance; returns the maximum if this raises it.

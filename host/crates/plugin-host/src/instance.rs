@@ -350,6 +350,10 @@ fn trap(
             format!("{refusal}: its answer is not believed"),
         ),
         (_, Some(refusal)) => (Kind::Memory, format!("{refusal}: {}", error.root_cause())),
+        (Some(Trap::StackOverflow), None) => (
+            Kind::Trap,
+            format!("trapped: {} (`plugins.limits.stack`)", Trap::StackOverflow),
+        ),
         (Some(trap), None) => (Kind::Trap, format!("trapped: {trap}")),
         (None, None) if is_out_of_fuel(error) => {
             let exceeded = Exceeded::Output(store.hostcall_fuel());

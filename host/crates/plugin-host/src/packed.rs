@@ -280,7 +280,7 @@ impl Cells {
         let left = self.left.checked_sub(bytes);
         self.left = left.ok_or_else(|| {
             let limit = self.limit;
-            format!("set values of more than {limit} bytes (plugins.limits.output)")
+            format!("set values of more than {limit} bytes (`plugins.limits.output`)")
         })?;
         Ok(())
     }

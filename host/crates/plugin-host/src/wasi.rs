@@ -165,13 +165,15 @@ pub(super) struct AtOnce<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reads {
     pub(super) clock: bool,
+    /// The monotonic clock: runtimes read it for their own ends, such as collecting garbage.
+    pub(super) monotonic: bool,
     pub(super) random: bool,
 }
 
 impl monotonic_clock::Host for AtOnce<'_> {
     fn now(&mut self) -> wasmtime::Result<u64> {
         self.usage.check()?;
-        self.reads.clock |= self.clock.is_none();
+        self.reads.monotonic |= self.clock.is_none();
         let elapsed = self.clock.map_or(Duration::ZERO, |began| began.elapsed());
         Ok(MONOTONIC_NOW.saturating_add(u64::try_from(elapsed.as_nanos())?))
     }

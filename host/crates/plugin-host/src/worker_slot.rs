@@ -10,6 +10,7 @@ use super::call_error::{CallError, Kind};
 use super::call_metrics::PluginMeter;
 use super::chain::ConfiguredPlugin;
 use super::embeddings::{Access, Lent};
+use super::grants::Grant;
 use super::instance::Instance;
 use super::outcome::{Broken, Decision, MemoryUse, Observed, PluginStats};
 use super::rows::with_failures;
@@ -114,7 +115,7 @@ impl WorkerSlot {
             }
             Err(message) => Err(Broken {
                 plugin: Arc::clone(self.configured.plugin().id()),
-                message,
+                message: self.configured.plugin().naming_limits(message),
             }),
         }
     }
@@ -205,40 +206,39 @@ impl WorkerSlot {
     /// real.
     fn notice(&self, instance: &Instance, is_first: bool, took: Duration) {
         let plugin = self.configured.plugin();
-        let (id, said) = (plugin.id(), &plugin.said);
+        let (name, said) = (&plugin.id().name, &plugin.said);
         let limit = plugin.limits().deadline;
         if took > limit / 2 {
             said.slow.call_once(|| {
                 let (took, limit) = (took.as_millis(), limit.as_millis());
-                let which = if is_first {
-                    "the first call of an instance"
-                } else {
-                    "a call"
+                let which = match is_first {
+                    true => "the first call of an instance",
+                    false => "a call",
                 };
-                tracing::warn!(
-                    plugin = id.name,
+                let message = format!(
                     "{which} took {took} ms of the {limit} ms that `plugins.limits.deadline` allows"
                 );
+                tracing::warn!(plugin = name, "{}", plugin.naming_limits(message));
             });
         }
         let reads = instance.reads();
+        let hint = |grant| format!("[plugins.grants] {name} = [\"{grant}\"]");
         if reads.clock {
             said.clock.call_once(|| {
-                let hint = format!("[plugins.grants] {} = [\"clock\"]", id.name);
-                tracing::warn!(
-                    plugin = id.name,
-                    hint,
-                    "the plugin reads a clock that stands still at 2024-01-01, since it is not granted one"
-                );
+                tracing::warn!(plugin = name, hint = hint(Grant::Clock), "the plugin reads a clock that stands still at 2024-01-01: it is not granted one");
+            });
+        }
+        if reads.monotonic && !reads.clock {
+            said.monotonic.call_once(|| {
+                tracing::info!(plugin = name, hint = hint(Grant::Clock), "the plugin, or its language's runtime, measures time with a clock that stands still: it is not granted one");
             });
         }
         if reads.random {
             said.random.call_once(|| {
-                let hint = format!("[plugins.grants] {} = [\"random\"]", id.name);
                 tracing::warn!(
-                    plugin = id.name,
-                    hint,
-                    "the plugin reads random numbers that repeat, since it is not granted any"
+                    plugin = name,
+                    hint = hint(Grant::Random),
+                    "the plugin reads random numbers that repeat: it is not granted any"
                 );
             });
         }
