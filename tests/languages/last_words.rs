@@ -253,6 +253,11 @@ fn h3_typescript_is_heard() {
         &[
             ("src/plugin.ts", edit, &format!("{edit}{bugs}")),
             ("src/plugin.ts", end, &format!("{late}{end}")),
+            (
+                "src/plugin.ts",
+                "string[] = [];",
+                "string[] = []; console.info(\"printed while it is built\");",
+            ),
         ],
         &[
             (
@@ -277,6 +282,7 @@ fn h3_typescript_is_heard() {
         &[
             "printed by typescript { rows: 1 } 1n",
             "ERROR printed as an error",
+            "INFO printed while it is built",
         ],
     );
 }

@@ -246,7 +246,7 @@ fn what_is_no_project_is_refused() {
     2 | language = "cobol"
       |            ^^^^^^^
     unknown variant `cobol`, expected one of `rust`, `typescript`, `python`, `go`, `c`, `zig`
-      hint: its keys are `name`, `language` (rust, typescript, python, go, c, zig), `world` (transformer, validator, router, plugin), and `wit` if that is not "wit"; for another language `build`, a command, and `output`, the file that it writes
+      hint: its keys are `name`, `language` (rust, typescript, python, go, c, zig), `world` (transformer, validator, router, transform-validate, transform-policy, validate-policy, plugin), and `wit` if that is not "wit"; for another language `build`, a command, and `output`, the file that it writes
     "#);
     assert_snapshot!(check("name = \"A B\"\nlanguage = \"c\"\nworld = \"router\"\n"), @"
     error: ./forebay-plugin.toml: `A B` is not a valid plugin name

@@ -121,7 +121,7 @@ fn wit() -> PathBuf {
     PathBuf::from("wit")
 }
 
-const KEYS: &str = "its keys are `name`, `language` (rust, typescript, python, go, c, zig), `world` (transformer, validator, router, plugin), and `wit` if that is not \"wit\"; for another language `build`, a command, and `output`, the file that it writes";
+const KEYS: &str = "its keys are `name`, `language` (rust, typescript, python, go, c, zig), `world` (transformer, validator, router, transform-validate, transform-policy, validate-policy, plugin), and `wit` if that is not \"wit\"; for another language `build`, a command, and `output`, the file that it writes";
 
 impl Project {
     /// Reads a project's manifest.

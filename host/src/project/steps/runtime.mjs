@@ -12,11 +12,28 @@ import { log } from "forebay:plugin/log@0.1.0";
 
 const SHOWN = 2000;
 
-globalThis.console = Object.fromEntries(
-  [["debug", "debug"], ["log", "info"], ["info", "info"], ["warn", "warn"], ["error", "error"]].map(
-    ([name, level]) => [name, (...values) => log(level, values.map(printed).join(" "))],
-  ),
-);
+/** What was printed while the plugin was built, when there is no host yet. */
+let early = [];
+
+function print(level, values) {
+  const line = [level, values.map(printed).join(" ")];
+  if (early) early.push(line);
+  else log(...line);
+}
+
+/** Called with the first call: the host is there. */
+function begin(lines = []) {
+  early = undefined;
+  for (const line of lines) log(...line);
+}
+
+globalThis.console = {
+  debug: (...values) => print("debug", values),
+  log: (...values) => print("info", values),
+  info: (...values) => print("info", values),
+  warn: (...values) => print("warn", values),
+  error: (...values) => print("error", values),
+};
 
 function printed(value) {
   if (typeof value === "string") return value;
@@ -273,8 +290,14 @@ function exported(plugin, name, functions) {
 export function describe(plugin) {
   const found = exported(plugin, "describe", ["describe", "configure"]);
   return {
-    describe: () => found.describe(),
-    configure: guarded((config) => void found.configure(config)),
+    describe() {
+      begin(early);
+      return found.describe();
+    },
+    configure: guarded((config) => {
+      begin();
+      found.configure(config);
+    }),
   };
 }
 
