@@ -117,7 +117,8 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(exit) => exit,
         Err(error) => {
-            eprintln!("error: {}", crate::error::with_causes(error.as_ref()));
+            let text = crate::error::with_causes(error.as_ref());
+            eprintln!("error: {}", crate::printable::lines(&text));
             exit_of(&error).into()
         }
     }

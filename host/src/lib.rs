@@ -11,6 +11,8 @@ pub(crate) mod failpoints;
 
 pub mod retry;
 
+pub mod printable;
+
 pub mod proto;
 
 // The sandbox, which is a crate of its own, and the rows that it processes.

@@ -28,6 +28,7 @@ pub mod reconcile;
 pub mod run;
 mod sql;
 mod statements;
+mod token;
 mod waiting;
 mod writer;
 

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use super::exit::{Exit, UsageError};
 use super::global::Global;
-use super::output::{print_json, thousands};
+use super::output::{indented_json, print_json, thousands};
 use super::session;
 use super::table::{Column, Table};
-use crate::plugin::{line, shortened};
+use crate::plugin::{head, shortened};
+use crate::printable::printable;
 use crate::proto;
 use crate::store::dead_letter::{Entry, Filter};
 
@@ -143,7 +144,12 @@ fn table(entries: &[Entry]) -> Table<9> {
 
 /// A text that came from the source, which may hold any characters.
 fn shown(text: Option<&str>) -> String {
-    text.map_or_else(|| "(none)".to_owned(), |text| line(text, MAX_SHOWN))
+    text.map_or_else(|| "(none)".to_owned(), whole)
+}
+
+/// A text on one line, as far as a plugin's message may go.
+fn whole(text: &str) -> String {
+    printable(head(text, MAX_SHOWN)).into_owned()
 }
 
 fn print_entry(entry: &Entry, wire: &[u8]) -> anyhow::Result<()> {
@@ -160,13 +166,14 @@ fn print_entry(entry: &Entry, wire: &[u8]) -> anyhow::Result<()> {
         "dead letter {} ({}), queue {}",
         entry.id,
         entry.status,
-        line(&entry.queue, MAX_SHOWN)
+        whole(&entry.queue)
     );
+    let partition = whole(partition);
     println!("  pipeline   {}, partition {partition}", entry.pipeline);
     println!("  key        {}", shown(entry.key.as_deref()));
-    let code = line(&entry.code, MAX_SHOWN);
+    let code = whole(&entry.code);
     println!("  failed     at {} with {code}", entry.stage);
-    println!("  message    {}", line(&entry.message, MAX_SHOWN));
+    println!("  message    {}", whole(&entry.message));
     println!("  field      {}", shown(entry.field.as_deref()));
     println!("  plugin     {plugin}");
     println!(
@@ -175,7 +182,7 @@ fn print_entry(entry: &Entry, wire: &[u8]) -> anyhow::Result<()> {
     );
     println!("  attempts   {}", entry.attempts);
     println!("  row        {} bytes as received", wire.len());
-    println!("{}", serde_json::to_string_pretty(&row_json(wire))?);
+    println!("{}", indented_json(&row_json(wire))?);
     Ok(())
 }
 

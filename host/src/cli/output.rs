@@ -7,13 +7,16 @@ use std::sync::OnceLock;
 
 use serde::Serialize;
 
+use crate::printable::{json, lines};
+
 /// The first error of writing a result.
 static UNWRITTEN: OnceLock<io::Error> = OnceLock::new();
 
-/// Writes a part of a result to standard output. If that fails, the command still runs to its
+/// Writes a part of a result to standard output, without anything that a terminal obeys: the
+/// text may have come from a source, the database or a guest. If that fails, the command still runs to its
 /// end. A reader that is gone, as after `| head`, is not an error.
 pub(crate) fn write(text: Arguments<'_>) {
-    note(io::stdout().write_fmt(text));
+    note(io::stdout().write_all(lines(&text.to_string()).as_bytes()));
 }
 
 /// The reason why some results could not be written.
@@ -32,8 +35,14 @@ fn note(written: io::Result<()>) {
 
 /// Prints a result as indented JSON.
 pub(super) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    println!("{}", indented_json(value)?);
     Ok(())
+}
+
+/// Indented JSON that a terminal only shows.
+pub(super) fn indented_json(value: &impl Serialize) -> serde_json::Result<String> {
+    let text = serde_json::to_string_pretty(value)?;
+    Ok(json(&text).into_owned())
 }
 
 /// `1234567` as `1,234,567`.

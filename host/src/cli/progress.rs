@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::logs::BARS;
 use super::output::thousands;
+use crate::printable::printable;
 use crate::progress::Progress;
 
 /// Progress that is shown until this is dropped.
@@ -77,7 +78,8 @@ async fn update(name: String, progress: Arc<Progress>, bar: ProgressBar, termina
             }
             bar.set_position(rows);
             let letters = || format!("{} dead letters", thousands(dead_letters));
-            bar.set_message(progress.building.get().unwrap_or_else(letters));
+            let message = progress.building.get().unwrap_or_else(letters);
+            bar.set_message(printable(&message).into_owned());
         } else if rows > last.1 {
             let rate = (rows - last.1) as f64 / last.0.elapsed().as_secs_f64().max(0.001);
             let rate = rate as u64;

@@ -8,6 +8,7 @@ use super::output::thousands;
 use super::screen::wrap;
 use super::table::{Column, Table};
 use crate::notify::NotifyStatus;
+use crate::printable::printable;
 use crate::report::{Code, IndexReport, IndexState, Missing, MissingStatus, Report};
 use crate::store::run::{Counts, Status};
 
@@ -57,7 +58,7 @@ fn write_text(out: &mut String, report: &Report, columns: usize) -> std::fmt::Re
         let partition = if checkpoint.partition.is_empty() {
             String::new()
         } else {
-            format!(" {}", checkpoint.partition)
+            format!(" {}", printable(&checkpoint.partition))
         };
         let end = if checkpoint.complete {
             ", complete"
@@ -67,7 +68,7 @@ fn write_text(out: &mut String, report: &Report, columns: usize) -> std::fmt::Re
         writeln!(
             out,
             "  checkpoint{partition}: {} after {} chunks{end}",
-            checkpoint.position,
+            printable(&checkpoint.position),
             thousands(checkpoint.sequence.unsigned_abs())
         )?;
     }
@@ -183,7 +184,7 @@ fn write_missing(out: &mut String, missing: &Missing) -> std::fmt::Result {
         }
     }
     match &missing.note {
-        Some(note) => writeln!(out, "  {note}"),
+        Some(note) => writeln!(out, "  {}", printable(note)),
         None => Ok(()),
     }
 }
@@ -246,6 +247,7 @@ fn notification(report: &Report) -> String {
         NotifyStatus::Delivered => "delivered".into(),
         NotifyStatus::Pending => {
             let error = notify.error.as_deref().unwrap_or_default();
+            let error = error.replace("\n  hint: ", "; hint: ");
             format!(
                 "pending after {} attempts ({error}); the next run tries again",
                 notify.attempts

@@ -7,7 +7,8 @@
 use std::fmt;
 
 use super::screen;
-use crate::plugin::line;
+use crate::plugin::head;
+use crate::printable::printable;
 
 /// Spaces between two columns.
 const GAP: usize = 2;
@@ -99,7 +100,8 @@ impl<const N: usize> Table<N> {
 
     /// Adds a row. Its cells become single lines that a terminal does not obey.
     pub(super) fn row(&mut self, cells: [String; N]) {
-        self.rows.push(cells.map(|cell| line(cell, MAX_CELL)));
+        let shown = |cell: String| printable(head(&cell, MAX_CELL)).into_owned();
+        self.rows.push(cells.map(shown));
     }
 
     /// The table in at most `columns` columns, as far as its numbers and headers let it.
@@ -208,31 +210,31 @@ mod tests {
     #[test]
     fn columns_give_way_in_their_order() {
         let shown = [120, 100, 80, 40, 30, 10].map(|columns| table().within(columns));
-        assert_snapshot!(shown.join("\n---\n"), @"
+        assert_snapshot!(shown.join("\n---\n"), @r#"
            id  code         message                               key                                   queue
             9  FIELD_RANGE  exp_years is 120; it must be 0 to 60  0190b6f2-5a55-7cc3-98b3-a5b0ef1d2c77  review
-        1,234  名前がない   two lines�[31m                        0190b6f2-5a55-7cc3-98b3-a5b0ef1d2c77  review
+        1,234  名前がない   two\nlines\u{1b}[31m                  0190b6f2-5a55-7cc3-98b3-a5b0ef1d2c77  review
         ---
            id  code         message                               key
             9  FIELD_RANGE  exp_years is 120; it must be 0 to 60  0190b6f2-5a55-7cc3-98b3-a5b0ef1d2c77
-        1,234  名前がない   two lines�[31m                        0190b6f2-5a55-7cc3-98b3-a5b0ef1d2c77
+        1,234  名前がない   two\nlines\u{1b}[31m                  0190b6f2-5a55-7cc3-98b3-a5b0ef1d2c77
         ---
            id  code         message
             9  FIELD_RANGE  exp_years is 120; it must be 0 to 60
-        1,234  名前がない   two lines�[31m
+        1,234  名前がない   two\nlines\u{1b}[31m
         ---
            id  code         message
             9  FIELD_RANGE  exp_years is 120…
-        1,234  名前がない   two lines�[31m
+        1,234  名前がない   two\nlines\u{1b}[31m
         ---
            id  code         message
             9  FIELD_RANGE  exp_years…
-        1,234  名前がない   two…
+        1,234  名前がない   two\nline…
         ---
            id  code      message
             9  FIELD_R…  exp_yea…
-        1,234  名前が…   two…
-        ");
+        1,234  名前が…   two\nli…
+        "#);
     }
 
     #[test]

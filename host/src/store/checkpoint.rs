@@ -7,6 +7,7 @@ use super::connect::Store;
 use super::error::StoreError;
 use super::run::{Checkpoint, Counts, NewRun, Run, RunTotals, Status};
 use super::sql::{ascii, without_nul};
+use super::token;
 use super::{Blame, blame};
 use super::{again, reconcile};
 use crate::policy::Window;
@@ -345,7 +346,7 @@ fn checkpoint_from(row: &sqlx::postgres::PgRow) -> Result<Checkpoint, sqlx::Erro
     Ok(Checkpoint {
         partition: row.try_get(0)?,
         epoch: row.try_get(1)?,
-        position: row.try_get(2)?,
+        position: token::from_column(row.try_get(2)?),
         sequence: row.try_get(3)?,
         rows: row.try_get(4)?,
         complete: row.try_get(5)?,

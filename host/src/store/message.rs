@@ -3,11 +3,13 @@
 
 use sqlx::postgres::PgDatabaseError;
 
+use crate::printable::printable;
+
 /// Describes an error: what the server says, with its SQLSTATE, the table, column and constraint
 /// if it names them, and its hint.
 pub(super) fn described(error: &sqlx::Error) -> String {
     let Some(server) = of_server(error) else {
-        return error.to_string();
+        return printable(&error.to_string()).into_owned();
     };
     let mut places = vec![format!("SQLSTATE {}", server.code())];
     places.extend(match (server.schema(), server.table()) {
@@ -17,15 +19,16 @@ pub(super) fn described(error: &sqlx::Error) -> String {
     let column = server.column().or_else(|| copied_column(server));
     places.extend(column.map(|column| format!("column {column}")));
     places.extend(server.constraint().map(|name| format!("constraint {name}")));
-    let mut text = format!("{} ({})", said(server), places.join(", "));
+    let places = places.join(", ");
+    let mut text = format!("{} ({})", said(server), printable(&places));
     if let Some(hint) = server.hint() {
         text.push_str("\n  hint: ");
-        text.push_str(hint);
+        text.push_str(&printable(hint));
     }
     text
 }
 
-/// The server's message with its detail, and the function that raised it.
+/// The server's message with its detail, and the function that raised it, on one line.
 pub(super) fn said(error: &PgDatabaseError) -> String {
     let mut text = error.message().to_owned();
     if let Some(detail) = error.detail() {
@@ -38,7 +41,7 @@ pub(super) fn said(error: &PgDatabaseError) -> String {
         text.push_str(function);
         text.push(')');
     }
-    text
+    printable(&text).into_owned()
 }
 
 /// The server's own error, if it is one.

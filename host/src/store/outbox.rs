@@ -4,7 +4,7 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::sql::from_row;
+use super::sql::{from_row, without_nul};
 use super::{Store, StoreError};
 
 /// A notification that is owed.
@@ -54,7 +54,7 @@ impl Store {
              where id = $1",
         )
         .bind(owed.id)
-        .bind(error)
+        .bind(error.map(without_nul))
         .bind(owed.changed_rows)
         .execute(&self.pool)
         .await?;

@@ -13,6 +13,7 @@ use crate::row::Drop;
 use crate::store::StoreError;
 use crate::store::run::{Counts, Place};
 use crate::store::sql::without_nul;
+use crate::store::token;
 
 /// Maximum number of codes of a run; rows with any further code are counted as `OTHER`. Without
 /// a limit, a plugin that gives every row its own code would make the report as long as the
@@ -88,7 +89,7 @@ impl CheckpointMove<'_> {
             .bind(place.pipeline)
             .bind(place.partition)
             .bind(self.epoch)
-            .bind(self.position)
+            .bind(token::to_column(self.position))
             .bind(place.run)
             .bind(signed(rows.received))
             .bind(signed(rows.inserted))
