@@ -7,6 +7,7 @@
 
 mod fault;
 mod fields;
+mod order;
 mod wire;
 
 use std::sync::Arc;
@@ -17,9 +18,10 @@ use prost::encoding::WireType;
 use uuid::Uuid;
 
 use self::fault::{Fault, fault};
+use self::order::Orders;
 use self::wire::{delimited, map_entry, member, skip, text, utf8, varint};
 use crate::plugin::head;
-use crate::row::{Batch, Column, Embeddings, Failure, FieldType, Schema, Stage, Value, Vector};
+use crate::row::{Batch, Embeddings, Failure, FieldType, Schema, Stage, Value, Vector};
 
 /// Type of the target tables' primary key, which a row's key must fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,23 @@ pub enum KeyType {
 /// Maximum length of a key, in bytes: a longer one cannot be indexed (PostgreSQL: a third of an
 /// 8 KiB page).
 const MAX_KEY_BYTES: usize = 2_600;
+
+/// Memory that a row takes beside its bytes while it is in flight, in bytes: at least that of its
+/// key, its digest and its places in the columns.
+#[must_use]
+pub fn row_cost(schema: &Schema) -> usize {
+    let row = size_of::<Bytes>() + size_of::<ByteString>() + 2 * size_of::<Uuid>();
+    row + schema.columns.len() * size_of::<Value>()
+        + schema.embeddings.len() * size_of::<Option<Vector>>()
+}
+
+/// Rows to ask the source for, at most `wanted`: a chunk of them has to fit into `in_flight` bytes,
+/// however many columns it has.
+#[must_use]
+pub fn chunk_rows(schema: &Schema, in_flight: usize, wanted: u32) -> u32 {
+    let room = u32::try_from(in_flight / row_cost(schema)).unwrap_or(u32::MAX);
+    wanted.min(room).max(1)
+}
 
 /// Decodes rows, and holds the requirements that every row must meet.
 #[derive(Debug, Clone)]
@@ -94,7 +113,7 @@ impl Decoder {
             wire,
             ..Batch::default()
         };
-        let mut order = Order::default();
+        let mut order = Orders::new(&self.schema);
         for row in 0..rows {
             self.decode_next(&mut batch, row, &mut order);
         }
@@ -103,10 +122,10 @@ impl Decoder {
 
     /// Decodes one row of a batch again, from its wire bytes.
     pub fn decode_row(&self, batch: &mut Batch, row: usize) {
-        self.decode_next(batch, row, &mut Order::default());
+        self.decode_next(batch, row, &mut Orders::new(&self.schema));
     }
 
-    fn decode_next(&self, batch: &mut Batch, row: usize, order: &mut Order) {
+    fn decode_next<'s>(&'s self, batch: &mut Batch, row: usize, order: &mut Orders<'s>) {
         let index = u32::try_from(row).unwrap_or(u32::MAX);
         match self.row(batch, row, order) {
             Ok(Sort::Live) => batch.live.push(index),
@@ -137,7 +156,12 @@ impl Decoder {
         }
     }
 
-    fn row(&self, batch: &mut Batch, row: usize, order: &mut Order) -> Result<Sort, Fault> {
+    fn row<'s>(
+        &'s self,
+        batch: &mut Batch,
+        row: usize,
+        order: &mut Orders<'s>,
+    ) -> Result<Sort, Fault> {
         let Some(wire) = batch.wire.get(row).cloned() else {
             return Ok(Sort::Live);
         };
@@ -159,7 +183,7 @@ impl Decoder {
         // The first fault is kept while the rest is read: the policy may want the fields.
         let mut fault = None;
         let mut sort = Sort::Live;
-        order.begin();
+        order.begin(self.max_row_bytes);
         while bytes.has_remaining() {
             match self.part(&wire, &mut bytes, order) {
                 Ok(Part::Key(key)) => set(&mut batch.keys, row, key),
@@ -193,12 +217,17 @@ impl Decoder {
         Ok(sort)
     }
 
-    fn part(&self, row: &Bytes, bytes: &mut &[u8], order: &mut Order) -> Result<Part, Fault> {
+    fn part<'s>(
+        &'s self,
+        row: &Bytes,
+        bytes: &mut &[u8],
+        order: &mut Orders<'s>,
+    ) -> Result<Part, Fault> {
         let (tag, wire_type) = member(bytes)?;
         match (tag, wire_type) {
             (1, WireType::LengthDelimited) => Ok(Part::Key(text(row, delimited(bytes)?)?)),
             (2, WireType::LengthDelimited) => self.field(row, delimited(bytes)?, order),
-            (3, WireType::LengthDelimited) => self.embedding(row, delimited(bytes)?),
+            (3, WireType::LengthDelimited) => self.embedding(row, delimited(bytes)?, order),
             (4, WireType::Varint) => Ok(Part::Sort(match varint(bytes)? {
                 0 => Sort::Live,
                 _ => Sort::Deleted,
@@ -215,20 +244,25 @@ impl Decoder {
         }
     }
 
-    fn field(&self, row: &Bytes, entry: &[u8], order: &mut Order) -> Result<Part, Fault> {
+    fn field<'s>(
+        &'s self,
+        row: &Bytes,
+        entry: &[u8],
+        order: &mut Orders<'s>,
+    ) -> Result<Part, Fault> {
         let (name, value) = map_entry(entry)?;
-        let columns = &self.schema.columns;
-        let found = order.next(name, columns);
+        let found = order.fields.next(name);
         let declared = found.and_then(|at| {
-            let column = columns.get(at)?;
+            let column = self.schema.columns.get(at)?;
             Some((at, &column.name, column.field_type?))
         });
         let Some((column, name, declared)) = declared else {
             let name = utf8(name)?;
+            let name = excerpt(name);
             let message = format!("the dataset declares no field `{name}`");
-            return Err(fault("FIELD_UNKNOWN", message, Some(name.to_string())));
+            return Err(fault("FIELD_UNKNOWN", message, Some(name)));
         };
-        let value = fields::value(row, value).map_err(|mut fault| {
+        let value = fields::value(row, value, &mut order.items).map_err(|mut fault| {
             fault.2 = Some(name.clone());
             fault
         })?;
@@ -240,14 +274,17 @@ impl Decoder {
         Ok(Part::Field(column, value))
     }
 
-    fn embedding(&self, row: &Bytes, entry: &[u8]) -> Result<Part, Fault> {
+    fn embedding<'s>(
+        &'s self,
+        row: &Bytes,
+        entry: &[u8],
+        order: &mut Orders<'s>,
+    ) -> Result<Part, Fault> {
         let (name, vector) = map_entry(entry)?;
-        let mut embeddings = self.schema.embeddings.iter();
-        let found = embeddings.position(|embedding| embedding.name.as_bytes() == name);
-        let Some(column) = found else {
-            let name = utf8(name)?;
+        let Some(column) = order.embeddings.next(name) else {
+            let name = excerpt(utf8(name)?);
             let message = format!("the dataset declares no embedding `{name}`");
-            return Err(fault("EMBEDDING_UNKNOWN", message, Some(name.to_string())));
+            return Err(fault("EMBEDDING_UNKNOWN", message, Some(name)));
         };
         match fields::vector(row, vector)? {
             Some(vector) => Ok(Part::Embedding(column, vector)),
@@ -330,37 +367,6 @@ enum Part {
     Embedding(usize, Vector),
     Sort(Sort),
     Unknown,
-}
-
-/// Order of the fields in the last row. The next row usually has the same order; then no name has
-/// to be searched for.
-#[derive(Default)]
-struct Order {
-    columns: Vec<usize>,
-    next: usize,
-}
-
-impl Order {
-    /// Begins a row.
-    fn begin(&mut self) {
-        self.next = 0;
-    }
-
-    /// The column of the row's next field.
-    fn next(&mut self, name: &[u8], all: &[Column]) -> Option<usize> {
-        let is = |column: &Column| column.name.as_bytes() == name;
-        let at = self.next;
-        self.next += 1;
-        if let Some(column) = self.columns.get(at)
-            && all.get(*column).is_some_and(is)
-        {
-            return Some(*column);
-        }
-        let column = all.iter().position(is)?;
-        self.columns.resize(all.len(), column);
-        set(&mut self.columns, at, column);
-        Some(column)
-    }
 }
 
 fn set<T>(slots: &mut [T], index: usize, value: T) {

@@ -33,7 +33,7 @@ use crate::source::Source;
 use crate::store::run::{Checkpoint, Counts, Run};
 use crate::store::{CommitError, Committed, Evidence, Store, StoreError, Writer};
 use crate::workers::Workers;
-use crate::{config, failpoints, metrics};
+use crate::{config, decode, failpoints, metrics};
 
 pub(crate) use self::intake::{End, Intake, IntakeContext};
 pub(crate) use self::tuning::Bounds;
@@ -136,10 +136,16 @@ impl Partition {
             position,
             ..
         } = &self.checkpoint;
-        let chunks = self
+        let schema = &self.targets.schema;
+        let chunk_rows = decode::chunk_rows(schema, self.in_flight, source.chunk_rows);
+        let open = self
             .source
-            .open(&source.dataset, partition, position, source.chunk_rows)
-            .await?;
+            .open(&source.dataset, partition, position, chunk_rows);
+        let chunks = tokio::select! {
+            chunks = open => chunks?,
+            // A source may be silent for long before its first chunk.
+            () = self.stop.cancelled() => return Ok(End::Stopped),
+        };
         failpoints::point!("stream.open");
 
         let tuning = Tuning::new(self.bounds.clone(), Instant::now());
@@ -163,6 +169,7 @@ impl Partition {
             rollout: Arc::clone(&self.rollout),
             room: Arc::clone(&self.room),
             in_flight: self.in_flight,
+            row_cost: decode::row_cost(&self.targets.schema),
             stop: self.stop.clone(),
         }
     }

@@ -8,8 +8,8 @@ use super::wire::{delimited, member, skip, text, varint};
 use crate::row::{Value, Vector};
 
 /// Decodes a `forebay.v1.Value`: the last member counts; without one the value is null. Texts and
-/// bytes become slices of `row`.
-pub(super) fn value(row: &Bytes, mut bytes: &[u8]) -> Result<Value, Fault> {
+/// bytes become slices of `row`. `items` is the number of items that lists may still have.
+pub(super) fn value(row: &Bytes, mut bytes: &[u8], items: &mut usize) -> Result<Value, Fault> {
     let mut value = Value::Null;
     while bytes.has_remaining() {
         let (tag, wire_type) = member(&mut bytes)?;
@@ -23,7 +23,7 @@ pub(super) fn value(row: &Bytes, mut bytes: &[u8]) -> Result<Value, Fault> {
             (4, WireType::LengthDelimited) => Value::Text(text(row, delimited(&mut bytes)?)?),
             (5, WireType::LengthDelimited) => Value::Binary(row.slice_ref(delimited(&mut bytes)?)),
             (6, WireType::LengthDelimited) => timestamp(delimited(&mut bytes)?)?,
-            (7, WireType::LengthDelimited) => texts(row, delimited(&mut bytes)?)?,
+            (7, WireType::LengthDelimited) => texts(row, delimited(&mut bytes)?, items)?,
             (8, WireType::LengthDelimited) => json(row, delimited(&mut bytes)?)?,
             (1..=8, _) => {
                 return Err(fault(
@@ -61,16 +61,25 @@ fn timestamp(mut bytes: &[u8]) -> Result<Value, Fault> {
     }
 }
 
-fn texts(row: &Bytes, mut bytes: &[u8]) -> Result<Value, Fault> {
+fn texts(row: &Bytes, mut bytes: &[u8], items: &mut usize) -> Result<Value, Fault> {
     let mut list = Vec::new();
     while bytes.has_remaining() {
         let (tag, wire_type) = member(&mut bytes)?;
         match (tag, wire_type) {
-            (1, WireType::LengthDelimited) => list.push(text(row, delimited(&mut bytes)?)?),
+            (1, WireType::LengthDelimited) => {
+                *items = items.checked_sub(1).ok_or_else(too_many_items)?;
+                list.push(text(row, delimited(&mut bytes)?)?);
+            }
             _ => skip(wire_type, tag, &mut bytes)?,
         }
     }
     Ok(Value::Texts(list))
+}
+
+#[cold]
+fn too_many_items() -> Fault {
+    let message = "the row's lists have more items than `limits.row` has room for, 32 bytes each";
+    fault("ROW_TOO_LARGE", message, None)
 }
 
 fn json(row: &Bytes, bytes: &[u8]) -> Result<Value, Fault> {

@@ -57,6 +57,8 @@ pub(crate) struct IntakeContext {
     /// The bytes that are still free; `in_flight` of them in all.
     pub(crate) room: Arc<Semaphore>,
     pub(crate) in_flight: usize,
+    /// What a row takes beside its bytes.
+    pub(crate) row_cost: usize,
     pub(crate) stop: CancellationToken,
 }
 
@@ -88,6 +90,7 @@ impl Intake {
                 ended: None,
                 rows,
                 bytes: context.in_flight / SHARE,
+                row_cost: context.row_cost,
             },
             workers: context.workers,
             rollout: context.rollout,
@@ -199,8 +202,9 @@ impl Receiver {
     /// Waits for room, and gives the chunk to a worker. `None` if the semaphore is closed.
     async fn hand_over(&mut self, chunk: Chunk) -> Option<Result<InPreparation, PipelineError>> {
         let bytes = size(&chunk);
+        let cost = bytes + chunk.rows.len() * self.stream.row_cost;
         // A chunk larger than the whole room takes all of it, and is then alone.
-        let permits = u32::try_from(bytes.min(self.in_flight)).unwrap_or(u32::MAX);
+        let permits = u32::try_from(cost.min(self.in_flight)).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room);
         let permit = room.acquire_many_owned(permits).await.ok()?;
         let in_preparation = self.workers.prepare(Received {
@@ -224,6 +228,7 @@ struct Stream {
     ended: Option<Result<Option<Chunk>, SourceError>>,
     rows: Arc<AtomicUsize>,
     bytes: usize,
+    row_cost: usize,
 }
 
 impl Stream {
@@ -236,11 +241,12 @@ impl Stream {
         let Ok(Some(mut chunk)) = first else {
             return first;
         };
-        let (rows, mut bytes) = (self.rows.load(Ordering::Relaxed), size(&chunk));
+        let cost = |chunk: &Chunk| size(chunk) + chunk.rows.len() * self.row_cost;
+        let (rows, mut bytes) = (self.rows.load(Ordering::Relaxed), cost(&chunk));
         while chunk.rows.len() < rows && bytes < self.bytes {
             match self.chunks.next().now_or_never() {
                 Some(Ok(Some(more))) if chunk.rows.len() + more.rows.len() <= rows => {
-                    bytes += size(&more);
+                    bytes += cost(&more);
                     chunk.rows.extend(more.rows);
                     chunk.resume_token = more.resume_token;
                 }

@@ -23,6 +23,7 @@ pub use self::findings::{ColumnFindings, Extra, TableFindings, Verification};
 use self::findings::{Findings, Place};
 use super::prepare::Pipeline;
 use crate::chunk::Prepared;
+use crate::decode;
 use crate::error::PipelineError;
 use crate::partition::{End, Intake, IntakeContext};
 use crate::progress::Progress;
@@ -97,13 +98,15 @@ impl Pipeline {
     ) -> Result<End, PipelineError> {
         let source = &self.config.source;
         let in_flight = self.host.config.limits.in_flight;
+        let schema = &self.targets.schema;
+        let chunk_rows = decode::chunk_rows(schema, in_flight, source.chunk_rows);
         let mut patience = Patience::new(self.host.config.give_up_after);
         let (mut position, mut before) = (String::new(), 0);
         loop {
             let read: Result<End, PipelineError> = async {
                 let chunks = self
                     .source
-                    .open(&source.dataset, partition, &position, source.chunk_rows)
+                    .open(&source.dataset, partition, &position, chunk_rows)
                     .await?;
                 let context = IntakeContext {
                     pipeline: self.config.name.clone(),
@@ -111,6 +114,7 @@ impl Pipeline {
                     rollout: Arc::clone(&self.rollout),
                     room: Arc::new(Semaphore::new(in_flight)),
                     in_flight,
+                    row_cost: decode::row_cost(schema),
                     stop: stop.clone(),
                 };
                 let joined = Arc::new(AtomicUsize::new(source.max_chunk_rows as usize));
