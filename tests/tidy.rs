@@ -120,6 +120,20 @@ fn only_the_edges_name_grpc() {
     );
 }
 
+/// Servers with default options end a connection on which they are pinged more often than every
+/// five minutes. Nothing else can show a ping that comes after minutes in a test of seconds.
+#[test]
+fn f1_nobody_sends_pings() {
+    check(
+        &[
+            "keep_alive_interval",
+            "adaptive_window",
+            "keep_alive_while_idle",
+        ],
+        &[],
+    );
+}
+
 #[test]
 fn only_the_configuration_reads_the_environment() {
     check(&["env::var", "env!("], &["config/environment.rs"]);

@@ -5,6 +5,7 @@
 //! a hint. `file.rs` describes the shape of the file, from which the JSON Schema for editors is
 //! made too ([`schema()`]); what leaves this module needs no further checks.
 
+mod auth;
 mod build;
 mod check;
 mod checked;
@@ -22,6 +23,7 @@ mod shape;
 mod suggestion;
 mod variables;
 
+pub use self::auth::{Auth, Identity, Token};
 pub use self::checked::{Config, IndexMode, Limits, Notify, Pipeline, Serve, Source};
 pub use self::database::{DatabaseUrl, Sessions};
 pub(crate) use self::environment::VERSION;

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::policy::{Halted, TooManyDeadLetters};
 use crate::retry::{GaveUp, Retry};
 use crate::route::Misfit;
-use crate::source::SourceError;
+use crate::source::{Kind, SourceError};
 use crate::store::{CommitError, StoreError};
 
 /// An error that stops a pipeline before its end.
@@ -81,44 +81,44 @@ impl From<CommitError> for PipelineError {
 
 impl Retry for PipelineError {
     fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Source(SourceError::Away { .. })
-                | Self::Store(StoreError::Away(_) | StoreError::Conflict(_))
-        )
+        match self {
+            Self::Source(error) => error.kind() != Kind::Final,
+            Self::Store(error) => matches!(error, StoreError::Away(_) | StoreError::Conflict(_)),
+            Self::Unfit(_)
+            | Self::Halted(_)
+            | Self::TooManyDeadLetters(_)
+            | Self::GaveUp(_)
+            | Self::Broken(_) => false,
+        }
+    }
+
+    fn is_defect(&self) -> bool {
+        matches!(self, Self::Source(error) if error.kind() == Kind::Failing)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::Arc;
     use std::time::Duration;
-
-    use tonic::Status;
 
     use super::*;
     use crate::retry::Patience;
+    use crate::source::Failure;
 
-    fn away() -> PipelineError {
-        let mut cause = Status::unavailable("refused");
-        cause.set_source(Arc::new(io::Error::other("ECONNREFUSED")));
-        PipelineError::Source(SourceError::Away {
+    fn source(kind: Kind) -> PipelineError {
+        PipelineError::Source(SourceError {
             address: "http://h:1".into(),
-            cause,
+            failure: Failure::new(kind, "out of paper"),
         })
     }
 
     #[test]
     fn only_an_unavailable_side_is_tried_again() {
-        let refused = SourceError::Refused {
-            address: String::new(),
-            cause: Status::not_found(""),
-        };
         for (error, transient) in [
-            (away(), true),
+            (source(Kind::Away), true),
+            (source(Kind::Failing), true),
             (PipelineError::Store(StoreError::Away("".into())), true),
-            (PipelineError::Source(refused), false),
+            (source(Kind::Final), false),
             (PipelineError::Store(StoreError::Failed("".into())), false),
             (
                 PipelineError::Store(StoreError::Fenced(String::new())),
@@ -129,24 +129,21 @@ mod tests {
         ] {
             assert_eq!(error.is_transient(), transient, "{error:?}");
         }
+        let defects = [Kind::Away, Kind::Failing, Kind::Final].map(|it| source(it).is_defect());
+        assert_eq!(defects, [false, true, false]);
     }
 
     #[tokio::test]
     async fn giving_up_names_the_last_error() {
         let mut patience = Patience::new(Duration::from_millis(100));
-        let error = patience.wait(away()).await.err();
-        insta::assert_snapshot!(error.map(|error| error.to_string()).unwrap_or_default(), @"gave up after 100ms: source http://h:1 is away: The service is currently unavailable: refused");
+        let error = patience.wait(source(Kind::Away)).await.err();
+        insta::assert_snapshot!(error.map(|error| error.to_string()).unwrap_or_default(), @"gave up after 100ms: source http://h:1 is away: out of paper");
     }
 
     #[test]
-    fn causes_are_kept_and_told_once() {
-        let error = away();
-        let cause = error.source().and_then(Error::source);
-        assert_eq!(
-            cause.map(ToString::to_string).as_deref(),
-            Some("ECONNREFUSED")
-        );
-        let said = "source http://h:1 is away: The service is currently unavailable: refused";
+    fn causes_are_told_once() {
+        let error = source(Kind::Away);
+        let said = "source http://h:1 is away: out of paper";
         assert_eq!(with_causes(&error), said);
 
         #[derive(Debug, thiserror::Error)]

@@ -9,9 +9,9 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use serde::Serialize;
 
-use crate::proto::InvalidateCacheRequest;
-use crate::proto::cache_service_client::CacheServiceClient;
-use crate::source::{connect, error_chain};
+use crate::printable::printable;
+use crate::proto::{InvalidateCacheRequest, InvalidateCacheResponse};
+use crate::source::{Peer, call};
 use crate::store::outbox::Owed;
 use crate::store::run::Run;
 use crate::store::{Store, StoreError};
@@ -74,6 +74,11 @@ pub async fn deliver(
     let Some(notify) = notify else {
         return Ok(Outcome::default());
     };
+    let peer = Peer {
+        address: notify.grpc.clone(),
+        key: "notify",
+        auth: notify.auth.clone(),
+    };
     let pending = store.owed(run.pipeline).await?;
     let mut outcome = Outcome {
         status: NotifyStatus::NothingChanged,
@@ -82,15 +87,15 @@ pub async fn deliver(
     for pending in pending {
         failpoints::point!("notify.before");
         let mut attempts = 0;
-        let call = || {
+        let attempt = || {
             attempts += 1;
-            invalidate(&notify.grpc, pipeline, &pending)
+            invalidate(&peer, pipeline, &pending)
         };
         let policy = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(500))
             .with_max_times(ATTEMPTS - 1)
             .with_jitter();
-        let result = call
+        let result = attempt
             .retry(policy)
             .notify(|error, wait| tracing::warn!(target = pending.target, %error, ?wait, "notification failed; trying again"))
             .await;
@@ -105,7 +110,7 @@ pub async fn deliver(
                 tracing::info!(
                     target = pending.target,
                     changed_rows = pending.changed_rows,
-                    answer = message,
+                    answer = %message,
                     "notified"
                 );
                 if outcome.status != NotifyStatus::Pending {
@@ -122,24 +127,20 @@ pub async fn deliver(
     Ok(outcome)
 }
 
-async fn invalidate(address: &str, pipeline: &str, pending: &Owed) -> Result<String, String> {
-    let channel = connect(address).map_err(|error| error_chain(&error))?;
-    let mut request = tonic::Request::new(InvalidateCacheRequest {
+async fn invalidate(peer: &Peer, pipeline: &str, pending: &Owed) -> Result<String, String> {
+    let request = InvalidateCacheRequest {
         target: pending.target.clone(),
         notification_id: pending.id.to_string(),
         pipeline: pipeline.to_owned(),
         changed_rows: pending.changed_rows.unsigned_abs(),
-    });
-    request.set_timeout(CALL_TIMEOUT);
-    let answer = CacheServiceClient::new(channel)
-        .invalidate_cache(request)
-        .await;
-    let answer = answer
-        .map_err(|status| format!("{}: {}", status.code().description(), status.message()))?
-        .into_inner();
+    };
+    let path = "/forebay.v1.CacheService/InvalidateCache";
+    let answer = call(peer, path, &request, CALL_TIMEOUT).await;
+    let answer: InvalidateCacheResponse = answer.map_err(|failure| failure.to_string())?;
+    let message = printable(&answer.message).into_owned();
     if answer.success {
-        Ok(answer.message)
+        Ok(message)
     } else {
-        Err(format!("the server refused: {}", answer.message))
+        Err(format!("the server refused: {message}"))
     }
 }

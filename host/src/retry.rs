@@ -1,5 +1,10 @@
 //! Retries with growing waits, until there has been no progress for too long.
+//!
+//! An outage is waited out as long as the configuration says. A defect of the other side, such as an
+//! exception in a server's handler, fails in the same way each time: a few attempts, of which the
+//! last comes after some ten seconds, are enough for what it may depend on to come back.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -7,21 +12,47 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 /// Maximum wait between two attempts.
 const MAX_WAIT: Duration = Duration::from_secs(15);
 
+/// Maximum number of attempts in a row that end with a defect of the other side.
+const DEFECTS: u32 = 6;
+
 /// An error that tells whether a retry may succeed.
 pub trait Retry: std::error::Error + Sized + 'static + From<GaveUp<Self>> {
     /// True if the other side is unavailable and nothing is lost by trying again.
     fn is_transient(&self) -> bool;
+
+    /// True if the other side itself has failed, which is tried again only a few times.
+    fn is_defect(&self) -> bool {
+        false
+    }
 }
 
 /// There was no progress for too long.
 #[derive(Debug, thiserror::Error)]
-#[error("gave up after {}: {last}", humantime::format_duration(*.after))]
+#[error("gave up after {after}: {last}")]
 pub struct GaveUp<E: std::error::Error + 'static> {
-    /// The configured time without progress.
-    pub after: Duration,
+    /// The bound that was reached.
+    pub after: Bound,
     /// Error of the last attempt.
     #[source]
     pub last: Box<E>,
+}
+
+/// A bound of retries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// The configured time without progress.
+    Time(Duration),
+    /// A number of attempts in a row.
+    Attempts(u32),
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time(time) => humantime::format_duration(*time).fmt(f),
+            Self::Attempts(attempts) => write!(f, "{attempts} attempts"),
+        }
+    }
 }
 
 /// The waits between attempts: from 200 ms, doubling up to 15 s, with jitter.
@@ -29,6 +60,8 @@ pub struct GaveUp<E: std::error::Error + 'static> {
 pub struct Patience {
     give_up_after: Duration,
     since: Option<Instant>,
+    /// Defects of the other side since the last progress or outage.
+    defects: u32,
     waits: ExponentialBackoff,
 }
 
@@ -48,12 +81,14 @@ impl Patience {
         Self {
             give_up_after,
             since: None,
+            defects: 0,
             waits: waits(),
         }
     }
 
     /// Records progress: the next wait is short again.
     pub fn progress(&mut self) {
+        self.defects = 0;
         if self.since.take().is_some() {
             self.waits = waits();
         }
@@ -69,12 +104,21 @@ impl Patience {
         }
         let since = *self.since.get_or_insert_with(Instant::now);
         let wait = self.waits.next().unwrap_or(MAX_WAIT);
-        if since.elapsed() + wait > self.give_up_after {
-            return Err(GaveUp {
-                after: self.give_up_after,
-                last: Box::new(error),
-            }
-            .into());
+        self.defects = if error.is_defect() {
+            self.defects + 1
+        } else {
+            0
+        };
+        let reached = if self.defects >= DEFECTS {
+            Some(Bound::Attempts(DEFECTS))
+        } else if since.elapsed() + wait > self.give_up_after {
+            Some(Bound::Time(self.give_up_after))
+        } else {
+            None
+        };
+        if let Some(after) = reached {
+            let last = Box::new(error);
+            return Err(GaveUp { after, last }.into());
         }
         tracing::warn!(%error, wait = %humantime::format_duration(Duration::from_millis(wait.as_millis() as u64)), "trying again");
         tokio::time::sleep(wait).await;
@@ -92,13 +136,19 @@ mod tests {
         Away,
         #[error("bug")]
         Bug,
+        #[error("out of paper")]
+        Defect,
         #[error(transparent)]
         GaveUp(#[from] GaveUp<Failure>),
     }
 
     impl Retry for Failure {
         fn is_transient(&self) -> bool {
-            matches!(self, Self::Away)
+            matches!(self, Self::Away | Self::Defect)
+        }
+
+        fn is_defect(&self) -> bool {
+            matches!(self, Self::Defect)
         }
     }
 
@@ -132,5 +182,28 @@ mod tests {
         insta::assert_snapshot!(error.map(|error| error.to_string()).unwrap_or_default(), @"gave up after 100ms: away");
         let error = patience.wait(Failure::Bug).await.err();
         assert!(matches!(error, Some(Failure::Bug)), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn f4_a_defect_is_given_up_after_a_few_attempts() {
+        let mut patience = Patience::new(Duration::from_secs(300));
+        let short = Duration::from_millis(1);
+        let waits = ExponentialBuilder::default().with_min_delay(short);
+        patience.waits = waits.with_max_delay(short).without_max_times().build();
+        for _ in 0..3 {
+            for _ in 1..DEFECTS {
+                let waited = patience.wait(Failure::Defect).await;
+                assert!(waited.is_ok(), "{waited:?}");
+            }
+            // An outage in between is none of its defects.
+            let waited = patience.wait(Failure::Away).await;
+            assert!(waited.is_ok(), "{waited:?}");
+        }
+        for _ in 1..DEFECTS {
+            let waited = patience.wait(Failure::Defect).await;
+            assert!(waited.is_ok(), "{waited:?}");
+        }
+        let error = patience.wait(Failure::Defect).await.err();
+        insta::assert_snapshot!(error.map(|error| error.to_string()).unwrap_or_default(), @"gave up after 6 attempts: out of paper");
     }
 }

@@ -4,13 +4,19 @@
 //! own: a chunk that is not taken from the stream is not requested.
 
 mod answers;
+mod call;
 mod channel;
 mod client;
 mod dataset;
 mod error;
+mod failure;
+mod position;
+mod probe;
 pub mod wire;
 
-pub use self::channel::connect;
+pub use self::call::call;
+pub use self::channel::Peer;
 pub use self::client::{Chunks, Source};
 pub use self::dataset::Dataset;
-pub use self::error::{SourceError, error_chain};
+pub use self::error::SourceError;
+pub use self::failure::{Failure, Kind};

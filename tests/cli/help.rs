@@ -74,7 +74,7 @@ fn help_of_every_command() {
     Options:
           --report <FILE>        Write the report to this file as JSON: an object, or an array for
                                  several pipelines
-          --allow-missing        Ignore `missing_limit` for this run
+          --allow-missing        Ignore `missing_limit` and the source's `row_count` for this run
     ---
     Run pipelines on their schedules until stopped
 

@@ -25,6 +25,7 @@ mod refresh;
 mod refused;
 mod serve;
 mod sets;
+mod sources;
 mod stop;
 mod tables;
 mod types;

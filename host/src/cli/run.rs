@@ -25,7 +25,7 @@ pub(super) struct Run {
     /// Write the report to this file as JSON: an object, or an array for several pipelines
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Ignore `missing_limit` for this run
+    /// Ignore `missing_limit` and the source's `row_count` for this run
     #[arg(long)]
     allow_missing: bool,
     /// Ignore `dead_letter_limit` for this run
@@ -40,6 +40,7 @@ impl Run {
         for pipeline in &mut chosen {
             if self.allow_missing {
                 pipeline.missing.limit_percent = 100.0;
+                pipeline.missing.is_allowed = true;
             }
             if self.allow_dead_letters {
                 pipeline.dead_letter_limit_percent = 100.0;

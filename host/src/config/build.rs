@@ -7,7 +7,7 @@ use super::checked::{Config, IndexMode, Limits, Notify, Pipeline, Serve, Source}
 use super::database::DatabaseUrl;
 use super::file::File;
 use super::format::{duration, parse_percent, size};
-use super::{database, defaults, file, missing, plugins};
+use super::{auth, database, defaults, file, missing, plugins};
 
 /// The file with its defaults. The schema has accepted every text that is parsed here.
 pub(super) fn build(path: &Path, file: File) -> Config {
@@ -25,6 +25,11 @@ pub(super) fn build(path: &Path, file: File) -> Config {
             row: size(file.limits.row, default.row),
             chunk: size(file.limits.chunk, default.chunk),
             in_flight: size(file.limits.in_flight, default.in_flight),
+            fields: file.limits.fields.map_or(default.fields, |it| it as usize),
+            partitions: file
+                .limits
+                .partitions
+                .map_or(default.partitions, |it| it as usize),
         },
         give_up_after: duration(file.retry.give_up_after, defaults::GIVE_UP_AFTER),
         serve: Serve {
@@ -33,7 +38,7 @@ pub(super) fn build(path: &Path, file: File) -> Config {
         pipelines: file
             .pipelines
             .into_iter()
-            .map(|(name, raw)| pipeline(name, raw))
+            .map(|(name, raw)| pipeline(directory, name, raw))
             .collect(),
     }
 }
@@ -42,7 +47,7 @@ fn parsed<T: FromStr>(text: Option<String>) -> Option<T> {
     text.and_then(|text| text.parse().ok())
 }
 
-fn pipeline(name: String, raw: file::Pipeline) -> Pipeline {
+fn pipeline(directory: &Path, name: String, raw: file::Pipeline) -> Pipeline {
     // A minimum that stands alone is the maximum too.
     let chunk_rows = raw.source.chunk_rows.unwrap_or(defaults::CHUNK_ROWS);
     let joined = raw.source.chunk_rows.unwrap_or(defaults::MAX_CHUNK_ROWS);
@@ -58,6 +63,8 @@ fn pipeline(name: String, raw: file::Pipeline) -> Pipeline {
             dataset: raw.source.dataset,
             chunk_rows,
             max_chunk_rows: raw.source.max_chunk_rows.unwrap_or(joined),
+            idle_timeout: duration(raw.source.idle_timeout, defaults::IDLE_TIMEOUT),
+            auth: auth::auth(directory, raw.source.auth),
         },
         plugins: raw.plugins,
         tables: raw.tables,
@@ -66,6 +73,7 @@ fn pipeline(name: String, raw: file::Pipeline) -> Pipeline {
         notify: raw.notify.map(|raw| Notify {
             grpc: raw.grpc,
             target: raw.target,
+            auth: auth::auth(directory, raw.auth),
         }),
         missing: missing::missing(raw.missing, raw.missing_limit.as_deref()),
         dead_letter_limit_percent: raw

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::auth::Auth;
 use super::database::{DatabaseUrl, Sessions};
 use super::defaults;
 use super::environment::database_url_from_environment;
@@ -42,7 +43,7 @@ impl Config {
     }
 }
 
-/// Bounds of memory, in bytes.
+/// Bounds of memory; sizes are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum size of an encoded row; a larger one is dead-lettered.
@@ -51,6 +52,10 @@ pub struct Limits {
     pub chunk: usize,
     /// Maximum size of all chunks that are received and not yet committed.
     pub in_flight: usize,
+    /// Maximum number of fields and embeddings of a dataset.
+    pub fields: usize,
+    /// Maximum number of partitions of a dataset.
+    pub partitions: usize,
 }
 
 impl Default for Limits {
@@ -59,6 +64,8 @@ impl Default for Limits {
             row: defaults::ROW,
             chunk: defaults::CHUNK,
             in_flight: defaults::IN_FLIGHT,
+            fields: defaults::FIELDS as usize,
+            partitions: defaults::PARTITIONS as usize,
         }
     }
 }
@@ -139,6 +146,10 @@ pub struct Source {
     pub chunk_rows: u32,
     /// Maximum number of rows in a chunk when chunks are joined.
     pub max_chunk_rows: u32,
+    /// Maximum time without a chunk that moves the position.
+    pub idle_timeout: Duration,
+    /// How host and server prove who they are.
+    pub auth: Auth,
 }
 
 /// Receiver of a call after a run that has changed rows.
@@ -148,4 +159,6 @@ pub struct Notify {
     pub grpc: String,
     /// Target that the call names.
     pub target: String,
+    /// How host and server prove who they are.
+    pub auth: Auth,
 }

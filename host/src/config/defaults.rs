@@ -31,8 +31,16 @@ pub(super) const ROW: usize = 1 << 20;
 pub(super) const CHUNK: usize = 64 << 20;
 pub(super) const IN_FLIGHT: usize = 32 << 20;
 
+// A table has at most 1,600 columns. A partition has a stream and a writer of its own.
+pub(super) const FIELDS: u32 = 2_000;
+pub(super) const PARTITIONS: u32 = 1_000;
+
 /// Time without progress after which a pipeline fails.
 pub(super) const GIVE_UP_AFTER: Duration = Duration::from_secs(300);
+
+/// Time without a chunk after which the host connects to the source anew. A model that is loaded
+/// before the first chunk takes minutes.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Rows that the source is asked to send in a chunk.
 pub(super) const CHUNK_ROWS: u32 = 300;

@@ -200,6 +200,12 @@ pub(super) struct Limits {
     /// Maximum size of all chunks that are received and not yet committed.
     #[schemars(extend("default" = write_size(defaults::IN_FLIGHT), "format" = "byte-size"))]
     pub in_flight: Option<String>,
+    /// Maximum number of fields and embeddings of a dataset; one with more is refused.
+    #[schemars(extend("default" = defaults::FIELDS), range(min = 1, max = 100_000))]
+    pub fields: Option<u32>,
+    /// Maximum number of partitions of a dataset; one with more is refused.
+    #[schemars(extend("default" = defaults::PARTITIONS), range(min = 1, max = 100_000))]
+    pub partitions: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -315,6 +321,28 @@ pub(super) struct Source {
         range(min = 1, max = 100_000)
     )]
     pub max_chunk_rows: Option<u32>,
+    /// Maximum time without a chunk that moves the position: after that the host connects anew. The log says before that the source is silent.
+    #[schemars(extend("default" = write_duration(defaults::IDLE_TIMEOUT), "format" = "time-span"))]
+    pub idle_timeout: Option<String>,
+    /// How host and server prove who they are.
+    pub auth: Option<Auth>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Auth {
+    /// Bearer token, sent with each call. Write `"${NAME}"` to keep it out of the file.
+    pub token: Option<String>,
+    /// File that holds the bearer token, read before each call; relative to this file, as all of these.
+    pub token_file: Option<String>,
+    /// PEM file of the authorities that may have issued the server's certificate. Default: those that the system trusts.
+    pub ca: Option<String>,
+    /// PEM file of the host's own certificate.
+    pub certificate: Option<String>,
+    /// PEM file of the key of `certificate`.
+    pub key: Option<String>,
+    /// Name that the server's certificate has to be for. Default: the name in `grpc`.
+    pub server_name: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -325,4 +353,6 @@ pub(super) struct Notify {
     pub grpc: String,
     /// Target that the call names.
     pub target: String,
+    /// How host and server prove who they are.
+    pub auth: Option<Auth>,
 }

@@ -15,6 +15,9 @@ pub struct Missing {
     /// Maximum share of the rows written by the pipeline that one run may remove or flag;
     /// 0 to 100.
     pub limit_percent: f64,
+    /// True if rows that did not come are missing even if the source says that it has more rows:
+    /// `--allow-missing`.
+    pub is_allowed: bool,
 }
 
 /// Treatment of a row that the source no longer has.
@@ -60,6 +63,7 @@ pub(super) fn missing(raw: Option<Raw>, limit: Option<&str>) -> Missing {
         limit_percent: limit
             .and_then(parse_percent)
             .unwrap_or(defaults::MISSING_LIMIT_PERCENT),
+        is_allowed: false,
     }
 }
 
@@ -107,6 +111,7 @@ mod tests {
             let expected = Missing {
                 policy,
                 limit_percent,
+                is_allowed: false,
             };
             assert_eq!(parse(lines).unwrap(), expected, "{lines}");
         }

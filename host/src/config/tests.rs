@@ -187,6 +187,8 @@ tables = ["t"]
     assert_eq!(
         config.limits,
         Limits {
+            fields: 2_000,
+            partitions: 1_000,
             row: 2 << 20,
             chunk: 8 << 20,
             in_flight: 16_000_000
@@ -281,7 +283,7 @@ source = "http://localhost:50051"
     conf/forebay.toml:23: pipelines.recruit.notify.grpc: `localhost:50052` is not a gRPC address
       hint: write http://host:port, https://host:port or unix:/path
     conf/forebay.toml:23: pipelines.recruit.notify.when: unknown key
-      hint: remove it; known keys: grpc, target
+      hint: remove it; known keys: grpc, target, auth
     conf/forebay.toml:26: pipelines.recruit.settings.recruit-rules.min_years: is not a string
       hint: write the value in quotes
     conf/forebay.toml:28: pipelines.recruit.settings.recruit-dlq: settings of a plugin that the pipeline does not use
@@ -597,7 +599,9 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     database.url
     limits
     limits.chunk
+    limits.fields
     limits.in_flight
+    limits.partitions
     limits.row
     pipelines
     pipelines.*
@@ -608,6 +612,13 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     pipelines.*.missing
     pipelines.*.missing_limit
     pipelines.*.notify
+    pipelines.*.notify.auth
+    pipelines.*.notify.auth.ca
+    pipelines.*.notify.auth.certificate
+    pipelines.*.notify.auth.key
+    pipelines.*.notify.auth.server_name
+    pipelines.*.notify.auth.token
+    pipelines.*.notify.auth.token_file
     pipelines.*.notify.grpc
     pipelines.*.notify.target
     pipelines.*.plugins
@@ -618,9 +629,17 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     pipelines.*.settings.*
     pipelines.*.settings.*.*
     pipelines.*.source
+    pipelines.*.source.auth
+    pipelines.*.source.auth.ca
+    pipelines.*.source.auth.certificate
+    pipelines.*.source.auth.key
+    pipelines.*.source.auth.server_name
+    pipelines.*.source.auth.token
+    pipelines.*.source.auth.token_file
     pipelines.*.source.chunk_rows
     pipelines.*.source.dataset
     pipelines.*.source.grpc
+    pipelines.*.source.idle_timeout
     pipelines.*.source.max_chunk_rows
     pipelines.*.tables
     pipelines.*.writers

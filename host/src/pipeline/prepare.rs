@@ -31,7 +31,7 @@ impl Pipeline {
     /// # Errors
     /// Everything that does not fit; or if the source or the database is away for too long.
     pub async fn prepare(host: &Host, config: &config::Pipeline) -> Result<Self, PipelineError> {
-        let source = Source::new(&config.source, host.config.limits)?;
+        let source = Source::new(&config.source, host.config.limits);
         let dataset = host
             .retrying(|| source.dataset(&config.source.dataset))
             .await?;

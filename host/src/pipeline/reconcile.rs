@@ -20,12 +20,17 @@ impl Pipeline {
     ) -> Result<(), PipelineError> {
         ended?;
         let (store, targets) = (&self.host.store, &self.targets);
-        if !targets.missing.is_sought() || !self.all_complete(run).await? {
+        let counts = self.dataset.row_count.is_some() && !self.dataset.continues;
+        if !(counts || targets.missing.is_sought()) || !self.all_complete(run).await? {
+            return Ok(());
+        }
+        let promised = self.promised(run).await?;
+        if !targets.missing.is_sought() {
             return Ok(());
         }
         failpoints::point!("missing.before");
         self.host
-            .retrying(|| store.find_missing(run, &targets.missing))
+            .retrying(|| store.find_missing(run, &targets.missing, promised))
             .await?;
         failpoints::point!("missing.found");
         let notify = self.config.notify.as_ref();
@@ -34,6 +39,36 @@ impl Pipeline {
         while !stop.is_cancelled() && self.host.retrying(treat).await? {}
         failpoints::point!("missing.done");
         Ok(())
+    }
+
+    /// Number of rows that the source says it has, if a complete run has received fewer. The source
+    /// is asked again: some may have gone since the run began.
+    async fn promised(&self, run: &Run) -> Result<Option<u64>, PipelineError> {
+        let Some(first) = self.dataset.row_count else {
+            return Ok(None);
+        };
+        let store = &self.host.store;
+        let totals = self.host.retrying(|| store.totals(run.id)).await?;
+        let received = totals.rows.received;
+        if self.dataset.continues || received >= first {
+            return Ok(None);
+        }
+        let again = self.source.dataset(&self.config.source.dataset).await;
+        let promised = match again {
+            Ok(dataset) => dataset.row_count.map_or(0, |rows| rows.min(first)),
+            Err(_) => first,
+        };
+        if promised <= received {
+            return Ok(None);
+        }
+        let pipeline = &self.config.name;
+        tracing::warn!(
+            pipeline,
+            promised,
+            received,
+            "the source has ended its streams before all rows that it says it has"
+        );
+        Ok(Some(promised))
     }
 
     /// True if a run has reached the end of every partition.

@@ -20,6 +20,8 @@ pub struct Missing {
     /// Maximum share of the rows written by the pipeline that one run may remove or flag;
     /// 0 to 100.
     pub limit_percent: f64,
+    /// True if rows that did not come are missing even if the source says that it has more rows.
+    pub is_allowed: bool,
 }
 
 /// Treatment of a missing row.
@@ -91,6 +93,7 @@ pub fn bind(
     let missing = Missing {
         treatment,
         limit_percent: config.missing.limit_percent,
+        is_allowed: config.missing.is_allowed,
     };
     (missing, misfits)
 }

@@ -5,8 +5,7 @@
 //! piece into one buffer, which cost a tenth of a run. Format: the gRPC project,
 //! "gRPC over HTTP2" (`PROTOCOL-HTTP2.md`).
 
-use std::sync::Arc;
-
+use bytes::buf::Take;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use bytes_utils::SegmentedBuf;
 use http_body_util::{BodyExt, Full};
@@ -14,13 +13,20 @@ use prost::Message;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, StatusCode, Version, header};
 use tonic::codegen::{Service, http};
-use tonic::transport::{self, Channel};
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use super::error::error_chain;
+use super::channel::Peer;
+use super::failure::{Failure, Kind, error_chain};
 
 /// Size of the prefix of a message, in bytes: a flag for compression, and the length.
 const PREFIX: usize = 5;
+
+/// A status may have details of its own in this header; tonic panics if they are not base64.
+const DETAILS: &str = "grpc-status-details-bin";
+
+/// The encoded bytes of one message.
+pub(super) type Encoded<'p> = Take<&'p mut SegmentedBuf<Bytes>>;
 
 /// The server's response to one call, message by message.
 #[derive(Debug)]
@@ -30,145 +36,168 @@ pub(super) struct Answers {
     pieces: SegmentedBuf<Bytes>,
     /// Length of the message that `pieces` begin with, once its prefix has been read.
     length: Option<usize>,
-    max_bytes: usize,
+    call: Call,
     ended: bool,
 }
 
+/// What is called, and how much it may answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call {
+    /// Path of the method.
+    pub path: &'static str,
+    /// The server's table in the configuration, for hints.
+    pub key: &'static str,
+    /// Maximum size of a message of the response, in bytes.
+    pub max_bytes: usize,
+    /// The key that sets `max_bytes`.
+    pub limit: &'static str,
+}
+
 impl Answers {
-    /// Sends the request. No message of the response may be larger than `max_bytes`.
+    /// Sends the request.
     ///
     /// # Errors
-    /// If the server is away or refuses the request.
+    /// If the server is away, refuses the request, or is not one of gRPC.
     pub(super) async fn open(
+        peer: &Peer,
         mut channel: Channel,
-        path: &'static str,
+        call: Call,
         question: &impl Message,
-        max_bytes: usize,
-    ) -> Result<Self, Status> {
+    ) -> Result<Self, Failure> {
         let mut encoded = BytesMut::with_capacity(PREFIX + question.encoded_len());
         encoded.put_u8(0);
         encoded.put_u32(u32::try_from(question.encoded_len()).unwrap_or(u32::MAX));
-        question
-            .encode(&mut encoded)
-            .map_err(|error| Status::internal(error.to_string()))?;
-        let request = http::Request::post(path)
+        question.encode(&mut encoded).map_err(broken)?;
+        let mut request = http::Request::post(call.path)
             .version(Version::HTTP_2)
             .header(header::TE, "trailers")
-            .header(header::CONTENT_TYPE, "application/grpc")
-            .body(Body::new(Full::new(encoded.freeze())))
-            .map_err(|error| Status::internal(error.to_string()))?;
+            .header(header::CONTENT_TYPE, "application/grpc");
+        if let Some(authorization) = peer.authorization()? {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let body = Body::new(Full::new(encoded.freeze()));
+        let request = request.body(body).map_err(broken)?;
 
-        let ready = std::future::poll_fn(|context| channel.poll_ready(context));
-        ready.await.map_err(unavailable)?;
-        let response = channel.call(request).await;
-        let response = response.map_err(|error| Status::from_error(error.into()))?;
+        let response = async {
+            std::future::poll_fn(|context| channel.poll_ready(context)).await?;
+            channel.call(request).await
+        };
+        let response = match response.await {
+            Ok(response) => response,
+            Err(error) => return Err(peer.unconnected(&error).await),
+        };
+        let headers = response.headers();
+        let content_type = headers.get(header::CONTENT_TYPE);
+        let content_type = content_type.map(|it| String::from_utf8_lossy(it.as_bytes()));
+        let content_type = content_type.unwrap_or_default();
         // A refusal may come in the headers instead of the trailers.
-        let ended = succeeded(response.headers())?;
-        if response.status() != StatusCode::OK {
-            return Err(without_status(response.status()));
+        let ended = call.succeeded(headers)?;
+        if response.status() != StatusCode::OK || !content_type.starts_with("application/grpc") {
+            return Err(Failure::of_http(response.status(), &content_type, call.key));
         }
         Ok(Self {
             body: response.into_body(),
             pieces: SegmentedBuf::new(),
             length: None,
-            max_bytes,
+            call,
             ended,
         })
     }
 
-    /// The next message; `None` after the last one. Cancel-safe.
+    /// The next message as `decode` makes it; `None` after the last one. Cancel-safe.
     ///
     /// # Errors
     /// If the server went away, failed, or sent something that is not a message.
-    pub(super) async fn next<M: Message + Default>(&mut self) -> Result<Option<M>, Status> {
+    pub(super) async fn next<M>(
+        &mut self,
+        decode: impl Fn(Encoded<'_>) -> Result<M, Failure>,
+    ) -> Result<Option<M>, Failure> {
         loop {
-            if let Some(message) = self.decode()? {
-                return Ok(Some(message));
+            if let Some(length) = self.complete()? {
+                self.length = None;
+                return decode((&mut self.pieces).take(length)).map(Some);
             }
             if self.ended {
                 return Ok(None);
             }
             let Some(frame) = self.body.frame().await else {
-                let message = "the response ended without a status";
-                return Err(Status::unavailable(message));
+                return Err(Failure::away("the response ended without a status"));
             };
-            match frame?.into_data() {
+            let frame = frame.map_err(|status| Failure::away(error_chain(&status)))?;
+            match frame.into_data() {
                 Ok(piece) => self.pieces.push(piece),
                 Err(frame) => {
                     self.ended = match frame.trailers_ref() {
-                        Some(trailers) => succeeded(trailers)?,
+                        Some(trailers) => self.call.succeeded(trailers)?,
                         None => false,
                     };
                     if self.ended && (self.length.is_some() || self.pieces.has_remaining()) {
-                        let message = "the response ended in the middle of a message";
-                        return Err(Status::internal(message));
+                        return Err(garbled("the response ended in the middle of a message"));
                     }
                 }
             }
         }
     }
 
-    /// The first message among the received pieces, if it is complete.
-    fn decode<M: Message + Default>(&mut self) -> Result<Option<M>, Status> {
+    /// Length of the first message among the received pieces, if all of it is there.
+    fn complete(&mut self) -> Result<Option<usize>, Failure> {
         let length = match self.length {
             Some(length) => length,
             None if self.pieces.remaining() < PREFIX => return Ok(None),
             None => {
                 if self.pieces.get_u8() != 0 {
-                    let message = "the response is compressed, which was not requested";
-                    return Err(Status::unimplemented(message));
+                    return Err(Failure::fatal(
+                        "the response is compressed, which was not requested",
+                    ));
                 }
                 let length = self.pieces.get_u32() as usize;
-                if length > self.max_bytes {
-                    let limit = self.max_bytes;
-                    return Err(Status::out_of_range(format!(
-                        "a message has {length} bytes; `limits.chunk` allows {limit}"
+                let Call {
+                    max_bytes, limit, ..
+                } = self.call;
+                if length > max_bytes {
+                    return Err(Failure::fatal(format!(
+                        "a message has {length} bytes; `{limit}` allows {max_bytes}"
                     )));
                 }
                 *self.length.insert(length)
             }
         };
-        if self.pieces.remaining() < length {
-            return Ok(None);
+        Ok((self.pieces.remaining() >= length).then_some(length))
+    }
+}
+
+impl Call {
+    /// True if these headers or trailers end the call with success, false if they do not end it.
+    fn succeeded(&self, headers: &HeaderMap) -> Result<bool, Failure> {
+        let status = if headers.contains_key(DETAILS) {
+            let mut headers = headers.clone();
+            headers.remove(DETAILS);
+            Status::from_header_map(&headers)
+        } else {
+            Status::from_header_map(headers)
+        };
+        match status {
+            Some(status) if status.code() != Code::Ok => {
+                Err(Failure::of_status(&status, self.key, self.path))
+            }
+            status => Ok(status.is_some()),
         }
-        self.length = None;
-        let message = M::decode((&mut self.pieces).take(length));
-        message
-            .map(Some)
-            .map_err(|error| Status::internal(format!("cannot decode a response: {error}")))
     }
 }
 
-/// True if these headers or trailers end the call with success, false if they do not end it.
-fn succeeded(headers: &HeaderMap) -> Result<bool, Status> {
-    match Status::from_header_map(headers) {
-        Some(status) if status.code() != Code::Ok => Err(status),
-        status => Ok(status.is_some()),
-    }
+/// A message as prost decodes it.
+pub(super) fn message<M: Message + Default>(encoded: Encoded<'_>) -> Result<M, Failure> {
+    M::decode(encoded).map_err(|error| garbled(format!("cannot decode a response: {error}")))
 }
 
-/// The transport cannot reach the server.
-fn unavailable(error: transport::Error) -> Status {
-    let mut status = Status::unavailable(error_chain(&error));
-    status.set_source(Arc::new(error));
-    status
+/// Bytes that are no message: a defect of the server, or of what lies between.
+pub(super) fn garbled(message: impl AsRef<str>) -> Failure {
+    Failure::new(Kind::Failing, message)
 }
 
-/// The status of an HTTP response without a gRPC status. Mapping: the gRPC project, "HTTP to gRPC
-/// Status Code Mapping" (`http-grpc-status-mapping.md`).
-fn without_status(status: StatusCode) -> Status {
-    let code = match status.as_u16() {
-        400 => Code::Internal,
-        401 => Code::Unauthenticated,
-        403 => Code::PermissionDenied,
-        404 => Code::Unimplemented,
-        429 | 502 | 503 | 504 => Code::Unavailable,
-        _ => Code::Unknown,
-    };
-    Status::new(
-        code,
-        format!("the server responded with HTTP status {status}"),
-    )
+/// A request that cannot be made.
+fn broken(error: impl std::error::Error) -> Failure {
+    Failure::fatal(error_chain(&error))
 }
 
 #[cfg(test)]
@@ -184,6 +213,13 @@ mod tests {
     use crate::source::wire::Chunk;
 
     type Frame = hyper::body::Frame<Bytes>;
+
+    const CALL: Call = Call {
+        path: "/forebay.v1.EmbeddingSourceService/StreamChunks",
+        key: "source",
+        max_bytes: 1_000,
+        limit: "limits.chunk",
+    };
 
     fn answer(sequence: u64, rows: &[&'static [u8]]) -> StreamChunksResponse {
         let rows = rows.iter().map(|row| Bytes::from_static(row)).collect();
@@ -214,29 +250,29 @@ mod tests {
         trailers(Status::ok(""))
     }
 
-    async fn read(frames: Vec<Frame>) -> (Vec<StreamChunksResponse>, Result<(), Status>) {
+    async fn read(frames: Vec<Frame>) -> (Vec<StreamChunksResponse>, Result<(), Failure>) {
         let frames = frames.into_iter().map(Ok::<_, Infallible>);
         let body = StreamBody::new(futures_util::stream::iter(frames));
         let mut answers = Answers {
             body: Body::new(body),
             pieces: SegmentedBuf::new(),
             length: None,
-            max_bytes: 1_000,
+            call: CALL,
             ended: false,
         };
         let mut read = Vec::new();
         loop {
-            match answers.next().await {
+            match answers.next(message).await {
                 Ok(Some(answer)) => read.push(answer),
                 Ok(None) => return (read, Ok(())),
-                Err(status) => return (read, Err(status)),
+                Err(failure) => return (read, Err(failure)),
             }
         }
     }
 
-    async fn fails(frames: Vec<Frame>) -> (Code, String) {
-        let status = read(frames).await.1.unwrap_err();
-        (status.code(), status.message().to_owned())
+    async fn fails(frames: Vec<Frame>) -> (Kind, String) {
+        let failure = read(frames).await.1.unwrap_err();
+        (failure.kind, failure.to_string())
     }
 
     #[tokio::test]
@@ -276,16 +312,13 @@ mod tests {
         let whole = Frame::data(bytes);
         assert_eq!(
             fails(vec![whole]).await,
-            (
-                Code::Unavailable,
-                "the response ended without a status".into()
-            )
+            (Kind::Away, "the response ended without a status".into())
         );
         for cut in cut {
             assert_eq!(
                 fails(vec![cut, well()]).await,
                 (
-                    Code::Internal,
+                    Kind::Failing,
                     "the response ended in the middle of a message".into()
                 )
             );
@@ -293,7 +326,7 @@ mod tests {
         let status = Status::not_found("no such dataset");
         assert_eq!(
             fails(vec![trailers(status)]).await,
-            (Code::NotFound, "no such dataset".into())
+            (Kind::Final, "NOT_FOUND: no such dataset".into())
         );
     }
 
@@ -306,34 +339,50 @@ mod tests {
         assert_eq!(
             fails(prefixed(1, 2, b"xx")).await,
             (
-                Code::Unimplemented,
+                Kind::Final,
                 "the response is compressed, which was not requested".into()
             )
         );
         assert_eq!(
             fails(prefixed(0, 1_001, b"")).await,
             (
-                Code::OutOfRange,
+                Kind::Final,
                 "a message has 1001 bytes; `limits.chunk` allows 1000".into()
             )
         );
-        let (code, message) = fails(prefixed(0, 2, &[0xff, 0xff])).await;
-        assert_eq!(code, Code::Internal);
+        let (kind, message) = fails(prefixed(0, 2, &[0xff, 0xff])).await;
+        assert_eq!(kind, Kind::Failing);
         assert!(
             message.starts_with("cannot decode a response: "),
             "{message}"
         );
     }
 
+    #[tokio::test]
+    async fn f4_a_status_with_broken_details_is_a_status() {
+        let mut headers = Status::unknown("out of paper")
+            .into_http::<Body>()
+            .headers()
+            .clone();
+        headers.insert(DETAILS, http::HeaderValue::from_static("not base64!"));
+        assert_eq!(
+            fails(vec![Frame::trailers(headers)]).await,
+            (Kind::Failing, "UNKNOWN: out of paper".into())
+        );
+    }
+
     #[test]
     fn a_server_without_grpc_is_reported_with_its_http_status() {
-        let told = |status| without_status(StatusCode::from_u16(status).unwrap());
-        assert_eq!(told(503).code(), Code::Unavailable);
-        assert_eq!(told(404).code(), Code::Unimplemented);
-        assert_eq!(told(418).code(), Code::Unknown);
-        assert_eq!(
-            told(503).message(),
-            "the server responded with HTTP status 503 Service Unavailable"
-        );
+        let told = |status| {
+            let status = StatusCode::from_u16(status).unwrap();
+            Failure::of_http(status, "text/html", "source")
+        };
+        let kinds = [503, 500, 404, 418, 200].map(|status| told(status).kind);
+        use Kind::{Away, Failing, Final};
+        assert_eq!(kinds, [Away, Failing, Final, Final, Final]);
+        insta::assert_snapshot!(told(200), @"
+        the server responded with HTTP status 200 OK and text/html, which is not gRPC
+          hint: `source.grpc` seems to be the address of a web server or a proxy; name that of the gRPC server
+        ");
     }
 }

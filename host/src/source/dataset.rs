@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::config::Limits;
+use crate::printable::printable;
 use crate::proto;
 use crate::row::{Column, EmbeddingColumn, FieldType, MAX_DIMENSIONS, Schema};
 
@@ -18,19 +20,86 @@ pub struct Dataset {
     pub continues: bool,
 }
 
-/// Checks a description; the error says what is wrong with it.
-pub(super) fn describe(dataset: proto::Dataset) -> Result<Dataset, String> {
+/// What is wrong with a description, and what to do about it.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl From<String> for Fault {
+    fn from(message: String) -> Self {
+        Self {
+            message,
+            hint: None,
+        }
+    }
+}
+
+/// Checks a description against itself and `limits`.
+pub(super) fn describe(dataset: proto::Dataset, limits: &Limits) -> Result<Dataset, Fault> {
+    let declared = dataset.fields.len() + dataset.embeddings.len();
+    at_most(limits.fields, declared, "fields and embeddings", "fields")?;
+    at_most(
+        limits.partitions,
+        dataset.partitions.len(),
+        "partitions",
+        "partitions",
+    )?;
+    let schema = schema(dataset.fields, dataset.embeddings)?;
+    let continues = dataset.delivery == i32::from(proto::Delivery::Changes);
+    let mut partitions = dataset.partitions;
+    let mut names = HashSet::new();
+    for name in &partitions {
+        let shown = printable(name);
+        if !names.insert(name) {
+            let message = format!("the partition `{shown}` is listed twice");
+            let hint = Some("the server has to list each of its partitions once".into());
+            return Err(Fault { message, hint });
+        }
+        if name.contains('\0') {
+            return Err(format!("the name of the partition `{shown}` has a NUL").into());
+        }
+    }
+    if partitions.is_empty() {
+        partitions.push(String::new());
+    }
+    Ok(Dataset {
+        schema,
+        partitions,
+        row_count: dataset.row_count,
+        continues,
+    })
+}
+
+fn at_most(most: usize, declared: usize, what: &str, key: &str) -> Result<(), Fault> {
+    if declared <= most {
+        return Ok(());
+    }
+    Err(Fault {
+        message: format!("declares {declared} {what}; `limits.{key}` allows {most}"),
+        hint: Some(format!(
+            "raise `limits.{key}` if the dataset is right; memory grows with it"
+        )),
+    })
+}
+
+fn schema(fields: Vec<proto::Field>, embeddings: Vec<proto::Embedding>) -> Result<Schema, Fault> {
     let mut names = HashSet::new();
     let mut unique = |name: &str| match names.insert(name.to_owned()) {
         true if !name.is_empty() => Ok(()),
-        _ => Err(format!("the name `{name}` is empty or used twice")),
+        _ => Err(format!(
+            "the name `{}` is empty or used twice",
+            printable(name)
+        )),
     };
     let mut schema = Schema::default();
-    for field in dataset.fields {
+    for field in fields {
         unique(&field.name)?;
         let field_type = match field.r#type() {
             proto::FieldType::Unspecified => {
-                return Err(format!("field `{}` has an unknown type", field.name));
+                let name = printable(&field.name);
+                return Err(format!("field `{name}` has an unknown type").into());
             }
             proto::FieldType::Boolean => FieldType::Boolean,
             proto::FieldType::Integer => FieldType::Integer,
@@ -46,29 +115,20 @@ pub(super) fn describe(dataset: proto::Dataset) -> Result<Dataset, String> {
             field_type: Some(field_type),
         });
     }
-    for embedding in dataset.embeddings {
+    for embedding in embeddings {
         unique(&embedding.name)?;
         let dimensions = embedding.dimensions as usize;
         if !(1..=MAX_DIMENSIONS).contains(&dimensions) {
+            let name = printable(&embedding.name);
             return Err(format!(
-                "embedding `{}` has {dimensions} dimensions; 1 to {MAX_DIMENSIONS} are allowed",
-                embedding.name
-            ));
+                "embedding `{name}` has {dimensions} dimensions; 1 to {MAX_DIMENSIONS} are allowed"
+            )
+            .into());
         }
         schema.embeddings.push(EmbeddingColumn {
             name: embedding.name,
             dimensions,
         });
     }
-    let continues = dataset.delivery == i32::from(proto::Delivery::Changes);
-    let mut partitions = dataset.partitions;
-    if partitions.is_empty() {
-        partitions.push(String::new());
-    }
-    Ok(Dataset {
-        schema,
-        partitions,
-        row_count: dataset.row_count,
-        continues,
-    })
+    Ok(schema)
 }

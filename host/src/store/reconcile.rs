@@ -92,24 +92,34 @@ pub(super) async fn forget(
 }
 
 impl Store {
-    /// Finds the rows that a run has not met. Does nothing if they are known already.
+    /// Finds the rows that a run has not met. Does nothing if they are known already. `promised` is
+    /// the number of rows that the source has, if the run has received fewer.
     ///
     /// # Errors
     /// If another host has claimed the run since, or a query fails.
-    pub async fn find_missing(&self, run: &Run, missing: &Missing) -> Result<(), StoreError> {
+    pub async fn find_missing(
+        &self,
+        run: &Run,
+        missing: &Missing,
+        promised: Option<u64>,
+    ) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         let connection = &mut *transaction;
         let noted = sqlx::query(
             "select snapshot and received = coalesce(sum(s.rows), 0), missing is not null,
-                 coalesce(sum(s.keyless), 0)::bigint
+                 coalesce(sum(s.keyless), 0)::bigint, received
              from forebay.run r left join forebay.seen_keys s on s.run = r.id
              where r.id = $1 group by r.id",
         )
         .bind(run.id)
         .fetch_one(&mut *connection)
         .await?;
-        let (is_certain, is_known, keyless): (bool, bool, i64) =
-            (noted.try_get(0)?, noted.try_get(1)?, noted.try_get(2)?);
+        let (is_certain, is_known): (bool, bool) = (noted.try_get(0)?, noted.try_get(1)?);
+        let doubts = Doubts {
+            keyless: noted.try_get(2)?,
+            received: noted.try_get(3)?,
+            promised,
+        };
         if is_known {
             return Ok(());
         }
@@ -119,7 +129,7 @@ impl Store {
         };
         fence(connection, run).await?;
         if let Some((known, absent)) = counted {
-            let note = reason_to_hold_back(missing, known, absent, keyless);
+            let note = reason_to_hold_back(missing, known, absent, &doubts);
             if note.is_none() && absent > 0 {
                 list(connection, run, &missing.treatment).await?;
             }
@@ -236,10 +246,35 @@ async fn list(
     Ok(())
 }
 
-fn reason_to_hold_back(missing: &Missing, known: i64, absent: i64, keyless: i64) -> Option<String> {
+/// What speaks against rows that did not come being missing.
+struct Doubts {
+    /// Number of rows without a readable key.
+    keyless: i64,
+    /// Number of rows received.
+    received: i64,
+    /// Number of rows that the source says it has, if more.
+    promised: Option<u64>,
+}
+
+fn reason_to_hold_back(
+    missing: &Missing,
+    known: i64,
+    absent: i64,
+    doubts: &Doubts,
+) -> Option<String> {
     let limit = missing.limit_percent;
+    let Doubts {
+        keyless,
+        received,
+        promised,
+    } = *doubts;
     if absent == 0 {
         None
+    } else if let Some(promised) = promised.filter(|_| !missing.is_allowed) {
+        Some(format!(
+            "the source says that it has {promised} rows, and sent {received}: the {absent} missing ones are kept. \
+             If they are gone, and its row_count is wrong, run the pipeline once with --allow-missing"
+        ))
     } else if keyless > 0 {
         Some(format!(
             "{keyless} rows came without a readable key and may be among the {absent} missing ones: \

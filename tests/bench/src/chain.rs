@@ -98,7 +98,7 @@ async fn schema(url: &str) -> anyhow::Result<(Schema, usize)> {
     );
     let config = Config::parse(Path::new("bench.toml"), &config, &|_| None)?;
     let pipeline = config.pipelines.first().context("there is a pipeline")?;
-    let source = forebay::source::Source::new(&pipeline.source, config.limits)?;
+    let source = forebay::source::Source::new(&pipeline.source, config.limits);
     let dataset = source.dataset(&pipeline.source.dataset).await?;
     Ok((dataset.schema, pipeline.source.chunk_rows as usize))
 }

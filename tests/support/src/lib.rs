@@ -15,10 +15,12 @@ pub mod endless;
 pub mod sandbox;
 
 mod alone;
+mod cache;
 mod database;
 mod host;
 mod isolation;
 mod recruit;
+mod security;
 mod skip;
 mod source;
 mod state;
@@ -29,13 +31,15 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 pub use alone::in_a_process_of_its_own;
+pub use cache::Cache;
 pub use command::Place;
 pub use database::Database;
 pub use host::{Ended, Home, Host};
 pub use isolation::isolate;
 pub use recruit::Recruit;
+pub use security::Security;
 pub use skip::skip;
-pub use source::{RowBuilder, Script, Scripted, row, rows, tombstone};
+pub use source::{RowBuilder, Script, Scripted, Then, row, rows, tombstone};
 pub use state::State;
 
 /// Nothing that is waited for takes so long, however busy the machine is: a plugin that brings an

@@ -19,18 +19,35 @@ use forebay::source::wire::Chunk;
 use futures_util::stream;
 use futures_util::stream::{BoxStream, StreamExt};
 use prost::Message;
-use tonic::{Request, Response, Status};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport;
+use tonic::transport::server::Router;
+use tonic::{Code, Request, Response, Status};
 
-use crate::anywhere;
+use crate::{Security, anywhere};
 
 /// What the source says. A resume token is the number of chunks before it.
 #[derive(Clone, Debug)]
 pub struct Script {
-    dataset: Dataset,
+    /// How the dataset is described.
+    pub dataset: Dataset,
     /// The chunks of each partition, as encoded rows.
     pub chunks: BTreeMap<String, Vec<Vec<Bytes>>>,
     /// Chunks that are left out of the count, by their place in a stream.
     pub skip_sequence_at: Option<u64>,
+    /// How streams go on after so many chunks, instead of with the next one.
+    pub then: Option<(u64, Then)>,
+    /// Makes the resume token of the chunk at a place, which is its number otherwise.
+    pub token: fn(usize) -> String,
+}
+
+/// How a stream goes on.
+#[derive(Clone, Debug)]
+pub enum Then {
+    /// It ends with this status.
+    Fail(Code, &'static str),
+    /// Nothing more comes, and it does not end.
+    Silence,
 }
 
 impl Script {
@@ -56,7 +73,27 @@ impl Script {
             dataset,
             chunks: BTreeMap::new(),
             skip_sequence_at: None,
+            then: None,
+            token: |place| place.to_string(),
         }
+    }
+
+    /// Changes how the dataset is described.
+    pub fn described(mut self, change: impl FnOnce(&mut Dataset)) -> Self {
+        change(&mut self.dataset);
+        self
+    }
+
+    /// Each stream goes on like this after so many chunks.
+    pub fn then(mut self, chunks: u64, then: Then) -> Self {
+        self.then = Some((chunks, then));
+        self
+    }
+
+    /// Makes the resume token of the chunk at a place, from 1 on.
+    pub fn token(mut self, token: fn(usize) -> String) -> Self {
+        self.token = token;
+        self
     }
 
     /// One more embedding.
@@ -102,18 +139,41 @@ impl Script {
 
     /// Starts to listen.
     pub fn serve(self) -> Scripted {
+        self.serve_with(|mut server, service| server.add_service(service))
+    }
+
+    /// Starts to listen, over TLS and only to clients that are known.
+    pub fn serve_secured(self, security: &Security) -> Scripted {
+        let (tls, door) = (security.tls(), security.door());
+        let mut scripted = self.serve_with(|server, service| {
+            let service = InterceptedService::new(service, door);
+            server.tls_config(tls).unwrap().add_service(service)
+        });
+        scripted.scheme = "https";
+        scripted
+    }
+
+    fn serve_with(
+        self,
+        route: impl FnOnce(transport::Server, EmbeddingSourceServiceServer<Server>) -> Router,
+    ) -> Scripted {
         let script = Arc::new(Mutex::new(self));
-        let taken = Arc::new(AtomicU64::new(0));
+        let (taken, opened, requests) = (Arc::default(), Arc::default(), Arc::default());
         let service = EmbeddingSourceServiceServer::new(Server {
             script: Arc::clone(&script),
             taken: Arc::clone(&taken),
+            opened: Arc::clone(&opened),
+            requests: Arc::clone(&requests),
         });
-        let router = tonic::transport::Server::builder().add_service(service);
+        let router = route(transport::Server::builder(), service);
         let running = Running::start("scripted-source", anywhere(), router).unwrap();
         Scripted {
             running,
+            scheme: "http",
             script,
             taken,
+            opened,
+            requests,
         }
     }
 }
@@ -121,14 +181,41 @@ impl Script {
 /// A source at work.
 pub struct Scripted {
     running: Running,
+    scheme: &'static str,
     script: Arc<Mutex<Script>>,
     taken: Arc<AtomicU64>,
+    opened: Arc<AtomicU64>,
+    requests: Arc<Mutex<Vec<StreamChunksRequest>>>,
 }
 
 impl Scripted {
+    /// The positions at which streams were opened.
+    pub fn positions(&self) -> Vec<String> {
+        let requests = self.requests.lock().unwrap();
+        let requests = requests.iter();
+        requests.map(|it| it.resume_token.clone()).collect()
+    }
+
+    /// The most rows that a stream was asked to send in a chunk.
+    pub fn asked(&self) -> u32 {
+        let requests = self.requests.lock().unwrap();
+        let asked = requests.iter().map(|it| it.max_chunk_rows).max();
+        asked.unwrap_or_default()
+    }
+
     /// The most chunks that were taken from it in one stream.
     pub fn taken(&self) -> u64 {
         self.taken.load(Ordering::SeqCst)
+    }
+
+    /// Number of streams that were opened.
+    pub fn opened(&self) -> u64 {
+        self.opened.load(Ordering::SeqCst)
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.running.address())
     }
 
     /// Changes what it says from now on.
@@ -150,7 +237,7 @@ impl Scripted {
         chunk_rows: u32,
         more: &str,
     ) -> String {
-        let url = self.running.url();
+        let url = self.url();
         format!(
             r#"
             [pipelines.rows]
@@ -165,6 +252,8 @@ impl Scripted {
 struct Server {
     script: Arc<Mutex<Script>>,
     taken: Arc<AtomicU64>,
+    opened: Arc<AtomicU64>,
+    requests: Arc<Mutex<Vec<StreamChunksRequest>>>,
 }
 
 #[tonic::async_trait]
@@ -183,7 +272,9 @@ impl EmbeddingSourceService for Server {
         &self,
         request: Request<StreamChunksRequest>,
     ) -> Result<Response<Self::StreamChunksStream>, Status> {
+        self.opened.fetch_add(1, Ordering::SeqCst);
         let request = request.into_inner();
+        self.requests.lock().unwrap().push(request.clone());
         let script = self.script.lock().unwrap().clone();
         let before = request.resume_token.parse().unwrap_or(0);
         let chunks = script.chunks.get(&request.partition).cloned();
@@ -192,18 +283,32 @@ impl EmbeddingSourceService for Server {
             .into_iter()
             .enumerate()
             .skip(before);
+        let script_then = script.then.clone();
         let taken = Arc::clone(&self.taken);
         let answers = (1..).zip(answers).map(move |(place, (index, rows))| {
             taken.fetch_max(place, Ordering::SeqCst);
             let skipped = script.skip_sequence_at.is_some_and(|skip| place >= skip);
             let chunk = Chunk {
                 rows,
-                resume_token: (index + 1).to_string(),
+                resume_token: (script.token)(index + 1),
                 sequence: place + u64::from(skipped),
             };
             Ok(StreamChunksResponse { chunk: Some(chunk) })
         });
-        Ok(Response::new(stream::iter(answers).boxed()))
+        let answers = stream::iter(answers);
+        Ok(Response::new(match script_then {
+            None => answers.boxed(),
+            Some((chunks, then)) => {
+                let more = match then {
+                    Then::Fail(code, message) => {
+                        stream::iter([Err(Status::new(code, message))]).boxed()
+                    }
+                    Then::Silence => stream::pending().boxed(),
+                };
+                let chunks = usize::try_from(chunks).unwrap();
+                answers.take(chunks).chain(more).boxed()
+            }
+        }))
     }
 }
 

@@ -198,7 +198,7 @@ impl Record {
         pipeline: &Pipeline,
     ) -> anyhow::Result<Vec<Found>> {
         let limit = usize::try_from(self.limit)?;
-        let source = Source::new(&config.source, host.config.limits)?;
+        let source = Source::new(&config.source, host.config.limits);
         let partition = pipeline.dataset().partitions.first();
         let partition = partition.map(String::as_str).unwrap_or_default();
         let mut chunks = source
