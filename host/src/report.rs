@@ -33,6 +33,8 @@ pub struct Report {
     /// Part of the dropped rows: those that plugins dropped although an earlier run has written them.
     /// They are among the missing rows where these are sought, and stay in the tables elsewhere.
     pub dropped_known: u64,
+    /// Rows that are dead letters of this run, and in the tables as an earlier run has written them.
+    pub stale: u64,
     /// Dead letters of earlier runs that were written after all, over all starts. Not among `rows`,
     /// since this run did not receive them.
     pub resolved: u64,

@@ -35,6 +35,13 @@ fn write_text(out: &mut String, report: &Report, columns: usize) -> std::fmt::Re
         write_missing(out, missing)?;
     }
     write_dropped(out, report)?;
+    if report.stale > 0 {
+        let stale = thousands(report.stale);
+        writeln!(
+            out,
+            "  {stale} of the dead-lettered rows are in the tables as they were before"
+        )?;
+    }
     if report.resolved > 0 {
         let resolved = thousands(report.resolved);
         writeln!(out, "  resolved {resolved} dead letters of earlier runs")?;
@@ -320,6 +327,7 @@ mod tests {
             rows,
             missing: None,
             dropped_known: 0,
+            stale: 0,
             resolved: 0,
             codes: vec![
                 code("dead_lettered", "decode", "KEY_MISSING", 153),

@@ -280,6 +280,7 @@ impl Pipeline {
             rows: totals.rows,
             missing,
             dropped_known: totals.dropped_known,
+            stale: store.stale_rows(run).await?,
             resolved: totals.resolved,
             codes: totals.codes.into_iter().map(Into::into).collect(),
             chunks: totals.chunks,

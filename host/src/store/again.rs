@@ -250,23 +250,26 @@ impl Store {
         direction: Direction,
         after: Option<i64>,
     ) -> Result<(Letters, Vec<Bytes>), StoreError> {
+        // The sizes are added up only for as many as are taken at most.
         let statement = match direction {
             Direction::Forward => concat!(
                 "select id, wire from (
-                     select d.id, d.wire, sum(octet_length(d.wire)) over w as bytes, row_number() over w as number
-                     from forebay.dead_letter d where d.pipeline = $1 and ",
+                     select n.*, sum(octet_length(wire)) over w as bytes, row_number() over w as number from (
+                         select d.id, d.wire from forebay.dead_letter d where d.pipeline = $1 and ",
                 may_succeed!(),
-                " and (d.run is not distinct from $2) = $3 and d.id > coalesce($4, 0)
-                     window w as (order by d.id) limit $5) d
+                "     and (d.run is not distinct from $2) = $3 and d.id > coalesce($4, 0)
+                         order by d.id limit $5) n
+                     window w as (order by id)) n
                  where bytes <= $6 or number = 1 order by id"
             ),
             Direction::Backward => concat!(
                 "select id, wire from (
-                     select d.id, d.wire, sum(octet_length(d.wire)) over w as bytes, row_number() over w as number
-                     from forebay.dead_letter d where d.pipeline = $1 and ",
+                     select n.*, sum(octet_length(wire)) over w as bytes, row_number() over w as number from (
+                         select d.id, d.wire from forebay.dead_letter d where d.pipeline = $1 and ",
                 may_succeed!(),
-                " and (d.run is not distinct from $2) = $3 and d.id < coalesce($4, 9223372036854775807)
-                     window w as (order by d.id desc) limit $5) d
+                "     and (d.run is not distinct from $2) = $3 and d.id < coalesce($4, 9223372036854775807)
+                         order by d.id desc limit $5) n
+                     window w as (order by id desc)) n
                  where bytes <= $6 or number = 1 order by id desc"
             ),
         };

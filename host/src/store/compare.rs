@@ -8,6 +8,7 @@ use sqlx::AssertSqlSafe;
 
 use super::by_key::ByKey;
 use super::encode::ArrayParam;
+use super::run::Run;
 use super::statements::{Comparison, comparisons};
 use super::{Blame, Store, StoreError, blame};
 use crate::route::Targets;
@@ -192,6 +193,24 @@ impl Store {
         let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         super::digest::set_all(&mut transaction, pipeline, keys, DOUBTED).await?;
         Ok(transaction.commit().await?)
+    }
+
+    /// Number of dead letters of a run whose rows are in the tables as an earlier run has written them.
+    ///
+    /// # Errors
+    /// If the query fails.
+    pub async fn stale_rows(&self, run: &Run) -> Result<u64, StoreError> {
+        let rows: i64 = sqlx::query_scalar(
+            "select count(distinct d.key) from forebay.dead_letter d
+             join forebay.row_digest r on r.pipeline = d.pipeline and r.key = d.key collate \"C\"
+             where d.pipeline = $1 and d.run = $2 and d.status = 'open' and r.digest <> $3",
+        )
+        .bind(run.pipeline)
+        .bind(run.id)
+        .bind(FLAGGED)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(rows.unsigned_abs())
     }
 
     /// Number of rows that the plugins dropped in the pipeline's last run although an earlier run has
