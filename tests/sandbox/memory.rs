@@ -79,27 +79,32 @@ fn h1_a_row_never_gets_another_rows_value_whatever_the_limit() {
     }
 }
 
-/// `cargo test --release --test sandbox -- --ignored --nocapture h1_a_million`
+/// `cargo test --release --test sandbox -- --ignored --nocapture h1_a_million`, with a component of
+/// one's own that keeps names if `FOREBAY_LEAKY` has its path.
 #[test]
 #[ignore = "the same at length, for figures"]
 fn h1_a_million_rows_under_four_limits() {
-    let mut rows = 0;
+    let own = std::env::var_os("FOREBAY_LEAKY").map(|path| fs::read(path).unwrap());
+    let components: Vec<Vec<u8>> = match own {
+        Some(own) => vec![own],
+        None => [32, 1_000, 9_000].map(leaky).to_vec(),
+    };
+    let chunks = 3_400 / u32::try_from(components.len()).unwrap();
     for memory in [4_usize << 20, 6 << 20, 16 << 20, 64 << 20] {
-        for bytes in [32, 1_000, 9_000] {
-            let (wrong, failed, used) = keep(&load(&leaky(bytes), memory), 340);
-            rows += 340 * u64::from(ROWS);
+        for bytes in &components {
+            let (wrong, failed, used) = keep(&load(bytes, memory), chunks);
             println!(
-                "{} MiB, {bytes} bytes kept for a row, {} rows: {wrong} wrong, {failed} failed, \
-                 {} instances replaced, peak {} KiB",
+                "{} MiB, {} rows: {wrong} wrong, {failed} failed, {} instances replaced, \
+                 {} bytes grown per call, peak {} KiB",
                 memory >> 20,
-                340 * ROWS,
+                chunks * ROWS,
                 used.retired,
+                used.growth_per_call(),
                 used.peak >> 10,
             );
             assert_eq!((wrong, failed), (0, 0));
         }
     }
-    assert!(rows > 1_000_000);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! The same rows are sent again and again. A plugin that keeps something from each call grows in
 //! every window of calls; another one stops growing. Memory grows by pages of 64 KiB, so a leak of
-//! 2 KiB a call shows in a window.
+//! 1 KiB a call shows in a window.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::cases::harness::Harness;
 use crate::cases::questions::Question;
 
 /// Number of calls in a window.
-const CALLS: u32 = 32;
+const CALLS: u32 = 64;
 
 /// Number of windows in each of which memory must grow. The first one is not counted: heaps fill.
 const WINDOWS: u32 = 4;
