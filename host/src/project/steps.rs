@@ -2,8 +2,6 @@
 //!
 //! All commands run in the project's directory. Their intermediate files are in `build/`.
 
-use std::borrow::Cow;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,10 +10,11 @@ use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADA
 use super::tools::Tool;
 use super::{Language, Project, ProjectError, World, io};
 
+mod plan;
 mod typescript;
 
-/// Directory of intermediate files.
-pub(super) const SCRATCH: &str = "build";
+pub use self::plan::Kind;
+pub(super) use self::plan::{Plan, SCRATCH, Step, built};
 
 /// Answers every call of WASI preview 1 inside the component, so that it imports nothing.
 const STUB: &str = include_str!("../../../examples/plugins/wasi-stub.wat");
@@ -29,65 +28,6 @@ const TOOLCHAIN: &str = include_str!("../../../plugins/toolchain.sh");
 /// Stack size of C and Zig in bytes, the same as Rust's. Zig's default of 16 MiB would be a quarter
 /// of a plugin's memory limit.
 const STACK: &str = "1048576";
-
-/// Imports of a plugin besides the interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Whatever it takes for the host to hear what the plugin prints: `wasi:*`, but for Rust, whose
-    /// crate prints through the interface.
-    Heard,
-    /// None: calls of WASI are answered inside the component, and prints are lost.
-    Stubbed,
-    /// `wasi:*` in every language, as in its standard build.
-    Wasi,
-}
-
-/// A command.
-#[derive(Debug)]
-pub(super) struct Step {
-    pub(super) tool: Tool,
-    pub(super) arguments: Vec<OsString>,
-    pub(super) environment: Vec<(&'static str, OsString)>,
-    /// A script that runs the command.
-    pub(super) wrapper: Option<&'static str>,
-}
-
-/// The commands of a build, in order.
-#[derive(Debug)]
-pub(super) struct Plan {
-    /// Files needed by the commands: path in the project, and content.
-    pub(super) files: Vec<(&'static str, Cow<'static, [u8]>)>,
-    pub(super) steps: Vec<Step>,
-    /// Further tools that the commands need.
-    pub(super) also: &'static [Tool],
-    /// Path of the built plugin in the project; `None` if cargo reports it.
-    pub(super) result: Option<PathBuf>,
-}
-
-impl Step {
-    pub(super) fn new(
-        tool: Tool,
-        arguments: impl IntoIterator<Item = impl Into<OsString>>,
-    ) -> Self {
-        Self {
-            tool,
-            arguments: arguments.into_iter().map(Into::into).collect(),
-            environment: Vec::new(),
-            wrapper: None,
-        }
-    }
-
-    pub(super) fn and(mut self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
-        self.arguments.extend(arguments.into_iter().map(Into::into));
-        self
-    }
-
-    fn with(mut self, environment: &[(&'static str, &str)]) -> Self {
-        let owned = environment.iter().map(|(key, value)| (*key, value.into()));
-        self.environment.extend(owned);
-        self
-    }
-}
 
 /// Returns the commands for a project in a language that is known here.
 pub(super) fn plan(
@@ -248,11 +188,6 @@ fn adapted(project: &Project, kind: Kind, mut steps: Vec<Step>, module: &str) ->
         also: &[],
         result: Some(result),
     }
-}
-
-/// Path to which the last command writes the plugin.
-pub(super) fn built(project: &Project) -> PathBuf {
-    Path::new(SCRATCH).join(format!("{}.wasm", project.name))
 }
 
 /// Lists the files of a directory with one of these extensions, sorted by name.

@@ -34,7 +34,7 @@ macro_rules! may_succeed {
 }
 
 /// True if a row that failed with this code may be tried again.
-fn may_succeed(code: &str) -> bool {
+pub(super) fn may_succeed(code: &str) -> bool {
     matches!(code, "SQL_23503" | "SQL_23505" | "SQL_23P01" | "SQL_23001")
 }
 

@@ -19,6 +19,7 @@ mod delete;
 mod digests;
 mod evidence;
 mod isolate;
+mod judge;
 mod naming;
 mod progress;
 mod recorder;

@@ -1,7 +1,7 @@
 //! The build of a plugin in TypeScript: its sources become one module, which a runtime of ours stands
 //! before, and both are combined with an engine.
 
-use super::{Kind, Plan, SCRATCH, Step, built};
+use super::plan::{Kind, Plan, SCRATCH, Step, built};
 use crate::project::tools::Tool;
 use crate::project::{Project, World};
 

@@ -118,21 +118,35 @@ impl Recorder {
             reconcile::dropped::count(connection, &self.run, &prepared.batch).await?;
         }
         failpoints::point!("write.checkpoint");
-        let exceeded = self.limit.exceeded(&recent, run);
-        if exceeded.is_some() && !fates.letters.is_empty() {
-            let codes = dead_letter::codes(connection, self.run.id).await?;
-            let run = again::without_waiting(run, &codes);
-            let Some(excess) = self.limit.exceeded(&recent, run) else {
-                return Ok(recent);
-            };
-            let keys = &prepared.batch.keys;
-            let letters = fates.letters.iter().map(|letter| {
-                let key = keys.get(letter.failure.row as usize);
-                (letter, key.map_or("", |key| key))
-            });
-            return Err(TooManyDeadLetters::new(excess, &codes, letters).into());
-        }
+        self.judge(connection, prepared, fates, &recent, run)
+            .await?;
         Ok(recent)
+    }
+
+    /// Fails if the chunk exceeds the limit of dead letters. `recent` and `run` count its rows.
+    async fn judge(
+        &self,
+        connection: &mut PgConnection,
+        prepared: &Prepared,
+        fates: &Fates,
+        recent: &Window,
+        run: Tally,
+    ) -> Result<(), Rollback> {
+        let exceeded = self.limit.exceeded(recent, run);
+        if exceeded.is_none() || fates.letters.is_empty() {
+            return Ok(());
+        }
+        let codes = dead_letter::codes(connection, self.run.id).await?;
+        let run = again::without_waiting(run, &codes);
+        let Some(excess) = self.limit.exceeded(recent, run) else {
+            return Ok(());
+        };
+        let keys = &prepared.batch.keys;
+        let letters = fates.letters.iter().map(|letter| {
+            let key = keys.get(letter.failure.row as usize);
+            (letter, key.map_or("", |key| key))
+        });
+        Err(TooManyDeadLetters::new(excess, &codes, letters).into())
     }
 
     /// Remembers the plugins and the latest rows of a chunk that is committed.
