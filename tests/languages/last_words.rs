@@ -2,6 +2,11 @@
 //! ordinary build of each language's new project.
 
 use std::fs;
+use std::sync::Arc;
+
+use forebay::demo::dataset::Dataset;
+use forebay::demo::embedding_server;
+use support::{Home, anywhere};
 
 use crate::projects::{done, place, project, run, with_tools};
 
@@ -285,4 +290,42 @@ fn h3_typescript_is_heard() {
             "INFO printed while it is built",
         ],
     );
+}
+
+/// A pipeline with such a plugin: the dead letter has the guest's words, and so has the log.
+#[tokio::test]
+async fn h3_words_reach_the_log_and_the_dead_letter() {
+    let dataset = Dataset::new(400, 8).unwrap();
+    let clean = (0..400).find(|row| dataset.dirt(*row).is_none()).unwrap();
+    let guilty = dataset.row(clean).key;
+    let (place, path) = (place("words-pipeline"), with_tools());
+    let edit = "    rejections found = {0};\n";
+    let bug = format!(
+        "{edit}    if (text_equals(of->key, \"{guilty}\")) fail(\"no such row: %.*s\", TEXT(of->key));\n"
+    );
+    let edits = [("src/plugin.c", edit, bug.as_str())];
+    project(&place, &path, ("c", "validate"), &edits);
+    done(&place, &path, &["plugin", "build", "rules"]);
+
+    let home = Home::recruit(8).await;
+    let source = embedding_server::start(Arc::new(dataset), anywhere()).unwrap();
+    let pipeline = format!(
+        r#"
+        [pipelines.recruit]
+        source = {{ grpc = "{}", dataset = "recruit", chunk_rows = 100 }}
+        plugins = ["rules"]
+        tables = ["recruit_metadata", "recruit_embedding"]"#,
+        source.url()
+    );
+    home.configure_with(&place.join("rules/dist"), "", &pipeline);
+    let ended = home.run();
+    let words = format!("src/plugin.c:86: no such row: {guilty}");
+    assert!(ended.log.contains(&words), "{}", ended.log);
+    let messages = format!("select message from forebay.dead_letter where key = '{guilty}'");
+    let messages = home.database.texts(&messages).await;
+    assert!(
+        messages.len() == 1 && messages[0].starts_with(&words),
+        "{messages:?}"
+    );
+    ended.done();
 }
