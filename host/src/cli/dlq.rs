@@ -131,7 +131,7 @@ fn table(entries: &[Entry]) -> Table<9> {
             entry.id.to_string(),
             entry.pipeline.clone(),
             entry.stage.clone(),
-            entry.code.clone(),
+            code(entry),
             thousands(entry.seen.unsigned_abs()),
             entry.message.clone(),
             shown(entry.key.as_deref()),
@@ -140,6 +140,14 @@ fn table(entries: &[Entry]) -> Table<9> {
         ]);
     }
     table
+}
+
+/// The code, and the status of an entry that is closed.
+fn code(entry: &Entry) -> String {
+    match entry.status.as_str() {
+        "open" => entry.code.clone(),
+        status => format!("{} ({status})", entry.code),
+    }
 }
 
 /// A text that came from the source, which may hold any characters.
@@ -312,6 +320,14 @@ mod tests {
         id  pipeline  stage     code          seen  message                               key                                   last seen             queue
         15  recruit   validate  FIELD_RANGE  1,200  exp_years is 120; it must be 0 to 60  0190b6f2-5a55-7cc3-98b3-a5b0ef1d2c77  2026-11-27T17:29:59Z  review
          8  recruit   decode    KEY_MISSING  1,200  the key is empty                      (none)                                2026-11-27T17:29:59Z  review
+        ");
+        let closed = Entry {
+            status: "resolved".into(),
+            ..entry(7, "write", "SQL_23505", "duplicate key", None)
+        };
+        assert_snapshot!(table(&[closed]).within(80), @"
+        id  pipeline  stage  code                   seen  message        key
+         7  recruit   write  SQL_23505 (resolved)  1,200  duplicate key  (none)
         ");
         let trap = "panicked at src/lib.rs:31:9: met row 17 (trapped: wasm trap: wasm \
                     `unreachable` instruction executed)";
