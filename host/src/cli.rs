@@ -24,10 +24,12 @@ mod dlq;
 mod exit;
 mod global;
 mod logs;
+mod mapping;
 mod migrate;
 mod output;
 mod plugin;
 mod progress;
+mod rehearsal;
 mod run;
 mod screen;
 mod serve;
@@ -141,7 +143,8 @@ impl Command {
     fn default_log(&self) -> &'static str {
         match self {
             // The demo prints its own progress.
-            Self::Demo(_) => "warn,progress=info",
+            // The tables of the demo are meant to leave fields out.
+            Self::Demo(_) => "warn,progress=info,forebay::pipeline::run=error",
             Self::Plugin(plugin) => plugin.default_log(),
             // The server's notices report that what `migrate` creates already exists.
             _ => "info,sqlx::postgres::notice=warn",

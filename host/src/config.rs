@@ -14,6 +14,7 @@ mod defaults;
 mod environment;
 mod file;
 mod format;
+mod key;
 mod missing;
 mod plugins;
 mod problems;
@@ -28,6 +29,7 @@ pub use self::checked::{Config, IndexMode, Limits, Notify, Pipeline, Serve, Sour
 pub use self::database::{DatabaseUrl, Sessions};
 pub(crate) use self::environment::VERSION;
 pub use self::environment::{database_url_from_environment, search_path};
+pub use self::key::KeyChoice;
 pub use self::missing::{Missing, MissingPolicy};
 pub use self::plugins::{Canary, Plugins, Shadow};
 pub use self::problems::{ConfigError, Problem};

@@ -8,12 +8,16 @@ mod again;
 mod figures;
 mod host;
 mod indexes;
+mod left_out;
+mod mapping;
 mod preflight;
 mod prepare;
 mod reconcile;
+mod rehearsal;
 mod run;
 mod verify;
 
 pub use self::host::Host;
 pub use self::prepare::Pipeline;
+pub use self::rehearsal::{Fate, Outcome, Rehearsal};
 pub use self::verify::{ColumnFindings, Extra, Repair, TableFindings, Verification};

@@ -11,18 +11,24 @@ pub(crate) mod digest;
 mod fit;
 mod items;
 mod judge;
+mod key;
 mod kind;
 mod layout;
+mod mapping;
+mod memory;
 mod misfit;
 pub(crate) mod numeric;
 mod table;
 mod target;
 #[cfg(test)]
 mod tests;
+mod unmapped;
 
 pub use self::bind::bind;
 pub use self::kind::ColumnKind;
 pub(crate) use self::kind::POSTGRES_EPOCH_MICROS;
+pub use self::mapping::{ColumnMapping, FedBy, Mapping, TableMapping, UnusedEmbedding};
+pub use self::memory::{Fed, Remembered};
 pub use self::misfit::Misfit;
-pub use self::table::{Column, ForeignKey, Table};
+pub use self::table::{Column, ForeignKey, NearKey, Table};
 pub use self::target::{Binding, Feed, ItemColumn, ItemFeed, Items, Target, TargetColumn, Targets};

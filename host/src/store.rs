@@ -20,6 +20,7 @@ mod error;
 mod halving;
 pub mod index;
 pub mod ledger;
+mod mapping;
 mod message;
 mod migrate;
 pub mod outbox;

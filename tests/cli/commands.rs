@@ -99,14 +99,30 @@ async fn check_says_what_fits_and_what_does_not() {
         )
         .await;
     place.write("forebay.toml", &recruit(&source.url()));
-    assert_shown!(place, place.done(&["check"]), @r#"
+    assert_shown!(place, place.done(&["check"]), @"
     ok   forebay.toml: 1 pipelines
     ok   database: postgres:///forebay
     ok   plugin recruit-dlq: 0.1.0 (sha256 [sha256]…) as dead-letter-policy
     ok   plugin recruit-normalize: 0.1.0 (sha256 [sha256]…) as transform
     ok   plugin recruit-rules: 0.1.0 (sha256 [sha256]…) as validate
     ok   pipeline recruit: dataset recruit (8 fields, 1 embeddings, 900 rows) into public.recruit_metadata, public.recruit_embedding
-    "#);
+         public.recruit_metadata: rows are found by id
+           column           type                      fed by
+           id               uuid                      the row's key
+           company_name     text                      the field company_name
+           exp_years        integer                   the field exp_years
+           english_level    text                      the field english_level
+           primary_keyword  text                      the field primary_keyword
+           updated_at       timestamp with time zone  the time of the change
+         public.recruit_embedding: rows are found by id
+           column      type                      fed by
+           id          uuid                      the row's key
+           vector      vector(16)                the embedding vector
+           updated_at  timestamp with time zone  the time of the change
+         fields that no column takes: title, location, posted_at, skills
+    warn dataset recruit: no column takes the fields `location`, `posted_at`, `skills`
+           hint: add a column of that name, or map it to another with `rename`
+    ");
     assert_eq!(place.json(&["check", "--json"])["ok"], true);
 
     let pipeline = |name: &str, rest: &str| {
@@ -141,7 +157,11 @@ async fn check_says_what_fits_and_what_does_not() {
     FAIL pipeline a-no-table: nowhere: no such table
            hint: create it, or name it with its schema
     FAIL pipeline b-table: narrow.vector: has 15 dimensions, but the dataset's embedding has 16
-           hint: make the column as wide as the embedding
+           hint: if the table is empty: alter table public.narrow alter column "vector" type vector(16); otherwise
+             alter table public.narrow add column "vector_16" vector(16);
+             in the pipeline, rename = { vector = "vector_16" }; then `forebay run`, which fills it
+             create index concurrently on public.narrow using hnsw ("vector_16" vector_cosine_ops);
+             once searches use "vector_16": alter table public.narrow drop column "vector";
          narrow.grade: is NOT NULL, but nothing feeds it
            hint: map a field to it with `rename`, or give it a default
     FAIL pipeline c-no-plugin: pipelines.c-no-plugin.plugins: no plugin `recruit-rule` in [plugins]
@@ -190,7 +210,7 @@ async fn a_run_and_what_can_be_asked_about_it() {
     place.make_tables(DIMENSIONS).await;
     place.write("forebay.toml", &recruit(&source.url()));
     let migrated = place.done(&["migrate"]);
-    assert_shown!(place, migrated, @"postgres:///forebay: schema forebay is up to date (5 migrations)");
+    assert_shown!(place, migrated, @"postgres:///forebay: schema forebay is up to date (8 migrations)");
     assert_eq!(place.done(&["migrate"]), migrated);
     assert_eq!(
         place.done(&["checkpoint", "show", "recruit"]),

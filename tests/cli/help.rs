@@ -63,7 +63,7 @@ fn help_of_every_command() {
             .filter(|line| !common.iter().any(|option| line.contains(option)));
         lines.map(str::trim_end).collect::<Vec<_>>().join("\n")
     };
-    assert_snapshot!(commands.iter().map(own).collect::<Vec<_>>().join("\n---\n"), @r#"
+    assert_snapshot!(commands.iter().map(own).collect::<Vec<_>>().join("\n---\n"), @"
     Run pipelines to the end of their datasets
 
     Usage: forebay run [OPTIONS] [PIPELINES]...
@@ -75,6 +75,7 @@ fn help_of_every_command() {
           --report <FILE>        Write the report to this file as JSON: an object, or an array for
                                  several pipelines
           --allow-missing        Ignore `missing_limit` and the source's `row_count` for this run
+          --allow-dead-letters   Ignore `dead_letter_limit` for this run
     ---
     Run pipelines on their schedules until stopped
 
@@ -92,7 +93,12 @@ fn help_of_every_command() {
     Usage: forebay check [OPTIONS]
 
     Options:
-          --schema               Print the JSON Schema of the configuration, for editors, and exit
+          --schema                     Print the JSON Schema of the configuration, for editors, and exit
+          --accept-mapping <PIPELINE>  Confirm that the columns and embeddings that this pipeline has
+                                       lost are not wanted any more
+          --rows <N>                   Find out what would become of the first N rows of each dataset,
+                                       without writing any
+                                       server
     ---
     Run an example pipeline: embedded database, sample servers, 10,000 rows
 
@@ -161,5 +167,5 @@ fn help_of_every_command() {
       help   Print this message or the help of the given subcommand(s)
 
     Options:
-    "#);
+    ");
 }

@@ -487,9 +487,9 @@ async fn a_check_says_what_the_index_will_cost() {
         said.extend(lines.map(|line| format!("{mode}: {line}")));
     }
     insta::assert_snapshot!(said.join("\n"), @r#"
-    keep: index public."Items vector" (hnsw): kept; estimate for 89,600 more rows: 2 min to insert them one by one, 23 s to build it from all 90,000
-    defer: index public."Items vector" (hnsw): kept, since its table has rows (index = "defer-always" drops it anyway, "rebuild" keeps it for searches); estimate for 89,600 more rows: 2 min to insert them one by one, 23 s to build it from all 90,000
-    defer-always: index public."Items vector" (hnsw): dropped, built at the end; estimate for 89,600 more rows: 2 min to insert them one by one, 23 s to build it from all 90,000
-    rebuild: index public."Items vector" (hnsw): left to searches as it is, rebuilt at the end (which adds new and changed rows); estimate for 89,600 more rows: 2 min to insert them one by one, 23 s to build it from all 90,000
+    keep: index public."Items vector" (hnsw): kept; estimate for 89,600 more rows: 2 min to insert them one by one, 23 s to build it from all 90,000; if all 400 known rows change, 2 min one by one; from 17,430 new or changed rows on, index = "rebuild" is faster
+    defer: index public."Items vector" (hnsw): kept, since its table has rows (index = "defer-always" drops it anyway, "rebuild" keeps it for searches); estimate for 89,600 more rows: 2 min to insert them one by one, 23 s to build it from all 90,000; if all 400 known rows change, 2 min one by one; from 17,430 new or changed rows on, index = "rebuild" is faster
+    defer-always: index public."Items vector" (hnsw): dropped, built at the end; estimate for 89,600 more rows: 2 min to insert them one by one, 23 s to build it from all 90,000; if all 400 known rows change, 2 min one by one
+    rebuild: index public."Items vector" (hnsw): left to searches as it is, rebuilt at the end (which adds new and changed rows); estimate for 89,600 more rows: 2 min to insert them one by one, 23 s to build it from all 90,000; if all 400 known rows change, 2 min one by one
     "#);
 }

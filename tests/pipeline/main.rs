@@ -15,6 +15,7 @@ mod hot_swap;
 mod indexes;
 mod kill;
 mod lists;
+mod mapping;
 mod notify;
 mod outages;
 mod plugins;

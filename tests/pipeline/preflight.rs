@@ -63,10 +63,17 @@ async fn what_could_be_better_is_said_and_does_not_stop_a_run() {
          index public.around (ivfflat): kept
          index public.near (hnsw): kept
          index public.near_again (hnsw): kept
+         public.items: rows are found by id
+           column  type         fed by
+           id      integer      the row's key
+           vector  vector(600)  the embedding vector
+           wide    vector       nothing: null
     warn items: is unlogged: a server crash empties it
            hint: alter table public.items set logged; after a crash, the next snapshot run fills it again
     warn items: the indexes near and near_again are identical: each row is inserted into both
            hint: drop index near_again
+    warn items: nothing feeds the column `wide`: null in new rows
+           hint: map a field or an embedding to it with `rename`, unless others fill it
     note items: has triggers that run on writes: audit
            hint: the next run does not see their changes as changes of the row
     note parts (item): references items without an index: each row deleted there scans all of parts
@@ -102,6 +109,14 @@ async fn long_vectors_and_partitions_are_told_apart() {
     let ended = check(&home);
     insta::assert_snapshot!(shown(&ended), @r#"
     ok   pipeline rows: dataset rows (0 fields, 1 embeddings, "unknown" rows) into public.items
+         public.items: rows are found by id
+           column  type           fed by
+           id      integer        the row's key
+           vector  vector(600)    the embedding vector
+           large   vector(3072)   nothing: null
+           huge    halfvec(4096)  nothing: null
+    warn items: nothing feeds the columns `large`, `huge`: null in new rows
+           hint: map a field or an embedding to it with `rename`, unless others fill it
     note items: is partitioned without a default partition: rows outside all partitions are dead-lettered
            hint: create partitions for all keys, or a default partition
     note items.large: has 3072 dimensions, but an index on vector takes at most 2000
@@ -157,7 +172,7 @@ async fn all_that_a_role_lacks_is_said_at_once() {
     let ended = check(&home);
     insta::assert_snapshot!(shown(&ended).replace(role, "ROLE"), @r#"
     FAIL pipeline rows: closed.items: no such table
-           hint: create it, or name it with its schema
+           hint: there is items: tables = ["items"]
          schema forebay: ROLE lacks delete, insert, update on its tables
            hint: grant delete, insert, update on all tables in schema forebay to ROLE
          items: ROLE lacks select, insert, update

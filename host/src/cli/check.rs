@@ -7,11 +7,14 @@ use serde_json::{Value, json};
 
 use super::exit::Exit;
 use super::global::Global;
+use super::mapping;
 use super::output::print_json;
 use super::session;
+use super::{rehearsal, run};
 use crate::config::{Config, schema};
 use crate::error::{PipelineError, with_causes};
-use crate::pipeline::{Host, Pipeline};
+use crate::pipeline::{Host, Pipeline, Rehearsal};
+use crate::route::Mapping;
 use crate::store::preflight::Severity;
 
 #[derive(Debug, clap::Args)]
@@ -19,6 +22,12 @@ pub(super) struct Check {
     /// Print the JSON Schema of the configuration, for editors, and exit
     #[arg(long)]
     schema: bool,
+    /// Confirm that the columns and embeddings that this pipeline has lost are not wanted any more
+    #[arg(long, value_name = "PIPELINE")]
+    accept_mapping: Vec<String>,
+    /// Find out what would become of the first N rows of each dataset, without writing any
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    rows: Option<u64>,
 }
 
 /// The result of one check.
@@ -30,6 +39,12 @@ struct Finding {
     #[serde(skip_serializing_if = "Option::is_none")]
     severity: Option<Severity>,
     detail: String,
+    /// What feeds each column of a pipeline's tables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mapping: Option<Mapping>,
+    /// What would become of the dataset's first rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<Rehearsal>,
 }
 
 impl Check {
@@ -39,6 +54,7 @@ impl Check {
             return Ok(Exit::Done);
         }
         let config = session::config_with_little_patience(global)?;
+        run::choose(&config, &self.accept_mapping)?;
         let mut findings = vec![finding(
             global.config.display(),
             Ok(format!("{} pipelines", config.pipelines.len())),
@@ -46,7 +62,7 @@ impl Check {
         let database = session::Database::open(global, Some(&config)).await;
         match database {
             Ok(database) => {
-                check_host(&config, &database, &mut findings).await;
+                self.check_host(&config, &database, &mut findings).await;
                 database.close().await?;
             }
             Err(error) => findings.push(finding("database", Err(with_causes(error.as_ref())))),
@@ -67,9 +83,20 @@ impl Check {
                     finding.what,
                     finding.detail.replace('\n', "\n     ")
                 );
+                if let Some(mapping) = &finding.mapping {
+                    mapping::print(mapping);
+                }
+                if let Some(rows) = &finding.rows {
+                    rehearsal::print(rows);
+                }
             }
         }
-        Ok(if ok { Exit::Done } else { Exit::Usage })
+        let mut rehearsed = findings.iter().filter_map(|finding| finding.rows.as_ref());
+        Ok(match (ok, rehearsed.any(Rehearsal::refuses)) {
+            (false, _) => Exit::Usage,
+            (true, true) => Exit::Failed,
+            (true, false) => Exit::Done,
+        })
     }
 }
 
@@ -80,56 +107,76 @@ fn finding(what: impl ToString, result: Result<String, String>) -> Finding {
         ok,
         severity: None,
         detail: result.unwrap_or_else(|error| error),
+        mapping: None,
+        rows: None,
     }
 }
 
-async fn check_host(
-    config: &Arc<Config>,
-    database: &session::Database,
-    findings: &mut Vec<Finding>,
-) {
-    findings.push(finding("database", Ok(database.url.to_string())));
-    match session::host(config, database).await {
-        Ok(host) => {
-            for plugin in host.plugins.directory().plugins() {
-                let id = plugin.id();
-                let granted: Vec<_> = plugin.grants().iter().map(|it| it.name()).collect();
-                let mut detail = format!(
-                    "{} (sha256 {}…) as {}",
-                    id.version,
-                    id.short_digest(),
-                    plugin.roles().names().join(", ")
-                );
-                if !granted.is_empty() {
-                    detail += &format!(", granted {}", granted.join(", "));
+impl Check {
+    async fn check_host(
+        &self,
+        config: &Arc<Config>,
+        database: &session::Database,
+        findings: &mut Vec<Finding>,
+    ) {
+        findings.push(finding("database", Ok(database.url.to_string())));
+        match session::host(config, database).await {
+            Ok(host) => {
+                for plugin in host.plugins.directory().plugins() {
+                    let id = plugin.id();
+                    let granted: Vec<_> = plugin.grants().iter().map(|it| it.name()).collect();
+                    let mut detail = format!(
+                        "{} (sha256 {}…) as {}",
+                        id.version,
+                        id.short_digest(),
+                        plugin.roles().names().join(", ")
+                    );
+                    if !granted.is_empty() {
+                        detail += &format!(", granted {}", granted.join(", "));
+                    }
+                    findings.push(finding(format!("plugin {}", id.name), Ok(detail)));
                 }
-                findings.push(finding(format!("plugin {}", id.name), Ok(detail)));
+                let mut found = Vec::new();
+                for pipeline in &config.pipelines {
+                    let accepts = self.accept_mapping.contains(&pipeline.name);
+                    let result =
+                        check_pipeline(&host, pipeline, accepts, self.rows, &mut found).await;
+                    findings.push(result.unwrap_or_else(|error| {
+                        finding(
+                            format!("pipeline {}", pipeline.name),
+                            Err(error.to_string()),
+                        )
+                    }));
+                }
+                findings.extend(found);
             }
-            let mut found = Vec::new();
-            for pipeline in &config.pipelines {
-                let result = check_pipeline(&host, pipeline, &mut found)
-                    .await
-                    .map_err(|error| error.to_string());
-                findings.push(finding(format!("pipeline {}", pipeline.name), result));
-            }
-            findings.extend(found);
+            Err(error) => findings.push(finding("plugins", Err(with_causes(error.as_ref())))),
         }
-        Err(error) => findings.push(finding("plugins", Err(with_causes(error.as_ref())))),
     }
 }
 
 async fn check_pipeline(
     host: &Host,
     config: &crate::config::Pipeline,
+    accepts: bool,
+    tried: Option<u64>,
     found: &mut Vec<Finding>,
-) -> Result<String, PipelineError> {
-    let pipeline = Pipeline::prepare(host, config).await?;
+) -> Result<Finding, PipelineError> {
+    let pipeline = if accepts {
+        let pipeline = Pipeline::prepare_accepting(host, config).await?;
+        pipeline.remember_mapping().await?;
+        pipeline
+    } else {
+        Pipeline::prepare(host, config).await?
+    };
     for it in pipeline.findings() {
         let of_database = Finding {
             what: it.place.clone(),
             ok: true,
             severity: Some(it.severity),
             detail: format!("{}\n  hint: {}", it.message, it.hint),
+            mapping: None,
+            rows: None,
         };
         // Pipelines share the database, and may share tables.
         if !found.contains(&of_database) {
@@ -148,11 +195,20 @@ async fn check_pipeline(
         .map_or_else(|| Value::from("unknown"), Value::from);
     let indexes = pipeline.index_outlook().await?;
     let indexes: String = indexes.iter().map(|line| format!("\n{line}")).collect();
-    Ok(format!(
+    let detail = format!(
         "dataset {} ({} fields, {} embeddings, {rows} rows) into {}{indexes}",
         config.source.dataset,
         dataset.schema.columns.len(),
         dataset.schema.embeddings.len(),
         tables.join(", "),
-    ))
+    );
+    let rehearsal = match tried {
+        Some(most) => Some(pipeline.rehearse(most).await?),
+        None => None,
+    };
+    Ok(Finding {
+        mapping: Some(pipeline.mapping()),
+        rows: rehearsal,
+        ..finding(format!("pipeline {}", config.name), Ok(detail))
+    })
 }

@@ -7,7 +7,7 @@ use super::checked::{Config, IndexMode, Limits, Notify, Pipeline, Serve, Source}
 use super::database::DatabaseUrl;
 use super::file::File;
 use super::format::{duration, parse_percent, size};
-use super::{auth, database, defaults, file, missing, plugins};
+use super::{auth, database, defaults, file, key, missing, plugins};
 
 /// The file with its defaults. The schema has accepted every text that is parsed here.
 pub(super) fn build(path: &Path, file: File) -> Config {
@@ -69,6 +69,7 @@ fn pipeline(directory: &Path, name: String, raw: file::Pipeline) -> Pipeline {
         plugins: raw.plugins,
         tables: raw.tables,
         rename: raw.rename,
+        key: key::key(raw.key),
         writers: writers as usize..=max_writers as usize,
         notify: raw.notify.map(|raw| Notify {
             grpc: raw.grpc,

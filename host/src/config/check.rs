@@ -11,7 +11,7 @@ use super::format::parse_size;
 use super::problems::{ConfigError, Problem, Problems, line_of};
 use super::shape::check_shape;
 use super::variables::substitute;
-use super::{auth, database, defaults, environment, missing, plugins};
+use super::{auth, database, defaults, environment, key, missing, plugins};
 
 impl Config {
     /// Reads and checks a file. `${NAME}` in a text stands for an environment variable.
@@ -77,6 +77,7 @@ fn check_relations(document: &Value, problems: &mut Problems<'_>) {
     let pipelines = document.get("pipelines").and_then(Value::as_object);
     for (name, pipeline) in pipelines.into_iter().flatten() {
         missing::check_limit(name, pipeline, problems);
+        key::check_tables(name, pipeline, problems);
         check_bounds(name, pipeline, problems);
         auth::check(name, pipeline, problems);
         plugins::check_names(name, pipeline, problems);

@@ -10,6 +10,7 @@ use super::auth::Auth;
 use super::database::{DatabaseUrl, Sessions};
 use super::defaults;
 use super::environment::database_url_from_environment;
+use super::key::KeyChoice;
 use super::missing::Missing;
 use super::plugins::Plugins;
 use super::schedule::Schedule;
@@ -90,6 +91,8 @@ pub struct Pipeline {
     pub tables: Vec<String>,
     /// From the name of a field or embedding to the name of a column.
     pub rename: BTreeMap<String, String>,
+    /// Column by which rows are found.
+    pub key: KeyChoice,
     /// Number of chunks of a partition that are written at once.
     pub writers: RangeInclusive<usize>,
     /// Receiver of a call after a run that has changed rows.

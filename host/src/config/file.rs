@@ -237,6 +237,8 @@ pub(super) struct Pipeline {
     /// Maps the name of a field or embedding to the name of its column, where they differ, or to `table.column`; the name of a list also to the name of its table.
     #[serde(default)]
     pub rename: BTreeMap<String, String>,
+    /// Column by which rows are found and which the row's key feeds: unique and not null. Either one for all tables that have it, or `{ TABLE = "COLUMN" }`. Default: the primary key, or the only other key if the server makes the primary one.
+    pub key: Option<Key>,
     /// Minimum number of chunks of a partition that are written at once; each takes a connection.
     #[schemars(extend("default" = defaults::WRITERS), range(min = 1, max = 64))]
     pub writers: Option<u32>,
@@ -278,6 +280,13 @@ pub(super) enum Index {
     Defer,
     DeferAlways,
     Rebuild,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Key {
+    Column(#[schemars(length(min = 1))] String),
+    Tables(BTreeMap<String, String>),
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -5,10 +5,10 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::Value;
 
 use super::format::FORMATS;
-use super::missing;
 use super::problems::Problems;
 use super::schema::schema;
 use super::suggestion::closest;
+use super::{key, missing};
 
 /// Checks a document against the schema.
 pub(super) fn check_shape(document: &Value, problems: &mut Problems<'_>) {
@@ -68,6 +68,9 @@ fn report(schema: &Value, path: &[&str], error: &ValidationError<'_>, problems: 
         }
         ValidationErrorKind::AnyOf { .. } if path.last() == Some(&"missing") => {
             missing::report_invalid(path, problems);
+        }
+        ValidationErrorKind::AnyOf { .. } if path.last() == Some(&"key") => {
+            key::report_invalid(path, problems);
         }
         // A variable that is not set has no format either.
         ValidationErrorKind::Format { .. } if problems.has_one_at(path) => {}

@@ -608,6 +608,7 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     pipelines.*.dead_letter_limit
     pipelines.*.index
     pipelines.*.index_memory
+    pipelines.*.key
     pipelines.*.max_writers
     pipelines.*.missing
     pipelines.*.missing_limit

@@ -74,7 +74,7 @@ impl Pipeline {
         }
         for table in tables {
             for index in store.vector_indexes(&table).await? {
-                lines.push(outlook(&index, self.config.index, self.dataset.row_count));
+                lines.push(outlook(&index, self.config.index, self.expected()));
             }
         }
         Ok(lines)
@@ -88,6 +88,13 @@ impl Pipeline {
     ) -> Result<bool, StoreError> {
         let away = indexes.iter().any(|index| index.state == IndexState::Away);
         Ok(away || !self.all_complete(run).await?)
+    }
+
+    fn expected(&self) -> Expected {
+        Expected {
+            rows: self.dataset.row_count,
+            writes_anew: self.writes_anew,
+        }
     }
 
     fn tables(&self) -> Vec<String> {
@@ -118,7 +125,7 @@ impl Pipeline {
             // An index that an earlier run has left to searches is valid, too.
             let is_new = |index: &VectorIndex| !away.iter().any(|work| work.quoted == index.quoted);
             for index in indexes.into_iter().filter(is_new) {
-                let said = outlook(&index, mode, self.dataset.row_count);
+                let said = outlook(&index, mode, self.expected());
                 tracing::info!(pipeline = name, "{said}");
                 match manner(&index, mode) {
                     Some(manner) => {
@@ -263,8 +270,17 @@ fn manner(index: &VectorIndex, mode: IndexMode) -> Option<Manner> {
     }
 }
 
+/// The rows of a run, as far as they are known before it.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    /// Rows of the dataset, if the source says so.
+    rows: Option<u64>,
+    /// True if those that the table has will be written again.
+    writes_anew: bool,
+}
+
 /// Describes the treatment of an index in a run, and its estimated cost.
-fn outlook(index: &VectorIndex, mode: IndexMode, expected: Option<u64>) -> String {
+fn outlook(index: &VectorIndex, mode: IndexMode, expected: Expected) -> String {
     let does = match (manner(index, mode), mode) {
         (Some(Manner::Defer), _) => "dropped, built at the end",
         (Some(Manner::Rebuild), _) => {
@@ -277,16 +293,48 @@ fn outlook(index: &VectorIndex, mode: IndexMode, expected: Option<u64>) -> Strin
         }
     };
     let name = format!("index {} ({}): {does}", index.quoted, index.shape.name());
-    let Some(expected) = expected else {
-        return name;
-    };
-    let rows = expected.saturating_sub(index.rows);
-    let Some(cost) = index.shape.cost(rows, index.rows) else {
-        return name;
-    };
-    let (more, all) = (HumanCount(rows), HumanCount(rows + index.rows));
+    let estimate = estimate(index, manner(index, mode).is_none(), expected);
+    estimate.map_or_else(|| name.clone(), |estimate| format!("{name}; {estimate}"))
+}
+
+/// Estimates the cost of an index, by the rows that will enter it: new ones, and changed ones, of
+/// which only the most can be known. `None` for an index with cheap inserts.
+fn estimate(index: &VectorIndex, is_kept: bool, expected: Expected) -> Option<String> {
+    let new = expected.rows.unwrap_or(0).saturating_sub(index.rows);
+    let known = expected
+        .rows
+        .map_or(index.rows, |rows| rows.min(index.rows));
+    let changed = if expected.writes_anew { known } else { 0 };
+    let all = index.rows + new;
+    let cost = index.shape.cost(new + changed, all)?;
+    let most = index.shape.cost(new + known, all)?.maintaining;
     let (maintaining, building) = (roughly(cost.maintaining), roughly(cost.building));
-    format!(
-        "{name}; estimate for {more} more rows: {maintaining} to insert them one by one, {building} to build it from all {all}"
-    )
+    let mut said = match (expected.rows, changed) {
+        (None, 0) if known == 0 => return None,
+        (_, 0) => format!("estimate for {} more rows: ", HumanCount(new)),
+        _ => format!(
+            "estimate for {} more rows, and {} that are written again, since the mapping has changed: ",
+            HumanCount(new),
+            HumanCount(changed)
+        ),
+    };
+    said += &format!(
+        "{maintaining} to insert them one by one, {building} to build it from all {}",
+        HumanCount(all)
+    );
+    if changed < known {
+        let (known, most) = (HumanCount(known), roughly(most));
+        said += &format!("; if all {known} known rows change, {most} one by one");
+    }
+    if is_kept && index.plain && most > cost.building {
+        let faster = if index.superuser {
+            "rebuild"
+        } else {
+            "defer-always"
+        };
+        let one = index.shape.cost(1, all)?.maintaining.as_secs_f64();
+        let even = HumanCount((cost.building.as_secs_f64() / one).ceil() as u64);
+        said += &format!("; from {even} new or changed rows on, index = \"{faster}\" is faster");
+    }
+    Some(said)
 }

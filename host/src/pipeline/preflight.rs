@@ -30,6 +30,11 @@ pub(super) async fn look(
             table: table.as_ref(),
             deletes: config.missing.policy == MissingPolicy::Remove
                 || target.is_some_and(|target| target.items.is_some()),
+            key: match (target, table) {
+                (Some(target), _) => target.key.iter().map(|it| it.column.name.clone()).collect(),
+                (None, Some(table)) => table.primary_key.clone(),
+                (None, None) => Vec::new(),
+            },
             columns: match (target, table) {
                 (Some(target), _) => written(target),
                 (None, Some(table)) => writable(table),

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::host::{Host, blocking};
+use super::left_out::{Losses, change, remarks};
 use super::preflight;
 use crate::error::PipelineError;
 use crate::plugin::Chain;
 use crate::rollout::Rollout;
-use crate::route::{Binding, Misfit, Targets, absent};
+use crate::route::{Binding, Misfit, Table, Targets, absent};
 use crate::source::{Dataset, Source};
 use crate::store::catalog;
 use crate::store::ledger::Known;
@@ -23,6 +24,8 @@ pub struct Pipeline {
     pub(super) targets: Arc<Targets>,
     pub(super) rollout: Arc<Rollout>,
     pub(super) findings: Vec<Finding>,
+    /// True if known rows will be written again.
+    pub(super) writes_anew: bool,
 }
 
 impl Pipeline {
@@ -31,6 +34,26 @@ impl Pipeline {
     /// # Errors
     /// Everything that does not fit; or if the source or the database is away for too long.
     pub async fn prepare(host: &Host, config: &config::Pipeline) -> Result<Self, PipelineError> {
+        Self::prepare_with(host, config, Losses::Refused).await
+    }
+
+    /// The same, where it is confirmed that columns or embeddings that were fed in the last run are
+    /// gone.
+    ///
+    /// # Errors
+    /// As [`Pipeline::prepare`].
+    pub async fn prepare_accepting(
+        host: &Host,
+        config: &config::Pipeline,
+    ) -> Result<Self, PipelineError> {
+        Self::prepare_with(host, config, Losses::Accepted).await
+    }
+
+    async fn prepare_with(
+        host: &Host,
+        config: &config::Pipeline,
+        lost: Losses,
+    ) -> Result<Self, PipelineError> {
         let source = Source::new(&config.source, host.config.limits);
         let dataset = host
             .retrying(|| source.dataset(&config.source.dataset))
@@ -43,28 +66,19 @@ impl Pipeline {
             let chain = rollout.chain();
             chain.plugins().any(|plugin| plugin.roles().transform)
         });
-        let mut tables = host
-            .retrying(|| catalog::read(host.store.pool(), &config.tables))
-            .await?;
-        let (missing, mut unfit) = absent::bind(config, &dataset, &mut tables);
-        let targets = route::bind(Binding {
-            schema: &dataset.schema,
-            names: &config.tables,
-            tables: &tables,
-            rename: &config.rename,
-            transforms,
-        })
-        .map(|targets| targets.with_missing(missing));
+        let Bound {
+            tables,
+            targets,
+            mut unfit,
+        } = bound(host, config, &dataset, transforms).await?;
         let fed = targets.as_ref().ok();
-        let findings = preflight::look(host, config, &dataset, &tables, fed).await?;
-        let (refusing, mut findings) = preflight::refusing(findings);
-        findings.extend(preflight::dropped(host, config).await?);
-        unfit.extend(refusing);
-        unfit.extend(fed.and_then(Targets::unfound));
-        unfit.extend(
-            host.retrying(|| preflight::index_misfits(host, config, &tables))
-                .await?,
-        );
+        let judged = judge(host, config, &dataset, &tables, fed, lost).await?;
+        unfit.extend(judged.unfit);
+        let mut findings = judged.findings;
+        if let (Ok(rollout), Some(targets)) = (&rollout, fed) {
+            findings.extend(remarks(config, &dataset, targets, &rollout.chain()));
+            findings.sort_by_key(|finding| finding.severity);
+        }
         match (rollout, targets) {
             (Ok(rollout), Ok(targets)) if unfit.is_empty() => {
                 let (host, config, targets) = (host.clone(), config.clone(), Arc::new(targets));
@@ -76,6 +90,7 @@ impl Pipeline {
                     targets,
                     rollout,
                     findings,
+                    writes_anew: judged.writes_anew,
                 })
             }
             (rollout, targets) => {
@@ -113,6 +128,80 @@ impl Pipeline {
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
+}
+
+/// The tables, matched with the dataset.
+struct Bound {
+    tables: Vec<Option<Table>>,
+    targets: Result<Targets, Vec<Misfit>>,
+    unfit: Vec<Misfit>,
+}
+
+/// Reads the tables, and matches them with the dataset.
+async fn bound(
+    host: &Host,
+    config: &config::Pipeline,
+    dataset: &Dataset,
+    transforms: bool,
+) -> Result<Bound, PipelineError> {
+    let (pool, names) = (host.store.pool(), &config.tables);
+    let mut tables = host.retrying(|| catalog::read(pool, names)).await?;
+    let meant = host
+        .retrying(|| catalog::meant(pool, names, &tables))
+        .await?;
+    let (missing, unfit) = absent::bind(config, dataset, &mut tables);
+    let targets = route::bind(Binding {
+        schema: &dataset.schema,
+        names,
+        tables: &tables,
+        rename: &config.rename,
+        key: &config.key,
+        meant: &meant,
+        transforms,
+    })
+    .map(|targets| targets.with_missing(missing));
+    Ok(Bound {
+        tables,
+        targets,
+        unfit,
+    })
+}
+
+/// What is known about the tables, and how they have changed.
+struct Judged {
+    unfit: Vec<Misfit>,
+    findings: Vec<Finding>,
+    writes_anew: bool,
+}
+
+/// Judges the tables, and what the mapping has lost since the last run.
+async fn judge(
+    host: &Host,
+    config: &config::Pipeline,
+    dataset: &Dataset,
+    tables: &[Option<Table>],
+    fed: Option<&Targets>,
+    lost: Losses,
+) -> Result<Judged, PipelineError> {
+    let findings = preflight::look(host, config, dataset, tables, fed).await?;
+    let (mut unfit, mut findings) = preflight::refusing(findings);
+    findings.extend(preflight::dropped(host, config).await?);
+    unfit.extend(fed.and_then(Targets::unfound));
+    let mut writes_anew = false;
+    if let Some(targets) = fed {
+        let changed = change(host, config, dataset, targets).await?;
+        writes_anew = changed.writes_anew;
+        if lost == Losses::Refused {
+            unfit.extend(changed.lost);
+        }
+    }
+    let misfits = host.retrying(|| preflight::index_misfits(host, config, tables));
+    unfit.extend(misfits.await?);
+    Ok(Judged {
+        unfit,
+        findings,
+        writes_anew,
+    })
 }
 
 /// The plugins of a pipeline with their settings. Other pipelines go on meanwhile.

@@ -44,6 +44,7 @@ impl Pipeline {
             .retrying(|| store.begin(&self.config.name, &self.dataset.partitions, new_run))
             .await?;
         failpoints::point!("run.begun");
+        self.remember_mapping().await?;
         let (plugins, rollout) = (Arc::clone(&self.host.plugins), Arc::clone(&self.rollout));
         blocking(move || plugins.enter(&rollout)).await;
         rollout::follow(&self.rollout, store).await?;

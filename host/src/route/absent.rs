@@ -56,6 +56,16 @@ pub enum FlagKind {
     Time,
 }
 
+impl FlagKind {
+    /// The type as in SQL.
+    pub(super) fn type_sql(self) -> &'static str {
+        match self {
+            Self::Boolean => "boolean",
+            Self::Time => "timestamptz",
+        }
+    }
+}
+
 impl Missing {
     /// True if rows that the source no longer has are looked for.
     #[must_use]

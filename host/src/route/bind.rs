@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::fit::{Mismatch, mismatch};
 use super::layout::{in_reference_order, layout};
+use super::unmapped::{most_alike, toml_key};
 use super::{Binding, ColumnKind, Feed, Misfit, Target, TargetColumn, Targets};
-use crate::decode::KeyType;
 use crate::route::absent::Missing;
 use crate::route::{Column, Table};
 use crate::row;
@@ -25,7 +25,8 @@ pub fn bind(binding: Binding<'_>) -> Result<Targets, Vec<Misfit>> {
     let mut lists = Vec::new();
     for (index, (name, table)) in binding.names.iter().zip(binding.tables).enumerate() {
         let Some(table) = table else {
-            let hint = "create it, or name it with its schema";
+            let meant = binding.meant.get(name).map(String::as_str);
+            let hint = meant.unwrap_or("create it, or name it with its schema");
             binder.misfit(name.clone(), "no such table", hint);
             continue;
         };
@@ -48,6 +49,7 @@ pub fn bind(binding: Binding<'_>) -> Result<Targets, Vec<Misfit>> {
         }
     }
     binder.check_renames(&targets);
+    binder.check_key(&targets);
     let key_type = binder.key_type(&targets);
     if !binder.misfits.is_empty() {
         return Err(binder.misfits);
@@ -95,10 +97,11 @@ impl Binder<'_> {
     /// another column.
     fn source_name<'n>(&'n self, table: &Table, column: &'n str) -> Option<&'n str> {
         let rename = self.binding.rename;
-        let qualified = format!("{}.{column}", table.name);
+        // With the quotes of the configuration's name, or without.
+        let qualified = [&table.name, &table.bare].map(|name| format!("{name}.{column}"));
         let renamed = rename
             .iter()
-            .find(|(_, to)| **to == qualified)
+            .find(|(_, to)| qualified.contains(to))
             .or_else(|| rename.iter().find(|(_, to)| *to == column));
         match renamed {
             Some((from, _)) => Some(from),
@@ -129,7 +132,12 @@ impl Binder<'_> {
         self.schema.columns.len() - 1
     }
 
-    fn target_column(&mut self, table: &Table, column: &Column, feed: Feed) -> TargetColumn {
+    pub(super) fn target_column(
+        &mut self,
+        table: &Table,
+        column: &Column,
+        feed: Feed,
+    ) -> TargetColumn {
         let declared = self.field_type(Some(feed));
         let kind = match ColumnKind::of(column) {
             // A text may be an array literal, which has to be cast.
@@ -137,9 +145,9 @@ impl Binder<'_> {
             kind => kind,
         };
         if let Some(Mismatch { message, hint }) =
-            mismatch(self.binding, &self.schema, feed, column, kind)
+            mismatch(self.binding, &self.schema, feed, table, column, kind)
         {
-            self.misfit_of(table, column, message, hint);
+            self.misfit_of(table, column, message, &hint);
         }
         TargetColumn {
             column: column.clone(),
@@ -180,12 +188,15 @@ impl Binder<'_> {
         if matches!(kind, ColumnKind::Vector(_) | ColumnKind::HalfVec(_)) {
             if needed {
                 let message = "needs an embedding, but the dataset has none of this name";
-                self.misfit_of(
-                    &target.table,
-                    column,
-                    message,
-                    "map one to it with `rename`",
-                );
+                let hint = match self.binding.schema.embeddings.as_slice() {
+                    [only] => format!(
+                        "did you mean rename = {{ {} = {:?} }}?",
+                        toml_key(&only.name),
+                        column.name
+                    ),
+                    _ => "map one to it with `rename`".into(),
+                };
+                self.misfit_of(&target.table, column, message, &hint);
             }
         } else if set_time(target, column) {
             // The server's clock feeds it.
@@ -199,99 +210,19 @@ impl Binder<'_> {
             let fed = self.target_column(&target.table, column, feed);
             target.columns.push(fed);
         } else if needed {
-            let hint = "map a field to it with `rename`, or give it a default";
+            let fields = self.binding.schema.columns.iter();
+            let fields = fields.map(|field| field.name.as_str());
+            let hint = match most_alike(&column.name, fields) {
+                Some(field) => format!(
+                    "did you mean rename = {{ {} = {:?} }}?",
+                    toml_key(field),
+                    column.name
+                ),
+                None => "map a field to it with `rename`, or give it a default".into(),
+            };
             let message = "is NOT NULL, but nothing feeds it";
-            self.misfit_of(&target.table, column, message, hint);
+            self.misfit_of(&target.table, column, message, &hint);
         }
-    }
-
-    /// The columns by which a row is found again, with their feeds.
-    fn key(&mut self, table: &Table) -> Option<Vec<TargetColumn>> {
-        let columns = self.key_columns(table)?;
-        let single = columns.len() == 1;
-        let feeds: Vec<Option<Feed>> = columns
-            .iter()
-            // The row's key comes first. Further columns of a key need a field.
-            .map(|column| {
-                self.feed(table, &column.name)
-                    .filter(|feed| !single && matches!(feed, Feed::Field(_)))
-            })
-            .collect();
-        if feeds.iter().filter(|feed| feed.is_none()).count() > 1 {
-            let names: Vec<String> = columns
-                .iter()
-                .zip(&feeds)
-                .filter(|(_, feed)| feed.is_none())
-                .map(|(column, _)| format!("`{}`", column.name))
-                .collect();
-            let message = format!("no field feeds the key columns {}", names.join(" and "));
-            let hint = "the row's key feeds one key column, and fields of the same name feed the others; a list makes one row per item if the table references another one";
-            self.misfit(table.name.clone(), message, hint);
-            return None;
-        }
-        let mut key = Vec::new();
-        for (column, feed) in columns.into_iter().zip(feeds) {
-            let feed = feed.unwrap_or(Feed::Key);
-            if feed == Feed::Key && ColumnKind::of(column).key_type().is_none() {
-                let message = format!(
-                    "has type {}, which a row's key cannot feed",
-                    column.type_sql
-                );
-                self.misfit_of(table, column, message, "use uuid, integer or text");
-                return None;
-            }
-            key.push(self.target_column(table, column, feed));
-        }
-        Some(key)
-    }
-
-    /// The primary key, or the only other key if the server generates the primary one.
-    fn key_columns<'t>(&mut self, table: &'t Table) -> Option<Vec<&'t Column>> {
-        let find = |name: &String| table.columns.iter().find(|column| column.name == *name);
-        let columns = |names: &Vec<String>| -> Option<Vec<&'t Column>> {
-            let columns: Vec<&Column> = names.iter().filter_map(find).collect();
-            let fits = !columns.is_empty() && columns.iter().all(|column| !column.generated);
-            fits.then_some(columns)
-        };
-        if table.primary_key.iter().any(|name| find(name).is_none()) {
-            // The column was taken for something else, which is reported already.
-            return None;
-        }
-        if let Some(primary) = columns(&table.primary_key) {
-            return Some(primary);
-        }
-        let mut others: Vec<_> = table.unique_keys.iter().filter_map(columns).collect();
-        if others.len() == 1 {
-            return others.pop();
-        }
-        let message = match (table.primary_key.is_empty(), others.is_empty()) {
-            (true, true) => "has no primary key",
-            (false, true) => "its primary key is generated always, and it has no other key",
-            (_, false) => "has several unique keys, and no primary key that can be fed",
-        };
-        let hint =
-            "rows are found by the primary key, or else by the only unique key without nulls";
-        self.misfit(table.name.clone(), message, hint);
-        None
-    }
-
-    /// The type that the keys of rows have to fit.
-    fn key_type(&mut self, targets: &[Target]) -> KeyType {
-        let mut fed = targets.iter().filter_map(|target| {
-            let key_type = target.row_key()?.kind.key_type()?;
-            Some((key_type, target))
-        });
-        let Some((first, _)) = fed.next() else {
-            return KeyType::Text;
-        };
-        if let Some((_, other)) = fed.find(|(key_type, _)| *key_type != first) {
-            self.misfit(
-                other.table.name.clone(),
-                "its key differs in type from those of the other tables",
-                "one row key feeds them all",
-            );
-        }
-        first
     }
 
     /// Reports every `rename` that has no effect: it is never what was meant.
@@ -318,10 +249,12 @@ impl Binder<'_> {
 
 /// True if `feed` feeds the column of a table that `to` names, or makes the table's rows.
 fn feeds(target: &Target, feed: Feed, to: &str) -> bool {
-    let column = to
-        .strip_prefix(target.table.name.as_str())
-        .and_then(|rest| rest.strip_prefix('.'))
-        .unwrap_or(to);
+    let names = [&target.table.name, &target.table.bare];
+    let mut qualified = names.into_iter().filter_map(|name| {
+        let rest = to.strip_prefix(name.as_str())?;
+        rest.strip_prefix('.')
+    });
+    let column = qualified.next().unwrap_or(to);
     let mut columns = target.fed();
     columns.any(|fed| fed.feed == feed && fed.column.name == column)
         || target.items.as_ref().is_some_and(|items| {

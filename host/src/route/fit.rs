@@ -2,14 +2,15 @@
 
 use super::kind::POSTGRES_EPOCH_MICROS;
 use super::numeric;
-use super::table::Column;
+use super::table::{Column, Table, quoted};
+use super::unmapped::toml_key;
 use super::{Binding, ColumnKind, Feed};
 use crate::row::{FieldType, Schema, Value, Vector};
 
 /// The reason why a feed can never fit a column.
 pub(super) struct Mismatch {
     pub(super) message: String,
-    pub(super) hint: &'static str,
+    pub(super) hint: String,
 }
 
 /// Checks that a feed can fit a column.
@@ -17,6 +18,7 @@ pub(super) fn mismatch(
     binding: Binding<'_>,
     schema: &Schema,
     feed: Feed,
+    table: &Table,
     column: &Column,
     kind: ColumnKind,
 ) -> Option<Mismatch> {
@@ -28,7 +30,7 @@ pub(super) fn mismatch(
                     "has type {}, but its embedding needs vector or halfvec",
                     column.type_sql
                 );
-                let hint = "change the column, or rename the embedding";
+                let hint = "change the column, or rename the embedding".into();
                 return Some(Mismatch { message, hint });
             };
             let dimensions = dimensions.filter(|dimensions| *dimensions != embedding.dimensions)?;
@@ -40,7 +42,7 @@ pub(super) fn mismatch(
                 "has {dimensions} dimensions, but the dataset's embedding has {}",
                 embedding.dimensions
             );
-            let hint = "make the column as wide as the embedding";
+            let hint = another_width(table, column, &embedding.name, embedding.dimensions);
             Some(Mismatch { message, hint })
         }
         Feed::Key => None,
@@ -53,9 +55,46 @@ pub(super) fn mismatch(
                 "has type {}, but its field has type {field_type:?}",
                 column.type_sql
             );
-            let hint = "change the column, or set the field's value in a transform plugin under another name";
+            let hint = "change the column, or set the field's value in a transform plugin under another name".into();
             Some(Mismatch { message, hint })
         }
+    }
+}
+
+/// How to give an embedding of another width its column. A column that has values cannot change its
+/// width, so there is a second one for a while.
+fn another_width(table: &Table, column: &Column, embedding: &str, dimensions: usize) -> String {
+    let (sql, name) = (&table.quoted, quoted(&column.name));
+    let vector = &column.type_name;
+    let plain = format!("{}_{dimensions}", column.name);
+    let wide = quoted(&plain);
+    let mut steps = format!(
+        "if the table is empty: alter table {sql} alter column {name} type {vector}({dimensions}); otherwise\n    \
+         alter table {sql} add column {wide} {vector}({dimensions});\n    "
+    );
+    if column.required {
+        steps += &format!("alter table {sql} alter column {name} drop not null;\n    ");
+    }
+    let rename = format!("{} = {plain:?}", toml_key(embedding));
+    steps += &format!(
+        "in the pipeline, rename = {{ {rename} }}; then `forebay run`, which fills it\n    "
+    );
+    if let Some(index) = index_on(vector, &wide, dimensions) {
+        steps += &format!("create index concurrently on {sql} using hnsw ({index});\n    ");
+    }
+    steps + &format!("once searches use {wide}: alter table {sql} drop column {name};")
+}
+
+/// What an HNSW index of a column indexes (pgvector: up to 2,000 dimensions of `vector`, 4,000 of
+/// `halfvec`); `None` if it can have none.
+fn index_on(vector: &str, name: &str, dimensions: usize) -> Option<String> {
+    match (vector, dimensions) {
+        ("vector", ..=2_000) => Some(format!("{name} vector_cosine_ops")),
+        ("halfvec", ..=4_000) => Some(format!("{name} halfvec_cosine_ops")),
+        ("vector", ..=4_000) => Some(format!(
+            "({name}::halfvec({dimensions})) halfvec_cosine_ops"
+        )),
+        _ => None,
     }
 }
 

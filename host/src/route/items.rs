@@ -14,6 +14,8 @@ use crate::row::FieldType;
 /// A table that has a row for each item of a list.
 pub(super) struct List<'t> {
     pub(super) reference: &'t ForeignKey,
+    /// The table's primary key, or a unique one.
+    key: &'t [String],
     /// The column of the key that is not part of the reference.
     extra: &'t Column,
     source: ListSource,
@@ -40,23 +42,23 @@ impl Binder<'_> {
         if feeds.any(|feed| matches!(feed, Some(Feed::Embedding(_)))) {
             return None;
         }
-        table.foreign_keys.iter().find_map(|reference| {
-            let mut key = table.primary_key.iter();
-            let extra = key.find(|name| !reference.columns.contains(name))?;
-            let in_key = |name: &String| table.primary_key.contains(name);
-            let fits = reference.columns.iter().all(in_key)
-                && table.primary_key.len() == reference.columns.len() + 1;
-            let extra = table.columns.iter().find(|column| column.name == *extra)?;
-            let source = (fits && !extra.generated).then(|| self.list_source(table, extra))?;
-            Some(List {
-                reference,
-                extra,
-                source: source?,
+        let keys = [&table.primary_key].into_iter().chain(&table.unique_keys);
+        keys.flat_map(|key| table.foreign_keys.iter().map(move |it| (key, it)))
+            .find_map(|(key, reference)| {
+                let extra = key.iter().find(|name| !reference.columns.contains(name))?;
+                let fits = reference.columns.iter().all(|name| key.contains(name))
+                    && key.len() == reference.columns.len() + 1;
+                let extra = table.column(extra).filter(|it| fits && !it.generated)?;
+                Some(List {
+                    reference,
+                    key,
+                    extra,
+                    source: self.list_source(table, key, extra)?,
+                })
             })
-        })
     }
 
-    fn list_source(&self, table: &Table, extra: &Column) -> Option<ListSource> {
+    fn list_source(&self, table: &Table, key: &[String], extra: &Column) -> Option<ListSource> {
         let is_list = |feed: &Option<Feed>| {
             let declared = self.field_type(*feed);
             matches!(declared, Some(FieldType::Texts | FieldType::Json))
@@ -86,7 +88,7 @@ impl Binder<'_> {
             // A list that has the name of another column, which then holds the items.
             let mut others = table.columns.iter().filter(|column| {
                 let is_array = ColumnKind::of(column).accepts(FieldType::Texts);
-                !table.primary_key.contains(&column.name) && !is_array
+                !key.contains(&column.name) && !is_array
             });
             let feed = others.find_map(|column| {
                 let feed = self.feed(table, &column.name);
@@ -94,7 +96,8 @@ impl Binder<'_> {
             });
             return field(feed);
         }
-        self.binding.transforms.then_some(ListSource::Plugins)
+        // A unique key beside the primary one may be anything.
+        (self.binding.transforms && key == table.primary_key).then_some(ListSource::Plugins)
     }
 
     /// Matches a list's table with the table that it references.
@@ -123,7 +126,10 @@ impl Binder<'_> {
             stamped: Vec::new(),
             items: None,
         };
-        let by_position = is_position(list.extra) && table.columns.len() > table.primary_key.len();
+        // A primary key beside the list's key is the server's.
+        let is_key = |name: &String| list.key.contains(name) || table.primary_key.contains(name);
+        let others = table.columns.iter().filter(|it| !is_key(&it.name));
+        let by_position = is_position(list.extra) && others.count() > 0;
         let first = if by_position {
             ItemFeed::Position
         } else {
@@ -136,7 +142,7 @@ impl Binder<'_> {
         };
         items.push(&extra, first);
         for column in &table.columns {
-            if !table.primary_key.contains(&column.name) && !column.generated {
+            if !is_key(&column.name) && !column.generated {
                 self.item_column(&mut target, &mut items, column);
             }
         }

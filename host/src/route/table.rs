@@ -15,8 +15,27 @@ pub struct Table {
     pub primary_key: Vec<String>,
     /// Columns of other keys that can find a row: unique, never null, not deferred.
     pub unique_keys: Vec<Vec<String>>,
+    /// Unique keys that could find a row but for one property.
+    pub near_keys: Vec<NearKey>,
     /// References to other tables of the pipeline.
     pub foreign_keys: Vec<ForeignKey>,
+}
+
+impl Table {
+    /// The column of this name.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}
+
+/// A unique key that cannot find a row: a column may be null, or else it is deferrable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NearKey {
+    /// Its columns.
+    pub columns: Vec<String>,
+    /// Those that may be null.
+    pub nullable: Vec<String>,
 }
 
 /// A reference to another table.
@@ -66,4 +85,9 @@ impl Column {
         let required = if self.required { " not null" } else { "" };
         format!("{}{required}", self.declared_sql)
     }
+}
+
+/// A name, quoted for use in SQL.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -7,6 +7,7 @@ use super::absent::Missing;
 use super::kind::ColumnKind;
 use super::misfit::Misfit;
 use super::table::{Column, Table};
+use crate::config::KeyChoice;
 use crate::decode::KeyType;
 use crate::row::Schema;
 
@@ -132,6 +133,10 @@ pub struct Binding<'a> {
     /// Maps the name of a field or embedding to the name of a column, or to `table.column` where
     /// several tables have such a column; the name of a list also to the name of its table.
     pub rename: &'a BTreeMap<String, String>,
+    /// Column by which rows are found, where it is chosen.
+    pub key: &'a KeyChoice,
+    /// For tables that do not exist: what was probably meant, as a hint.
+    pub meant: &'a BTreeMap<String, String>,
     /// True if plugins may set fields that the source does not have.
     pub transforms: bool,
 }

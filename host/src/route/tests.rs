@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod keys;
+
 use crate::decode::KeyType;
 use crate::route::fit::{value_fault, vector_fault};
 use crate::row::{Batch, Schema, Stage, Value};
@@ -55,6 +57,7 @@ fn table(name: &str, columns: &[(&str, &str)], references: &[&str]) -> Table {
             .collect(),
         primary_key: vec![columns[0].0.into()],
         unique_keys: Vec::new(),
+        near_keys: Vec::new(),
         foreign_keys: references
             .iter()
             .map(|name| ForeignKey {
@@ -126,6 +129,8 @@ fn bound_with(
             .iter()
             .map(|(from, to)| ((*from).to_owned(), (*to).to_owned()))
             .collect(),
+        key: &Default::default(),
+        meant: &Default::default(),
         transforms,
     })
 }
@@ -246,9 +251,13 @@ fn everything_that_does_not_fit_is_reported_together() {
     wrong.grade: is NOT NULL, but nothing feeds it
       hint: map a field to it with `rename`, or give it a default
     wrong.other: needs an embedding, but the dataset has none of this name
-      hint: map one to it with `rename`
+      hint: did you mean rename = { vector = "other" }?
     narrow.vector: has 2 dimensions, but the dataset's embedding has 3
-      hint: make the column as wide as the embedding
+      hint: if the table is empty: alter table public.narrow alter column "vector" type vector(3); otherwise
+        alter table public.narrow add column "vector_3" vector(3);
+        in the pipeline, rename = { vector = "vector_3" }; then `forebay run`, which fills it
+        create index concurrently on public.narrow using hnsw ("vector_3" vector_cosine_ops);
+        once searches use "vector_3": alter table public.narrow drop column "vector";
     time_key.id: has type timestamptz, which a row's key cannot feed
       hint: use uuid, integer or text
     generated_key: its primary key is generated always, and it has no other key
@@ -305,6 +314,8 @@ fn a_table_that_is_not_there_is_named() {
         names: &["here".into(), "gone".into()],
         tables: &[Some(table("here", &[("id", "uuid")], &[])), None],
         rename: &[("company".into(), "in_gone".into())].into(),
+        key: &Default::default(),
+        meant: &Default::default(),
         transforms: false,
     })
     .unwrap_err();
@@ -642,6 +653,8 @@ fn with_lists(
             .iter()
             .map(|(from, to)| ((*from).to_owned(), (*to).to_owned()))
             .collect(),
+        key: &Default::default(),
+        meant: &Default::default(),
         transforms,
     })
 }
@@ -815,7 +828,7 @@ fn a_key_or_a_list_that_does_not_fit_is_reported() {
     public.posting: is named twice
       hint: name it once
     several: has several unique keys, and no primary key that can be fed
-      hint: rows are found by the primary key, or else by the only unique key without nulls
+      hint: choose one in the pipeline: key = "a", or key = "b"
     "#);
 }
 

@@ -1,9 +1,13 @@
 //! Reads the target tables from the database's catalog.
 
+mod meant;
+
 use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 
 use super::error::StoreError;
-use crate::route::{Column, ForeignKey, Table};
+use crate::route::{Column, ForeignKey, NearKey, Table};
+
+pub use self::meant::meant;
 
 /// Reads the named tables, in their order; `None` for one that does not exist.
 ///
@@ -39,44 +43,61 @@ pub async fn read(pool: &PgPool, names: &[String]) -> Result<Vec<Option<Table>>,
         .bind(oid)
         .fetch_one(pool)
         .await?;
-        let (primary_key, unique_keys) = keys(pool, oid).await?;
+        let Keys {
+            primary,
+            unique,
+            near,
+        } = keys(pool, oid).await?;
         tables.push(Some(Table {
             name: name.clone(),
             bare: relation.try_get(0)?,
             quoted: relation.try_get(1)?,
             columns: columns(pool, oid).await?,
-            primary_key,
-            unique_keys,
+            primary_key: primary,
+            unique_keys: unique,
+            near_keys: near,
             foreign_keys: foreign_keys(pool, oid, names, &oids).await?,
         }));
     }
     Ok(tables)
 }
 
-/// The primary key, and the other keys by which `on conflict` can find a row.
-async fn keys(pool: &PgPool, table: i64) -> Result<(Vec<String>, Vec<Vec<String>>), StoreError> {
+/// The unique keys of a table.
+#[derive(Default)]
+struct Keys {
+    primary: Vec<String>,
+    /// Other keys by which `on conflict` can find a row.
+    unique: Vec<Vec<String>>,
+    near: Vec<NearKey>,
+}
+
+async fn keys(pool: &PgPool, table: i64) -> Result<Keys, StoreError> {
     let rows = sqlx::query(
-        "select i.indisprimary, array_agg(a.attname::text order by k.position)
+        "select i.indisprimary, i.indimmediate, array_agg(a.attname::text order by k.position),
+             coalesce(array_agg(a.attname::text order by k.position) filter (where not a.attnotnull), '{}')
          from pg_index i
          cross join unnest(i.indkey::int2[]) with ordinality k(number, position)
          left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number
-         where i.indrelid::bigint = $1 and i.indisunique and i.indimmediate and i.indisvalid
+         where i.indrelid::bigint = $1 and i.indisunique and i.indisvalid
              and i.indpred is null and i.indexprs is null and k.position <= i.indnkeyatts
-         group by i.indexrelid, i.indisprimary having bool_and(a.attnotnull) order by i.indexrelid",
+         group by i.indexrelid, i.indisprimary, i.indimmediate order by i.indexrelid",
     )
     .bind(table)
     .fetch_all(pool)
     .await?;
-    let (mut primary, mut others) = (Vec::new(), Vec::new());
+    let mut keys = Keys::default();
     for row in rows {
-        let columns: Vec<String> = row.try_get(1)?;
-        if row.try_get(0)? {
-            primary = columns;
+        let (is_primary, immediate): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
+        let (columns, nullable): (Vec<String>, Vec<String>) = (row.try_get(2)?, row.try_get(3)?);
+        if !immediate || !nullable.is_empty() {
+            keys.near.push(NearKey { columns, nullable });
+        } else if is_primary {
+            keys.primary = columns;
         } else {
-            others.push(columns);
+            keys.unique.push(columns);
         }
     }
-    Ok((primary, others))
+    Ok(keys)
 }
 
 async fn foreign_keys(

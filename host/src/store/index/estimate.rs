@@ -34,7 +34,7 @@ pub enum Method {
 /// Time of a load, by the treatment of the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
-    /// Time to insert the rows one by one.
+    /// Time to insert the rows one by one. A changed row is inserted again.
     pub maintaining: Duration,
     /// Time to build the index of all rows.
     pub building: Duration,
@@ -88,10 +88,10 @@ impl Shape {
         }
     }
 
-    /// The cost of inserting `rows` into a table that has `present` rows. `None` for an index with
-    /// cheap inserts.
+    /// The cost of `entering` rows, new or changed, and of an index of `all` rows of the table
+    /// afterwards. `None` for an index with cheap inserts.
     #[must_use]
-    pub fn cost(&self, rows: u64, present: u64) -> Option<Cost> {
+    pub fn cost(&self, entering: u64, all: u64) -> Option<Cost> {
         let Method::Hnsw { .. } = self.method else {
             return None;
         };
@@ -99,8 +99,8 @@ impl Shape {
         let maintaining = 0.0013 + 0.0009 * kilobytes;
         let building = 0.00025 + 0.0004 * kilobytes;
         Some(Cost {
-            maintaining: Duration::from_secs_f64(maintaining * rows as f64),
-            building: Duration::from_secs_f64(building * (rows + present) as f64),
+            maintaining: Duration::from_secs_f64(maintaining * entering as f64),
+            building: Duration::from_secs_f64(building * all as f64),
         })
     }
 
@@ -152,7 +152,7 @@ mod tests {
             ("halfvec", 1_536, 4.0, 1.7),
         ] {
             let shape = hnsw(column, dimensions);
-            let cost = shape.cost(10_000, 0).unwrap();
+            let cost = shape.cost(10_000, 10_000).unwrap();
             for (estimated, measured) in [(cost.maintaining, inserted), (cost.building, built)] {
                 let ratio = estimated.as_secs_f64() / (measured * 10.0);
                 assert!(

@@ -9,7 +9,9 @@ pub struct Wanted<'a> {
     pub name: &'a str,
     /// `None` if no table of that name is visible.
     pub table: Option<&'a Table>,
-    /// Columns to be written, besides those of the primary key.
+    /// Columns by which rows are found.
+    pub key: Vec<String>,
+    /// Columns to be written, besides those of the key.
     pub columns: Vec<String>,
     /// True if rows are certainly deleted.
     pub deletes: bool,

@@ -49,7 +49,7 @@ pub(super) async fn check(
 ) -> Result<(), sqlx::Error> {
     let facts: Option<Facts> = sqlx::query_as(FACTS)
         .bind(&table.quoted)
-        .bind(&table.primary_key)
+        .bind(&wanted.key)
         .bind(&wanted.columns)
         .bind(wanted.deletes)
         .fetch_optional(&mut *connection)

@@ -39,6 +39,7 @@ fn table(name: &str, columns: &[(&str, &str)], key: &[&str], parent: &[(&str, &s
         columns: columns.iter().map(column).collect(),
         primary_key: key.iter().map(|name| (*name).into()).collect(),
         unique_keys: Vec::new(),
+        near_keys: Vec::new(),
         foreign_keys: if parent.is_empty() {
             Vec::new()
         } else {
@@ -73,6 +74,8 @@ fn statements(tables: &[Table]) -> Statements {
         names: &names,
         tables: &tables.iter().cloned().map(Some).collect::<Vec<_>>(),
         rename: &Default::default(),
+        key: &Default::default(),
+        meant: &Default::default(),
         transforms: false,
     });
     Statements::new(&targets.unwrap())
