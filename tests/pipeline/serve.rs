@@ -263,7 +263,7 @@ async fn pipelines_run_at_their_times_and_one_that_fails_hinders_no_other() {
         .collect();
     insta::with_settings!({filters => vec![(r"127\.0\.0\.\d:\d+", "[address]")]}, {
         assert_snapshot!(shown.join("\n"), @r#"
-        "away": "failed", "gave up after 100ms: source http://[address] is away: The service is currently unavailable: tcp connect error", null
+        "away": "failed", "gave up after 100ms: source http://[address] is away: connection refused: nobody listens there\n  hint: start the server, or correct `source.grpc`", null
         "misfit": "failed", "nowhere: no such table\n  hint: create it, or name it with its schema", null
         "recruit": "succeeded", null, null
         "yearly": null, null, "nowhere: no such table\n  hint: create it, or name it with its schema"

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use crate::chunk::DeadLetter;
+use crate::printable::printable;
 
 /// Number of rows in the sliding window, at least: the chunk that reaches back to the first of them
 /// counts as a whole.
@@ -215,10 +216,8 @@ impl TooManyDeadLetters {
         let sample = letters.next().map(|(letter, key)| {
             let failure = &letter.failure;
             let (stage, code) = (failure.stage.as_str(), &failure.code);
-            format!(
-                "; for example row `{key}`: {stage} {code}: {}",
-                failure.message
-            )
+            let (key, message) = (printable(key), printable(&failure.message));
+            format!("; for example row `{key}`: {stage} {code}: {message}")
         });
         Self {
             excess,
