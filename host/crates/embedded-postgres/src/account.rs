@@ -1,13 +1,11 @@
 //! The user that runs the server: that of this process, or another one if this process is root,
 //! which PostgreSQL refuses.
 
-use std::os::unix::fs::{MetadataExt, lchown};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::unistd::{getegid, geteuid};
 use tokio::process::Command;
-
-use super::error::Error;
 
 /// The user that runs root's servers: `nobody` by convention. It needs no entry in the user
 /// database.
@@ -67,14 +65,6 @@ impl Account {
             command.uid(self.uid).gid(self.gid);
         }
         command
-    }
-
-    /// Changes the owner of a file or directory to this account. Does not follow links.
-    pub(super) fn own(&self, path: &Path) -> Result<(), Error> {
-        if self.switch {
-            lchown(path, Some(self.uid), Some(self.gid)).map_err(Error::at(path))?;
-        }
-        Ok(())
     }
 
     /// True if the permission bits let this account enter an existing directory and its parents.

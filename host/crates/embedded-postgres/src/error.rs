@@ -96,6 +96,18 @@ pub enum Error {
         /// This process's effective user.
         user: u32,
     },
+    /// A file of the server is not what it should be: another user may have prepared it.
+    #[error(
+        "{} is {is}, and is not used: it may lead to the files of others; remove it, or choose \
+         another directory",
+        path.display()
+    )]
+    Suspect {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        is: &'static str,
+    },
     /// The data directory could not be created; nothing of it remains.
     #[error("cannot create a data directory: {detail}")]
     Initialise {

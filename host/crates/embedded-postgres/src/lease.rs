@@ -28,6 +28,7 @@ const ATTEMPTS: u32 = 3;
 #[derive(Debug)]
 pub struct Embedded {
     place: Place,
+    settings: Settings,
     lease: File,
     running: Running,
 }
@@ -92,12 +93,35 @@ impl Embedded {
         self.place.log()
     }
 
+    /// True unless the server has ended, as after SIGKILL.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        match server::state(&self.place, &self.running.data) {
+            State::Ready(_) | State::Changing(_) => true,
+            State::Absent | State::Reused => false,
+        }
+    }
+
+    /// Starts the server again if it has ended; false if it has not, or if another process was
+    /// quicker. What was committed is there: the server recovers it from its log.
+    ///
+    /// # Errors
+    /// As for [`start`].
+    pub async fn revive(&self) -> Result<bool, Error> {
+        let _starting = self.place.lock_start(LOCK_WAIT).await?;
+        if running_data(&self.place).await?.is_some() {
+            return Ok(false);
+        }
+        launch(&self.settings, &self.place).await?;
+        Ok(true)
+    }
+
     /// Releases the lease, and shuts the server down if no other process uses it and it is not kept.
     ///
     /// # Errors
     /// If another process holds the start lock for too long, or the server does not stop.
     pub async fn stop(self) -> Result<Stopped, Error> {
-        let _starting = lock::exclusive(&self.place.start_lock(), LOCK_WAIT).await?;
+        let _starting = self.place.lock_start(LOCK_WAIT).await?;
         drop(self.lease);
         if self.place.kept() {
             return Ok(Stopped::Kept);
@@ -115,7 +139,7 @@ impl Embedded {
 pub async fn start(settings: &Settings) -> Result<Embedded, Error> {
     let place = Place::locate(&settings.directory)?;
     place.prepare()?;
-    let _starting = lock::exclusive(&place.start_lock(), LOCK_WAIT).await?;
+    let _starting = place.lock_start(LOCK_WAIT).await?;
     lease(settings, place).await
 }
 
@@ -126,7 +150,7 @@ pub async fn start(settings: &Settings) -> Result<Embedded, Error> {
 pub async fn keep(settings: &Settings) -> Result<Status, Error> {
     let place = Place::locate(&settings.directory)?;
     place.prepare()?;
-    let _starting = lock::exclusive(&place.start_lock(), LOCK_WAIT).await?;
+    let _starting = place.lock_start(LOCK_WAIT).await?;
     let embedded = lease(settings, place).await?;
     embedded.place.set_kept()?;
     Ok(describe(&embedded.place))
@@ -141,7 +165,7 @@ pub async fn shut_down(settings: &Settings) -> Result<Stopped, Error> {
     if !place.exists() {
         return Ok(Stopped::NotRunning);
     }
-    let _starting = lock::exclusive(&place.start_lock(), LOCK_WAIT).await?;
+    let _starting = place.lock_start(LOCK_WAIT).await?;
     place.clear_kept()?;
     stop_unused(&place).await
 }
@@ -163,7 +187,7 @@ pub async fn psql_path(settings: &Settings) -> Option<PathBuf> {
 /// Takes a lease on a running server. The caller holds the start lock.
 async fn lease(settings: &Settings, place: Place) -> Result<Embedded, Error> {
     // Does not block: it is held exclusively only under the start lock, which this process holds.
-    let lease = lock::shared(&place.users_lock())?;
+    let lease = lock::shared(&place.users_lock(), place.account)?;
     let url = place.url();
     let mut attempt = 1;
     loop {
@@ -178,6 +202,7 @@ async fn lease(settings: &Settings, place: Place) -> Result<Embedded, Error> {
             Ok(version) => {
                 return Ok(Embedded {
                     place,
+                    settings: settings.clone(),
                     lease,
                     running: Running { url, version, data },
                 });
@@ -234,7 +259,7 @@ async fn ensure_database(url: &str) -> Result<String, Error> {
 
 /// Stops the server unless it is in use. The caller holds the start lock and no lease.
 async fn stop_unused(place: &Place) -> Result<Stopped, Error> {
-    let Some(_unused) = lock::try_exclusive(&place.users_lock())? else {
+    let Some(_unused) = lock::try_exclusive(&place.users_lock(), place.account)? else {
         return Ok(Stopped::InUse);
     };
     let Some(data) = running_data(place).await? else {

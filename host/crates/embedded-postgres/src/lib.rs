@@ -15,6 +15,7 @@
 
 mod account;
 mod error;
+mod guarded;
 mod installation;
 mod lease;
 mod lock;

@@ -7,6 +7,7 @@ use std::fs::{DirBuilder, File, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -14,6 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::account::Account;
 use super::error::Error;
+use super::guarded::Kind;
+use super::{guarded, lock};
 
 /// Part of the socket's name; the server does not listen on the network.
 pub(super) const PORT: u16 = 5432;
@@ -47,7 +50,7 @@ impl Place {
         let near = directory.join("postgres");
         let account = Account::choose(None);
         if !account.switch {
-            let owner = fs::metadata(&near)
+            let owner = fs::symlink_metadata(&near)
                 .map(|metadata| metadata.uid())
                 .unwrap_or(account.uid);
             if owner != account.uid {
@@ -57,27 +60,28 @@ impl Place {
                     user: account.uid,
                 });
             }
-            return Ok(Self::at(near, account));
+            return Self::at(near, account).checked();
         }
         let far = Path::new(ROOT_STATE)
             .join(digest(&directory))
             .join("postgres");
         for candidate in [&near, &far] {
             if let Some(owner) = data_owner(candidate)? {
-                return Ok(Self::at(candidate.clone(), Account::choose(Some(owner))));
+                return Self::at(candidate.clone(), Account::choose(Some(owner))).checked();
             }
         }
         let existing = directory.ancestors().find(|ancestor| ancestor.exists());
         if existing.is_some_and(|existing| account.can_enter(existing)) {
-            return Ok(Self::at(near, account));
+            return Self::at(near, account).checked();
         }
-        Ok(Self::at(far, account))
+        Self::at(far, account).checked()
     }
 
     fn at(directory: PathBuf, account: Account) -> Self {
         let near = directory.join("socket");
         let file = near.join(format!(".s.PGSQL.{PORT}"));
-        let socket = if file.as_os_str().len() <= SOCKET_BYTES {
+        // A URL holds only texts.
+        let socket = if file.as_os_str().len() <= SOCKET_BYTES && file.to_str().is_some() {
             near
         } else {
             PathBuf::from(format!(
@@ -93,6 +97,34 @@ impl Place {
         }
     }
 
+    /// Looks at everything that is there already: nothing is used that leads elsewhere, or that
+    /// somebody else has put there.
+    fn checked(self) -> Result<Self, Error> {
+        let account = self.account;
+        if !guarded::exists(&self.directory, Kind::Directory, account)? {
+            return Ok(self);
+        }
+        for file in [
+            self.log(),
+            self.start_lock(),
+            self.users_lock(),
+            self.keep_marker(),
+        ] {
+            guarded::exists(&file, Kind::File, account)?;
+        }
+        for major in self.majors()? {
+            let data = self.data(major);
+            guarded::exists(&data, Kind::Directory, account)?;
+            guarded::exists(&data.join("postmaster.pid"), Kind::File, account)?;
+        }
+        Ok(self)
+    }
+
+    /// Takes the lock under which the server is started and stopped.
+    pub(super) async fn lock_start(&self, limit: Duration) -> Result<File, Error> {
+        lock::exclusive(&self.start_lock(), self.account, limit).await
+    }
+
     /// Creates the directory.
     pub(super) fn prepare(&self) -> Result<(), Error> {
         if self.directory.starts_with(ROOT_STATE) {
@@ -105,9 +137,11 @@ impl Place {
         create_public(&self.directory)?;
         // Root keeps its directory, so that the account cannot replace names in it.
         let mode = if self.account.switch { 0o711 } else { 0o700 };
-        let metadata = fs::metadata(&self.directory).map_err(Error::at(&self.directory))?;
+        let directory = guarded::directory(&self.directory, self.account)?;
+        let metadata = directory.metadata().map_err(Error::at(&self.directory))?;
         if metadata.uid() == nix::unistd::geteuid().as_raw() {
-            fs::set_permissions(&self.directory, Permissions::from_mode(mode))
+            directory
+                .set_permissions(Permissions::from_mode(mode))
                 .map_err(Error::at(&self.directory))?;
         }
         Ok(())
@@ -131,7 +165,7 @@ impl Place {
                 user,
             });
         }
-        self.account.own(&self.socket)
+        guarded::give(&self.socket, self.account)
     }
 
     /// Removes the socket's directory, which may be outside the host's directory.
@@ -188,7 +222,9 @@ impl Place {
 
     pub(super) fn set_kept(&self) -> Result<(), Error> {
         let marker = self.keep_marker();
-        File::create(&marker).map(drop).map_err(Error::at(&marker))
+        let mut options = File::options();
+        options.write(true).create(true);
+        guarded::open(&marker, self.account, &mut options).map(drop)
     }
 
     pub(super) fn clear_kept(&self) -> Result<(), Error> {
@@ -275,7 +311,8 @@ fn data_owner(directory: &Path) -> Result<Option<(u32, u32)>, Error> {
         return Ok(None);
     };
     let data = directory.join(major.to_string());
-    let metadata = fs::metadata(&data).map_err(Error::at(&data))?;
+    // A link would have the server run as the owner of what it leads to.
+    let metadata = fs::symlink_metadata(&data).map_err(Error::at(&data))?;
     Ok(Some((metadata.uid(), metadata.gid())))
 }
 

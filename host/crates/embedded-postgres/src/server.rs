@@ -5,9 +5,9 @@
 
 use std::fs;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
@@ -18,7 +18,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::account::Account;
 use super::error::{Error, tail};
+use super::guarded;
 use super::installation::Installation;
 use super::place::{NAME, PORT, Place, remove_unfinished};
 
@@ -78,7 +80,7 @@ pub(super) enum State {
 
 /// The state of the server of a data directory.
 pub(super) fn state(place: &Place, data: &Path) -> State {
-    let Ok(text) = fs::read_to_string(data.join("postmaster.pid")) else {
+    let Ok(text) = read(place, &data.join("postmaster.pid")) else {
         return State::Absent;
     };
     let mut lines = text.lines();
@@ -93,7 +95,7 @@ pub(super) fn state(place: &Place, data: &Path) -> State {
     }
     // A directory that was renamed while its server runs no longer matches, but its socket answers.
     let answers = || UnixStream::connect(place.socket_file()).is_ok();
-    if !is_server_of(pid, data) && !answers() {
+    if !runs_as(pid, place.account) || (!is_server_of(pid, data) && !answers()) {
         return State::Reused;
     }
     // The eighth line, which the postmaster updates.
@@ -101,6 +103,20 @@ pub(super) fn state(place: &Place, data: &Path) -> State {
         Some("ready") => State::Ready(pid),
         _ => State::Changing(pid),
     }
+}
+
+/// The text of a file of the server.
+fn read(place: &Place, path: &Path) -> Result<String, Error> {
+    let mut text = String::new();
+    let mut file = guarded::open(path, place.account, File::options().read(true))?;
+    file.read_to_string(&mut text).map_err(Error::at(path))?;
+    Ok(text)
+}
+
+/// True unless a process is known to be of another user: root must not send a signal to whatever a
+/// file of the account names.
+fn runs_as(pid: i32, account: Account) -> bool {
+    fs::metadata(format!("/proc/{pid}")).map_or(true, |process| process.uid() == account.uid)
 }
 
 /// True if a process is a server that was started on the data directory.
@@ -158,7 +174,7 @@ pub(super) async fn initialise(
         .permissions(fs::Permissions::from_mode(0o700))
         .tempdir_in(place.directory())
         .map_err(Error::at(place.directory()))?;
-    place.account.own(unfinished.path())?;
+    guarded::give(unfinished.path(), place.account)?;
     let program = installation.program("initdb");
     let mut command = place.account.command(&program);
     command.arg("-D").arg(unfinished.path());
@@ -313,11 +329,15 @@ pub(super) async fn stop(place: &Place, data: &Path) -> Result<(), Error> {
 /// `postmaster.pid` stays: PostgreSQL uses it to find children of that server.
 fn forget_reused(place: &Place, data: &Path) -> Result<(), Error> {
     let path = data.join("postmaster.pid");
-    let text = fs::read_to_string(&path).map_err(Error::at(&path))?;
+    let text = read(place, &path)?;
     let rest = text.split_once('\n').map_or("", |(_, rest)| rest);
     tracing::info!(path = %path.display(), "replacing a reused pid of a server that is gone");
     // In place, so that the file keeps its owner. Readers accept any size.
-    fs::write(&path, format!("{NO_PROCESS}\n{rest}")).map_err(Error::at(&path))?;
+    let mut file = guarded::open(&path, place.account, File::options().write(true))?;
+    // Emptied once it is known to be what it should be.
+    file.set_len(0)
+        .and_then(|()| file.write_all(format!("{NO_PROCESS}\n{rest}").as_bytes()))
+        .map_err(Error::at(&path))?;
     let lock = place.socket().join(format!(".s.PGSQL.{PORT}.lock"));
     match fs::remove_file(&lock) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::at(&lock)(error)),
@@ -333,14 +353,12 @@ fn list_item(path: &Path) -> String {
 /// The log, opened for appending, and its length.
 fn open_log(place: &Place) -> Result<(File, u64), Error> {
     let path = place.log();
-    if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > LOG_BYTES) {
+    if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.len() > LOG_BYTES) {
         fs::rename(&path, path.with_extension("1")).map_err(Error::at(&path))?;
     }
-    let log = File::options()
-        .append(true)
-        .create(true)
-        .open(&path)
-        .map_err(Error::at(&path))?;
+    let mut options = File::options();
+    options.append(true).create(true);
+    let log = guarded::open(&path, place.account, &mut options)?;
     let length = log.metadata().map_err(Error::at(&path))?.len();
     Ok((log, length))
 }
@@ -348,9 +366,12 @@ fn open_log(place: &Place) -> Result<(File, u64), Error> {
 /// The text written to the log since `offset`, as far as it can be read.
 fn log_since(place: &Place, offset: u64) -> String {
     let mut written = Vec::new();
-    let read = File::open(place.log()).and_then(|mut log| {
-        log.seek(SeekFrom::Start(offset))?;
-        log.take(64 << 10).read_to_end(&mut written)
+    let path = place.log();
+    let log = guarded::open(&path, place.account, File::options().read(true));
+    let read = log.and_then(|mut log| {
+        let read = log.seek(SeekFrom::Start(offset));
+        read.and_then(|_| log.take(64 << 10).read_to_end(&mut written))
+            .map_err(Error::at(&path))
     });
     match read {
         Ok(_) => String::from_utf8_lossy(&written).into_owned(),

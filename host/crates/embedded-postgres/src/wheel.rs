@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::account::Account;
 use super::error::{Error, tail};
 use super::lock;
 use super::place::{create_public, remove_unfinished};
@@ -88,7 +89,12 @@ pub(super) async fn fetch(cache: &Path) -> Result<PathBuf, Error> {
         });
     };
     create_public(cache)?;
-    let _fetching = lock::exclusive(&cache.join("fetch.lock"), FETCH_LIMIT).await?;
+    let _fetching = lock::exclusive(
+        &cache.join("fetch.lock"),
+        Account::choose(None),
+        FETCH_LIMIT,
+    )
+    .await?;
     if let Some(installation) = cached(cache) {
         return Ok(installation);
     }
