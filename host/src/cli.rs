@@ -30,6 +30,7 @@ mod output;
 mod plugin;
 mod progress;
 mod rehearsal;
+mod report_file;
 mod run;
 mod screen;
 mod serve;
@@ -38,12 +39,13 @@ mod stop;
 mod summary;
 mod table;
 mod verify;
+mod words;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::exit::{Exit, UsageError};
+use self::exit::{Exit, Interrupted};
 use self::global::Global;
 
 /// Streams embedding rows from AI servers through WASM plugins into PostgreSQL + pgvector.
@@ -118,23 +120,13 @@ pub fn main() -> ExitCode {
     });
     match ended {
         Ok(exit) => exit,
+        // Whoever sent the signal knows.
+        Err(error) if error.is::<Interrupted>() => Exit::Interrupted.into(),
         Err(error) => {
             let text = crate::error::with_causes(error.as_ref());
             eprintln!("error: {}", crate::printable::lines(&text));
-            exit_of(&error).into()
+            Exit::of(&error).into()
         }
-    }
-}
-
-fn exit_of(error: &anyhow::Error) -> Exit {
-    use crate::error::PipelineError;
-    let usage = error.is::<UsageError>() || error.is::<crate::config::ConfigError>();
-    match error.downcast_ref::<PipelineError>() {
-        Some(PipelineError::Unfit(_)) => Exit::Usage,
-        Some(PipelineError::Halted(_)) => Exit::Halted,
-        Some(PipelineError::TooManyDeadLetters(_)) => Exit::DeadLetters,
-        _ if usage => Exit::Usage,
-        _ => Exit::Failed,
     }
 }
 

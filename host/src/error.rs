@@ -2,11 +2,13 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use crate::policy::{Halted, TooManyDeadLetters};
 use crate::retry::{GaveUp, Retry};
 use crate::route::Misfit;
 use crate::source::{Kind, SourceError};
+use crate::store::run::Status;
 use crate::store::{CommitError, StoreError};
 
 /// An error that stops a pipeline before its end.
@@ -33,6 +35,29 @@ pub enum PipelineError {
     /// A bug in the host, or a system out of resources.
     #[error("{0}")]
     Broken(String),
+    /// Stopping took too long. What is not committed is received again by the next start.
+    #[error(
+        "not everything that had been received was committed within retry.stop_timeout ({}); the \
+         next start receives it again",
+        humantime::format_duration(*.0)
+    )]
+    Overdue(Duration),
+}
+
+impl PipelineError {
+    /// The status of a run that ends with this error; `stopped` if it was asked to end.
+    pub(crate) fn status(&self, stopped: bool) -> Status {
+        match self {
+            // Everything was read, and the rows are in.
+            Self::TooManyDeadLetters(excess) if excess.is_complete => Status::HeldBack,
+            Self::Halted(_) | Self::TooManyDeadLetters(_) => Status::Halted,
+            Self::Overdue(_) => Status::Interrupted,
+            // What is away when a run is stopped does not fail it.
+            Self::GaveUp(_) if stopped => Status::Interrupted,
+            _ if stopped && self.is_transient() => Status::Interrupted,
+            _ => Status::Failed,
+        }
+    }
 }
 
 /// The text of an error and its causes, each once: errors of pipelines, sources and the database
@@ -88,6 +113,7 @@ impl Retry for PipelineError {
             | Self::Halted(_)
             | Self::TooManyDeadLetters(_)
             | Self::GaveUp(_)
+            | Self::Overdue(_)
             | Self::Broken(_) => false,
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::printable::printable;
 use crate::proto::{InvalidateCacheRequest, InvalidateCacheResponse};
@@ -19,6 +20,9 @@ use crate::{config, failpoints};
 
 /// Maximum time of one call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for a call that is under way when the host is stopped.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// Number of attempts at the end of one run; the waits between them double from half a second.
 const ATTEMPTS: usize = 5;
@@ -61,7 +65,8 @@ pub enum NotifyStatus {
     Pending,
 }
 
-/// Delivers the pending notifications of a pipeline, from this run and earlier ones.
+/// Delivers the pending notifications of a pipeline, from this run and earlier ones. After `stop`, a
+/// server that does not answer soon is left to the next run.
 ///
 /// # Errors
 /// If the outbox cannot be read or written.
@@ -70,6 +75,7 @@ pub async fn deliver(
     pipeline: &str,
     run: &Run,
     notify: Option<&config::Notify>,
+    stop: &CancellationToken,
 ) -> Result<Outcome, StoreError> {
     let Some(notify) = notify else {
         return Ok(Outcome::default());
@@ -95,10 +101,13 @@ pub async fn deliver(
             .with_min_delay(Duration::from_millis(500))
             .with_max_times(ATTEMPTS - 1)
             .with_jitter();
-        let result = attempt
+        let calls = attempt
             .retry(policy)
-            .notify(|error, wait| tracing::warn!(target = pending.target, %error, ?wait, "notification failed; trying again"))
-            .await;
+            .notify(|error, wait| tracing::warn!(target = pending.target, %error, ?wait, "notification failed; trying again"));
+        let result = tokio::select! {
+            result = calls => result,
+            () = stopped(stop) => Err("the host was stopped before the server answered".to_owned()),
+        };
         failpoints::point!("notify.called");
         store
             .attempted(&pending, result.as_ref().err().map(String::as_str))
@@ -125,6 +134,12 @@ pub async fn deliver(
         }
     }
     Ok(outcome)
+}
+
+/// Waits until a server has had time to answer after a stop.
+async fn stopped(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(LAST_ANSWER).await;
 }
 
 async fn invalidate(peer: &Peer, pipeline: &str, pending: &Owed) -> Result<String, String> {

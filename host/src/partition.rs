@@ -24,7 +24,9 @@ use self::tuning::Tuning;
 use self::writers::Writers;
 use crate::chunk::{Prepared, Times};
 use crate::error::PipelineError;
+use crate::plugin::head;
 use crate::policy::DeadLetterLimit;
+use crate::printable::printable;
 use crate::progress::Progress;
 use crate::retry::Patience;
 use crate::rollout::Rollout;
@@ -37,6 +39,9 @@ use crate::{config, decode, failpoints, metrics};
 
 pub(crate) use self::intake::{End, Intake, IntakeContext};
 pub(crate) use self::tuning::Bounds;
+
+/// Maximum number of characters of a position in a message.
+const MAX_SHOWN: usize = 200;
 
 /// One partition of a run, with everything that its loop uses.
 #[derive(Debug)]
@@ -71,14 +76,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn add(&mut self, other: &Self) {
-        let (rows, more) = (&mut self.rows, &other.rows);
-        rows.received += more.received;
-        rows.inserted += more.inserted;
-        rows.updated += more.updated;
-        rows.unchanged += more.unchanged;
-        rows.dropped += more.dropped;
-        rows.dead_lettered += more.dead_lettered;
-        rows.deleted += more.deleted;
+        self.rows.add(&other.rows);
         self.receiving += other.receiving;
         self.times.decode += other.times.decode;
         self.times.plugins += other.times.plugins;
@@ -110,7 +108,7 @@ impl Partition {
                 () = self.stop.cancelled() => return (tally, Ok(())),
             };
             if let Err(error) = waited {
-                return (tally, Err(error));
+                return (tally, Err(self.explained(error)));
             }
         }
     }
@@ -160,6 +158,22 @@ impl Partition {
         intake.end().ok_or_else(|| {
             PipelineError::Broken("receiving ended early; its panic is on stderr".into())
         })
+    }
+
+    /// Says what to do if the source may no longer know the position.
+    fn explained(&self, error: PipelineError) -> PipelineError {
+        let PipelineError::Source(mut error) = error else {
+            return error;
+        };
+        let position = &self.checkpoint.position;
+        if error.failure.is_refusal && !position.is_empty() {
+            let (position, name) = (printable(head(position, MAX_SHOWN)), &self.config.name);
+            error.failure = error.failure.hint(format!(
+                "if the source no longer knows the position `{position}`, `forebay checkpoint \
+                 reset {name}` makes the next run start from the beginning"
+            ));
+        }
+        PipelineError::Source(error)
     }
 
     fn intake_context(&self) -> IntakeContext {

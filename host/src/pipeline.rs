@@ -10,11 +10,13 @@ mod host;
 mod indexes;
 mod left_out;
 mod mapping;
+mod not_begun;
 mod preflight;
 mod prepare;
 mod reconcile;
 mod rehearsal;
 mod run;
+mod strangers;
 mod verify;
 
 pub use self::host::Host;

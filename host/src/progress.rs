@@ -15,6 +15,8 @@ pub struct Progress {
     pub rows: AtomicU64,
     /// Dead letters of this start.
     pub dead_letters: AtomicU64,
+    /// Committed rows of this start, by fate.
+    committed: Mutex<Counts>,
     /// Times of this start's chunks.
     pub chunk_times: ChunkTimes,
     /// The index that is being built, if any.
@@ -28,10 +30,18 @@ impl Progress {
         (expected > 0).then(|| expected.saturating_sub(self.rows.load(Ordering::Relaxed)))
     }
 
+    /// Committed rows of this start, by fate.
+    pub(crate) fn committed(&self) -> Counts {
+        let committed = self.committed.lock();
+        *committed.unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn add(&self, rows: &Counts) {
         self.rows.fetch_add(rows.received, Ordering::Relaxed);
         self.dead_letters
             .fetch_add(rows.dead_lettered, Ordering::Relaxed);
+        let committed = self.committed.lock();
+        committed.unwrap_or_else(PoisonError::into_inner).add(rows);
     }
 }
 

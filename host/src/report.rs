@@ -11,7 +11,7 @@ use crate::row::PluginId;
 use crate::store::run::{Checkpoint, Counts, Status};
 
 /// The report of one pipeline's run; `--report` writes it as JSON.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
     /// Name of the pipeline.
     pub pipeline: String,
@@ -22,7 +22,8 @@ pub struct Report {
     /// The reason, unless it succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Number of starts of this run; more than 1 if an earlier start was interrupted.
+    /// Number of starts of this run; more than 1 if an earlier start was interrupted, 0 if it could
+    /// not be begun.
     pub starts: i32,
     /// Rows by fate, over all starts of the run.
     pub rows: Counts,

@@ -31,6 +31,9 @@ use crate::{config, metrics};
 /// may sleep.
 const CLOCK: Duration = Duration::from_secs(10);
 
+/// Time for runs to be recorded after `stop_timeout`.
+const LAST_REPORTS: Duration = Duration::from_secs(5);
+
 /// Serves until `stop`, and then until the running pipelines have drained.
 ///
 /// # Errors
@@ -57,16 +60,27 @@ pub async fn serve(
         () = stop.cancelled() => Ok(()),
         result = all_ended(&mut tasks) => match result {
             // No pipeline has a schedule, and all have run.
-            Ok(()) => {
+            Ok(()) if !stop.is_cancelled() => {
+                tracing::warn!(
+                    "every pipeline has run once, and none has a schedule: nothing runs any more"
+                );
                 stop.cancelled().await;
                 Ok(())
             }
-            Err(broken) => Err(broken),
+            ended => ended,
         },
     };
     health.enter(Phase::Stopping);
     stop.cancel();
-    result.and(all_ended(&mut tasks).await)
+    let limit = host.config.stop_timeout + LAST_REPORTS;
+    let ended = tokio::select! {
+        ended = all_ended(&mut tasks) => ended,
+        () = tokio::time::sleep(limit) => {
+            tracing::warn!("pipelines are still at work, and are left to the next start");
+            Ok(())
+        }
+    };
+    result.and(ended)
 }
 
 /// # Errors
@@ -97,7 +111,10 @@ struct Ended {
 
 impl ScheduledPipeline {
     async fn serve(self) {
-        self.recall_last_success().await;
+        tokio::select! {
+            () = self.recall_last_success() => {}
+            () = self.stop.cancelled() => return,
+        }
         match self.config.schedule.clone() {
             Some(schedule) => self.on_schedule(&schedule).await,
             None => self.once().await,
@@ -234,7 +251,10 @@ impl ScheduledPipeline {
         };
         let result = match prepared {
             Ok(pipeline) => pipeline.run(&Arc::default(), &self.stop).await,
-            Err(error) => Err(error),
+            Err(error) => {
+                self.host.not_begun(self.name(), &error).await;
+                Err(error)
+            }
         };
         metrics::running(self.name(), false);
         Some(self.note(result, started.elapsed()))

@@ -3,15 +3,21 @@
 
 use std::fs;
 use std::fs::Permissions;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use forebay::embedded;
 use forebay::embedded::{Embedded, Error, Settings, Stopped};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 use sqlx::{Connection, PgConnection};
+use support::Place;
 use tempfile::TempDir;
 
 /// A directory that the server's account can enter also when the tests run as root.
@@ -335,6 +341,153 @@ async fn a_failed_initialisation_leaves_nothing() {
     let mut left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["start.lock", "users.lock"]);
+}
+
+/// What another user may have prepared in a folder before root, or anybody, runs there.
+#[tokio::test]
+async fn i9_what_leads_elsewhere_is_refused() {
+    let elsewhere = directory();
+    let secret = elsewhere.path().join("secret");
+    let refused = async |prepare: &dyn Fn(&Path), says: &str| {
+        fs::write(&secret, "secret").unwrap();
+        let directory = directory();
+        let postgres = directory.path().join("postgres");
+        fs::create_dir(&postgres).unwrap();
+        prepare(&postgres);
+        let started = embedded::start(&settings(directory.path())).await;
+        let error = started.unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "secret", "{error}");
+        let data = fs::read_dir(&postgres).unwrap().flatten();
+        let data: Vec<_> = data
+            .map(|entry| entry.file_name())
+            .filter(|name| *name == "18")
+            .collect();
+        (error, data.len())
+    };
+    for name in ["log", "start.lock", "users.lock", "keep"] {
+        let link = |postgres: &Path| symlink(&secret, postgres.join(name)).unwrap();
+        let (error, data) = refused(&link, "is a symbolic link, and is not used").await;
+        assert!(error.contains(name) && data == 0, "{error}");
+        let fifo = |postgres: &Path| mkfifo(&postgres.join(name), Mode::S_IRWXU).unwrap();
+        let (error, data) = refused(&fifo, "is a FIFO or a socket, and is not used").await;
+        assert!(error.contains(name) && data == 0, "{error}");
+        let hard = |postgres: &Path| fs::hard_link(&secret, postgres.join(name)).unwrap();
+        refused(&hard, "is a hard link, and is not used").await;
+    }
+    // A data directory that is somebody else's, and the pid of a process that is.
+    let data = |postgres: &Path| {
+        fs::write(elsewhere.path().join("PG_VERSION"), "18\n").unwrap();
+        symlink(elsewhere.path(), postgres.join("18")).unwrap();
+    };
+    refused(&data, "18 is a symbolic link").await;
+    let pid = |postgres: &Path| {
+        fs::create_dir(postgres.join("18")).unwrap();
+        fs::write(postgres.join("18/PG_VERSION"), "18\n").unwrap();
+        mkfifo(&postgres.join("18/postmaster.pid"), Mode::S_IRWXU).unwrap();
+    };
+    refused(&pid, "postmaster.pid is a FIFO").await;
+    let whole = directory();
+    symlink(elsewhere.path(), whole.path().join("postgres")).unwrap();
+    let error = embedded::start(&settings(whole.path())).await.unwrap_err();
+    assert!(
+        error.to_string().contains("postgres is a symbolic link"),
+        "{error}"
+    );
+
+    if !nix::unistd::geteuid().is_root() {
+        return support::skip("only root can be in a folder of another user: run as root");
+    }
+    let owned = |postgres: &Path| chown(postgres, Some(4321), Some(4321)).unwrap();
+    refused(
+        &owned,
+        "belongs to uid 4321, and this process runs as uid 0",
+    )
+    .await;
+    let owned = |postgres: &Path| {
+        fs::write(postgres.join("log"), "").unwrap();
+        chown(postgres.join("log"), Some(4321), Some(4321)).unwrap();
+    };
+    refused(&owned, "log belongs to uid 4321").await;
+}
+
+/// Without a schedule it would have nothing to do meanwhile.
+const YEARLY: &str = "[pipelines.p]\nsource = { grpc = \"http://127.0.0.1:1\", dataset = \"d\" }\n\
+    tables = [\"t\"]\nplugins = []\nschedule = \"0 0 0 1 JAN ?\"\n";
+
+#[test]
+fn i2_a_server_that_is_killed_is_started_again_while_serving() {
+    let place = Place::new();
+    place.write("forebay.toml", YEARLY);
+    let mut host = Command::new(support::program());
+    let mut host = support::isolate(&mut host)
+        .current_dir(place.path())
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(host.stderr.take().unwrap()).lines();
+    let mut until = |text: &str| {
+        let line = log.find(|line| line.as_ref().is_ok_and(|line| line.contains(text)));
+        line.unwrap_or_else(|| panic!("not said: {text}")).unwrap()
+    };
+    let line = until("listening: http://");
+    let (_, rest) = line.split_once("http://").unwrap();
+    let address = rest.split('/').next().unwrap().to_owned();
+    // The database is there, and the source is not.
+    until("trying again");
+    let data = place.path().join(".forebay/postgres/18/postmaster.pid");
+    let read = || -> i32 {
+        let text = fs::read_to_string(&data).unwrap();
+        text.lines().next().unwrap().parse().unwrap()
+    };
+    let before = read();
+    kill(Pid::from_raw(before), Signal::SIGKILL).unwrap();
+    until("the embedded PostgreSQL has ended unexpectedly; starting it again");
+    until("started PostgreSQL");
+    assert_ne!(read(), before);
+    let health = loop {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.write_all(b"GET /health HTTP/1.1\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        if answer.contains("\"restarts\": 1") {
+            break answer;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(health.contains("\"problem\": null"), "{health}");
+    kill(Pid::from_raw(host.id().try_into().unwrap()), Signal::SIGHUP).unwrap();
+    until("stopped PostgreSQL");
+    assert_eq!(host.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn i13_no_signal_but_a_kill_leaves_the_server_behind() {
+    for signal in [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT] {
+        let place = Place::new();
+        // A source that nobody answers for: `check` asks for two seconds.
+        place.write("forebay.toml", YEARLY);
+        let mut check = Command::new(support::program());
+        let mut check = support::isolate(&mut check)
+            .current_dir(place.path())
+            .args(["check", "--log", "info"])
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(check.stderr.take().unwrap()).lines();
+        let mut until = |text: &str| {
+            let said = |line: &std::io::Result<String>| {
+                line.as_ref().is_ok_and(|line| line.contains(text))
+            };
+            assert!(log.any(|line| said(&line)), "not said: {text}");
+        };
+        until("trying again");
+        kill(Pid::from_raw(check.id().try_into().unwrap()), signal).unwrap();
+        until("stopped PostgreSQL");
+        assert_eq!(check.wait().unwrap().code(), Some(130), "{signal}");
+    }
 }
 
 /// Root runs the server as somebody else, who cannot enter a directory with mode 0700.

@@ -85,8 +85,8 @@ fn help_of_every_command() {
       [PIPELINES]...  Names of the pipelines [default: all]
 
     Options:
-          --listen <ADDRESS>     Address of /metrics and /health, such as 127.0.0.1:9464; overrides
-                                 serve.listen
+          --listen <ADDRESS>     Address of /metrics, /livez, /readyz and /health, such as
+                                 127.0.0.1:9464; overrides serve.listen
     ---
     Check configuration, plugins, source and tables without moving data
 
@@ -138,10 +138,10 @@ fn help_of_every_command() {
     Options:
           --code <CODE>          Only those with this code
           --queue <QUEUE>        Only those in this queue
-          --stage <STAGE>        Only those that failed at this stage: decode, transform, validate or
-                                 write
-          --status <STATUS>      Only those with this status: open, resolved, superseded, replayed or
-                                 discarded
+          --stage <STAGE>        Only those that failed at this stage [possible values: decode,
+                                 transform, validate, write]
+          --status <STATUS>      Only those with this status [possible values: open, resolved,
+                                 superseded, replayed, discarded]
           --limit <LIMIT>        Maximum number of dead letters [default: 50]
     ---
     Show or reset the progress of a pipeline

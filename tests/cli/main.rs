@@ -15,3 +15,4 @@ mod plugin_test;
 #[cfg(target_os = "linux")]
 mod screen;
 mod tutorial;
+mod words;

@@ -28,6 +28,7 @@ mod serve;
 mod sets;
 mod sources;
 mod stop;
+mod stress;
 mod tables;
 mod types;
 mod values;

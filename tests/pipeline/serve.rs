@@ -211,7 +211,7 @@ async fn metrics_have_names_types_and_help() {
     assert_eq!(text.matches(memory).count(), 1, "{text}");
 
     assert_eq!(serving.get("/metrics?name=x").0, 200);
-    assert_snapshot!(format!("{:?}", serving.get("/")), @r#"(404, "available: /metrics, /health\n")"#);
+    assert_snapshot!(format!("{:?}", serving.get("/")), @r#"(404, "available: /metrics, /livez, /readyz, /health\n")"#);
     assert_snapshot!(format!("{:?}", serving.ask("POST /metrics HTTP/1.1\r\ncontent-length: 0\r\n\r\n")), @r#"(405, "only GET and HEAD are supported\n")"#);
     let (status, body) = serving.ask("HEAD /health HTTP/1.1\r\n\r\n");
     assert_eq!((status, body.as_str()), (200, ""));
@@ -286,6 +286,133 @@ async fn pipelines_run_at_their_times_and_one_that_fails_hinders_no_other() {
             .await as u64,
         recruit.dataset.expected().inserted
     );
+}
+
+#[tokio::test]
+async fn i10_silent_clients_keep_nobody_from_an_answer() {
+    let recruit = Recruit::new().await;
+    let serving = Serving::start(&recruit.home);
+    // More than the endpoint holds at a time; some have begun to ask.
+    let silent: Vec<TcpStream> = (0..200)
+        .map(|number| {
+            let mut stream = TcpStream::connect(serving.address).unwrap();
+            if number % 2 == 0 {
+                stream.write_all(b"GET /livez HT").unwrap();
+            }
+            stream
+        })
+        .collect();
+    let begin = Instant::now();
+    assert_eq!(serving.get("/livez"), (200, "ok\n".to_owned()));
+    serving.until_metric(SUCCEEDED, 1.0);
+    assert_eq!(serving.get("/readyz"), (200, "ok\n".to_owned()));
+    assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
+    drop(silent);
+    serving.stop();
+}
+
+#[tokio::test]
+async fn i10_a_database_that_goes_away_is_not_ready_and_alive() {
+    let mut home = Home::recruit(8).await;
+    let place = tempfile::tempdir().unwrap();
+    let (socket, link) = (socket_directory(&home), place.path().join("socket"));
+    std::os::unix::fs::symlink(&socket, &link).unwrap();
+    home.database.url = home.database.url.replace(&socket, link.to_str().unwrap());
+    let source =
+        embedding_server::start(Arc::new(Dataset::new(100, 8).unwrap()), support::anywhere());
+    home.configure_recruit(&source.unwrap().url(), "schedule = \"0 0 0 1 JAN ?\"");
+    let serving = Serving::start(&home);
+    let until = |status: u16| {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let answer = serving.get("/readyz");
+            if answer.0 == status {
+                return answer.1;
+            }
+            assert!(Instant::now() < end, "{answer:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    assert_eq!(until(200), "ok\n");
+    std::fs::remove_file(&link).unwrap();
+    home.database
+        .texts(
+            "select pg_terminate_backend(pid)::text from pg_stat_activity
+             where datname = current_database() and application_name = 'forebay'",
+        )
+        .await;
+    let said = until(503);
+    assert!(said.starts_with("database: "), "{said}");
+    assert_eq!(serving.get("/livez").0, 200);
+    let (status, health) = serving.health();
+    assert_eq!((status, &health["status"]), (200, &"failing".into()));
+    assert!(health["database"]["problem"].is_string(), "{health}");
+    std::os::unix::fs::symlink(&socket, &link).unwrap();
+    assert_eq!(until(200), "ok\n");
+    serving.stop();
+}
+
+#[tokio::test]
+async fn i10_a_host_whose_every_pipeline_fails_is_not_ready() {
+    let recruit = Recruit::new().await;
+    let (url, tables) = (recruit.source.url(), "tables = [\"recruit_metadata\"]");
+    let yearly = "schedule = \"0 0 0 1 JAN ?\"";
+    let pipeline = |name: &str, dataset: &str| {
+        format!(
+            "[pipelines.{name}]\nsource = {{ grpc = \"{url}\", dataset = \"{dataset}\" }}\n\
+             {tables}\n{yearly}\n"
+        )
+    };
+    let bad = pipeline("bad", "nosuch");
+    recruit.home.configure(&bad);
+    let mut serving = Serving::start(&recruit.home);
+    serving.until("the next run will fail unless this is fixed", 1);
+    insta::with_settings!({filters => vec![(r"127\.0\.0\.\d:\d+", "[address]")]}, {
+        assert_snapshot!(format!("{:?}", serving.get("/readyz")), @r#"(503, "pipeline bad: source http://[address]: no dataset `nosuch`; available: recruit hint: correct `source.dataset`\n")"#);
+    });
+    assert_eq!(serving.get("/livez").0, 200);
+    serving.stop();
+
+    // One that works is enough.
+    recruit
+        .home
+        .configure(&(bad + &pipeline("good", "recruit")));
+    let mut serving = Serving::start(&recruit.home);
+    serving.until("the next run will fail unless this is fixed", 1);
+    assert_eq!(serving.get("/readyz").0, 200);
+    assert_eq!(serving.health().1["status"], "failing");
+    serving.stop();
+}
+
+#[tokio::test]
+async fn g_serving_without_a_schedule_is_refused_or_said() {
+    let recruit = Recruit::new().await;
+    let ended = recruit.home.start_command(&["serve"], "").wait();
+    ended.said(
+        "error: no pipeline has a schedule: each would run once, now, and nothing after that",
+    );
+    ended.said("hint: set a schedule, such as pipelines.recruit.schedule = \"0 0 2 * * ?\"");
+    ended.exit(2);
+    // With an address it can be seen what it does, and plugins may be tried.
+    let mut serving = Serving::start(&recruit.home);
+    serving.until(
+        "every pipeline has run once, and none has a schedule: nothing runs any more",
+        1,
+    );
+    let log = serving.stop();
+    assert!(log.contains("no pipeline has a schedule"), "{log}");
+}
+
+#[tokio::test]
+async fn i13_a_hangup_stops_as_a_termination_does() {
+    let recruit = Recruit::new().await;
+    recruit.configure(EVERY_SECOND);
+    let serving = Serving::start(&recruit.home);
+    serving.until_metric(SUCCEEDED, 1.0);
+    serving.host.signal(Signal::SIGHUP);
+    let ended = serving.host.wait();
+    ended.said("stopped");
+    ended.exit(0);
 }
 
 #[tokio::test]

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::exit::Exit;
+use super::exit::{Exit, Interrupted};
 use super::global::Global;
 use super::mapping;
 use super::output::print_json;
-use super::session;
-use super::{rehearsal, run};
+use super::{rehearsal, run, session, stop};
 use crate::config::{Config, schema};
 use crate::error::{PipelineError, with_causes};
 use crate::pipeline::{Host, Pipeline, Rehearsal};
@@ -59,13 +58,20 @@ impl Check {
             global.config.display(),
             Ok(format!("{} pipelines", config.pipelines.len())),
         )];
-        let database = session::Database::open(global, Some(&config)).await;
-        match database {
+        let stop = stop::quietly()?;
+        match session::Database::open(global, Some(&config), &stop).await {
             Ok(database) => {
-                self.check_host(&config, &database, &mut findings).await;
-                database.close().await?;
+                tokio::select! {
+                    () = self.check_host(&config, &database, &mut findings) => {}
+                    () = stop.cancelled() => {}
+                }
+                database.close_after(&stop).await?;
             }
+            Err(error) if error.is::<Interrupted>() => return Err(error),
             Err(error) => findings.push(finding("database", Err(with_causes(error.as_ref())))),
+        }
+        if stop.is_cancelled() {
+            return Err(Interrupted.into());
         }
         let ok = findings.iter().all(|finding| finding.ok);
         if global.json {

@@ -5,6 +5,7 @@ use super::global::Global;
 use super::output::{print_json, thousands};
 use super::session;
 use super::table::{Column, Table};
+use super::words;
 use crate::store::run;
 
 #[derive(Debug, clap::Subcommand)]
@@ -28,6 +29,8 @@ impl Checkpoint {
     pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
         let config = session::config_if_any(global)?;
         session::with_database(global, config.as_ref(), async |database| {
+            let (Self::Show { pipeline } | Self::Reset { pipeline }) = self;
+            words::known_pipeline(pipeline, config.as_ref(), database).await?;
             self.with(global, database).await
         })
         .await

@@ -10,23 +10,28 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use pgvector::Vector;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Postgres, Transaction};
 
 use super::exit::{Exit, UsageError};
 use super::global::Global;
 use super::output::{print_json, thousands};
+use super::report_file::ReportFile;
 use super::session::Database;
 use super::table::{Column, Table};
-use super::{run, screen, session, stop, summary};
+use super::{run, screen, session, stop, summary, words};
 use crate::config::{Config, Sessions, database_url_from_environment};
 use crate::demo::dataset::Dataset;
 use crate::demo::{api_server, embedding_server};
 use crate::pipeline::Pipeline;
+use crate::proto::InvalidateCacheRequest;
 use crate::report::Report;
 use crate::store::from_row;
 
 /// SQL of the example's tables.
 const TABLES: &str = include_str!("../../../examples/recruit/tables.sql");
+
+/// Key of the advisory lock of a demo at work: any number that no other program locks.
+const TURN: i64 = 0x0046_6f72_6544_656d;
 
 /// Any free port on the loopback interface.
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -34,10 +39,10 @@ const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 #[derive(Debug, clap::Args)]
 pub(super) struct Demo {
     /// Number of rows of the sample server
-    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = words::rows)]
     rows: u64,
     /// Dimensions of the embeddings, 1 to 16,000
-    #[arg(long, default_value_t = 1536, value_name = "N")]
+    #[arg(long, default_value_t = 1536, value_name = "N", value_parser = words::dimensions)]
     dimensions: usize,
     /// Write the report to this file as JSON
     #[arg(long, value_name = "FILE")]
@@ -57,6 +62,9 @@ impl Demo {
             Dataset::new(self.rows, self.dimensions)
                 .map_err(|error| UsageError(error.to_string()))?,
         );
+        if let Some(path) = &self.report {
+            ReportFile::check(path)?;
+        }
         let stop = stop::on_signal()?;
         let say = |text: String| {
             if !global.json {
@@ -73,12 +81,13 @@ impl Demo {
             &Sessions::default(),
             session::embedded_settings(global, Some(Path::new("."))),
             None,
+            &stop,
         )
         .await?;
         let result = self
             .with(global, &database, &dataset, &plugins, &stop, &say)
             .await;
-        database.close().await?;
+        database.close_after(&stop).await?;
         result
     }
 
@@ -91,6 +100,10 @@ impl Demo {
         stop: &tokio_util::sync::CancellationToken,
         say: &impl Fn(String),
     ) -> anyhow::Result<Exit> {
+        let turn = tokio::select! {
+            turn = wait_for_turn(database, say) => turn?,
+            () = stop.cancelled() => return Ok(Exit::Interrupted),
+        };
         self.make_tables(database).await?;
         let source = embedding_server::start(Arc::clone(dataset), LOOPBACK)?;
         let api = api_server::start(LOOPBACK)?;
@@ -107,7 +120,10 @@ impl Demo {
             .pipelines
             .first()
             .context("the demo's configuration has a pipeline")?;
-        let prepared = Pipeline::prepare(&host, pipeline).await?;
+        let prepared = tokio::select! {
+            prepared = Pipeline::prepare(&host, pipeline) => prepared?,
+            () = stop.cancelled() => return Ok(Exit::Interrupted),
+        };
         say(format!(
             "plugins     {}, from {}\n",
             names(&prepared).join(" ▸ "),
@@ -115,6 +131,7 @@ impl Demo {
         ));
 
         let (mut report, exit) = run::run_one(&pipeline.name, &prepared, stop).await?;
+        turn.rollback().await.unwrap_or_default();
         let received = api.received();
         api.stop()?;
         let servers = source.stop()?;
@@ -122,24 +139,14 @@ impl Demo {
         report.cpu_microseconds_per_row =
             (report.cpu_microseconds_per_row - servers.as_secs_f64() * 1e6 / rows).max(0.0);
         if let Some(path) = &self.report {
-            run::write_report(path, std::slice::from_ref(&report))?;
+            let file = ReportFile::check(path)?;
+            file.write(std::slice::from_ref(&report)).await?;
         }
         if global.json {
             print_json(&report)?;
             return Ok(exit);
         }
-        print!("{}", summary::text(&report, screen::columns()));
-        for call in received {
-            println!(
-                "  the API server was told to drop its cache of `{}`: {} rows have changed",
-                call.target,
-                thousands(call.changed_rows)
-            );
-        }
-        if exit == Exit::Done {
-            show_neighbours(database).await?;
-            print_next_steps(&report, database);
-        }
+        show(&report, &received, exit, database).await?;
         Ok(exit)
     }
 
@@ -170,12 +177,8 @@ impl Demo {
 
     /// The configuration, as a user would write it in `forebay.toml`.
     fn config(&self, plugins: &Path, source: &str, api: &str) -> anyhow::Result<Arc<Config>> {
-        let plugins = std::path::absolute(plugins)?;
         let text = format!(
             r#"
-[plugins]
-directory = {plugins:?}
-
 [pipelines.recruit]
 source = {{ grpc = "{source}", dataset = "recruit" }}
 plugins = ["recruit-normalize", "recruit-rules", "recruit-dlq"]
@@ -183,11 +186,10 @@ tables = ["recruit_metadata", "recruit_embedding"]
 notify = {{ grpc = "{api}", target = "recruit" }}
 "#
         );
-        Ok(Arc::new(Config::parse(
-            Path::new("demo.toml"),
-            &text,
-            &|_| None,
-        )?))
+        let mut config = Config::parse(Path::new("demo.toml"), &text, &|_| None)?;
+        // A file holds only paths that are UTF-8.
+        config.plugins.directory = std::path::absolute(plugins)?;
+        Ok(Arc::new(config))
     }
 
     /// The directory of `--plugins`, or that of `make plugins`: `target/plugins` in the current
@@ -207,6 +209,55 @@ notify = {{ grpc = "{api}", target = "recruit" }}
             UsageError("the demo's plugins are not built\n  hint: run `make plugins`, or set their directory with --plugins".into()).into()
         })
     }
+}
+
+/// Shows what the demo came to.
+async fn show(
+    report: &Report,
+    received: &[InvalidateCacheRequest],
+    exit: Exit,
+    database: &Database,
+) -> anyhow::Result<()> {
+    print!("{}", summary::text(report, screen::columns()));
+    for call in received {
+        println!(
+            "  the API server was told to drop its cache of `{}`: {} rows have changed",
+            call.target,
+            thousands(call.changed_rows)
+        );
+    }
+    if exit == Exit::Done {
+        show_neighbours(database).await?;
+        print_next_steps(report, database);
+    }
+    Ok(())
+}
+
+/// Waits until no other demo is at work in the database: the tables and the pipeline are the same.
+/// The turn ends with the transaction, however that ends.
+async fn wait_for_turn(
+    database: &Database,
+    say: &impl Fn(String),
+) -> anyhow::Result<Transaction<'static, Postgres>> {
+    let mut turn = database.store.pool().begin().await?;
+    sqlx::raw_sql(
+        "set local idle_in_transaction_session_timeout = 0; set local statement_timeout = 0;
+         set local lock_timeout = 0",
+    )
+    .execute(&mut *turn)
+    .await?;
+    let is_free: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)")
+        .bind(TURN)
+        .fetch_one(&mut *turn)
+        .await?;
+    if !is_free {
+        say("            another demo is at work in this database: waiting for its end".into());
+        sqlx::query("select pg_advisory_xact_lock($1)")
+            .bind(TURN)
+            .execute(&mut *turn)
+            .await?;
+    }
+    Ok(turn)
 }
 
 fn names(pipeline: &Pipeline) -> Vec<String> {
@@ -313,7 +364,11 @@ fn table(posting: &Posting, neighbours: &[Neighbour]) -> Table<5> {
 
 /// Prints commands to try next, with this program's name as it was called.
 fn print_next_steps(report: &Report, database: &Database) {
-    let forebay = std::env::args().next().unwrap_or_else(|| "forebay".into());
+    let forebay = std::env::args_os().next();
+    let forebay = forebay.map_or_else(
+        || "forebay".into(),
+        |name| name.to_string_lossy().into_owned(),
+    );
     println!("\nnext steps:");
     if report.rows.inserted > 0 {
         println!(

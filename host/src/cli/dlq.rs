@@ -10,10 +10,17 @@ use super::global::Global;
 use super::output::{indented_json, print_json, thousands};
 use super::session;
 use super::table::{Column, Table};
+use super::words;
+use crate::config::Config;
 use crate::plugin::{head, shortened};
 use crate::printable::printable;
 use crate::proto;
 use crate::store::dead_letter::{Entry, Filter};
+
+/// Stages at which a row can fail, as in `forebay.dead_letter`.
+const STAGES: [&str; 4] = ["decode", "transform", "validate", "write"];
+/// Statuses of a dead letter, as in `forebay.dead_letter`.
+const STATUSES: [&str; 5] = ["open", "resolved", "superseded", "replayed", "discarded"];
 
 /// Maximum number of characters of a text; a plugin's message has no more.
 const MAX_SHOWN: usize = 2_000;
@@ -25,6 +32,7 @@ pub(super) enum Dlq {
     /// Show a dead letter with its row as received
     Show {
         /// ID from `forebay dlq list`
+        #[arg(value_parser = words::id)]
         id: i64,
     },
 }
@@ -39,14 +47,14 @@ pub(super) struct List {
     /// Only those in this queue
     #[arg(long)]
     queue: Option<String>,
-    /// Only those that failed at this stage: decode, transform, validate or write
-    #[arg(long)]
+    /// Only those that failed at this stage
+    #[arg(long, value_parser = STAGES)]
     stage: Option<String>,
-    /// Only those with this status: open, resolved, superseded, replayed or discarded
-    #[arg(long)]
+    /// Only those with this status
+    #[arg(long, value_parser = STATUSES)]
     status: Option<String>,
     /// Maximum number of dead letters
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = words::count)]
     limit: u32,
 }
 
@@ -54,19 +62,27 @@ impl Dlq {
     pub(super) async fn execute(&self, global: &Global) -> anyhow::Result<Exit> {
         let config = session::config_if_any(global)?;
         session::with_database(global, config.as_ref(), async |database| {
-            self.with(global, database).await
+            self.with(global, config.as_ref(), database).await
         })
         .await
     }
 
-    async fn with(&self, global: &Global, database: &session::Database) -> anyhow::Result<Exit> {
+    async fn with(
+        &self,
+        global: &Global,
+        config: Option<&Config>,
+        database: &session::Database,
+    ) -> anyhow::Result<Exit> {
         match self {
             Self::List(list) => {
+                list.check(config, database).await?;
                 let (entries, total) = database.store.dead_letters(&list.filter()).await?;
                 if global.json {
                     print_json(&json!({ "total": total, "entries": entries }))?
+                } else if entries.is_empty() {
+                    println!("{}", list.none(database).await?);
                 } else {
-                    print_list(&entries, total)
+                    println!("{}\n{} of {total}", table(&entries), entries.len());
                 }
             }
             Self::Show { id } => {
@@ -92,6 +108,43 @@ impl Dlq {
 }
 
 impl List {
+    /// Refuses a pipeline that nobody knows, and a code or queue that no row has ever had.
+    async fn check(
+        &self,
+        config: Option<&Config>,
+        database: &session::Database,
+    ) -> anyhow::Result<()> {
+        if let Some(pipeline) = &self.pipeline {
+            words::known_pipeline(pipeline, config, database).await?;
+        }
+        let store = &database.store;
+        if let Some(code) = &self.code {
+            let ever = store.dead_letter_codes(code).await?;
+            refuse_unless_known("code", code, ever.as_deref())?;
+        }
+        if let Some(queue) = &self.queue {
+            let ever = store.dead_letter_queues(queue).await?;
+            refuse_unless_known("queue", queue, ever.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// What is said where there is nothing to list.
+    async fn none(&self, database: &session::Database) -> anyhow::Result<String> {
+        let any = Filter {
+            limit: 1,
+            ..Filter::default()
+        };
+        let (_, all) = database.store.dead_letters(&any).await?;
+        Ok(match all {
+            0 => "no dead letters".to_owned(),
+            all => format!(
+                "no dead letter matches, of {} in all",
+                thousands(all.unsigned_abs())
+            ),
+        })
+    }
+
     fn filter(&self) -> Filter {
         Filter {
             pipeline: self.pipeline.clone(),
@@ -105,12 +158,16 @@ impl List {
     }
 }
 
-fn print_list(entries: &[Entry], total: i64) {
-    if entries.is_empty() {
-        println!("no dead letters");
-        return;
-    }
-    println!("{}\n{} of {total}", table(entries), entries.len());
+/// An error unless a name has occurred; `others` are those that have instead.
+fn refuse_unless_known(
+    kind: &str,
+    name: &str,
+    others: Option<&[String]>,
+) -> Result<(), UsageError> {
+    let Some(others) = others else { return Ok(()) };
+    let kind = format!("{kind} of dead letters");
+    let others = others.iter().map(String::as_str);
+    Err(words::unknown(&kind, name, "so far there were", others))
 }
 
 /// The table. What has no room on the screen is shown by `dlq show`.

@@ -1,18 +1,19 @@
 //! `forebay run`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context;
+use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use super::exit::{Exit, UsageError};
+use super::exit::Exit;
 use super::global::Global;
 use super::output::print_json;
-use super::{progress, screen, session, stop, summary};
+use super::report_file::ReportFile;
+use super::{progress, screen, session, stop, summary, words};
 use crate::config;
 use crate::config::Config;
-use crate::error::PipelineError;
+use crate::error::{PipelineError, with_causes};
 use crate::pipeline::{Host, Pipeline};
 use crate::progress::Progress;
 use crate::report::Report;
@@ -46,30 +47,62 @@ impl Run {
                 pipeline.dead_letter_limit_percent = 100.0;
             }
         }
+        let file = self.report.as_deref().map(ReportFile::check).transpose()?;
         let stop = stop::on_signal()?;
-        let database = tokio::select! {
-            database = session::Database::wait_for(global, &config) => database?,
-            () = stop.cancelled() => return Ok(Exit::Interrupted),
-        };
+        let database = session::Database::wait_for(global, &config, &stop).await?;
         let result = async {
-            let host = session::host(&config, &database).await?;
+            let host = tokio::select! {
+                host = session::host(&config, &database) => host?,
+                () = stop.cancelled() => return anyhow::Ok(Runs::interrupted()),
+            };
             let _watching = host.plugins.watch(&host.store);
-            run(&host, &chosen, &stop).await
+            anyhow::Ok(run(&host, &chosen, &stop).await)
         }
         .await;
-        database.close().await?;
-        let (reports, exit) = result?;
-        if let Some(path) = &self.report {
-            write_report(path, &reports)?;
+        database.close_after(&stop).await?;
+        let runs = result?;
+        let written = match &file {
+            Some(file) if !runs.reports.is_empty() => file.write(&runs.reports).await,
+            _ => Ok(()),
+        };
+        runs.show(global)?;
+        written?;
+        Ok(runs.exit)
+    }
+}
+
+/// What became of the chosen pipelines.
+struct Runs {
+    /// In the order of the pipelines, also of those whose run could not be begun.
+    reports: Vec<Report>,
+    /// Why they could not, each with its pipeline.
+    errors: Vec<anyhow::Error>,
+    exit: Exit,
+}
+
+impl Runs {
+    fn interrupted() -> Self {
+        Self {
+            reports: Vec::new(),
+            errors: Vec::new(),
+            exit: Exit::Interrupted,
         }
+    }
+
+    fn show(&self, global: &Global) -> anyhow::Result<()> {
+        for error in &self.errors {
+            eprintln!("error: {}", with_causes(error.as_ref()));
+        }
+        let nothing_ran = self.errors.len() == self.reports.len();
         if global.json {
-            print_reports(&reports)?;
+            print_reports(&self.reports)
         } else {
-            for report in &reports {
+            // What stands above says it all.
+            for report in self.reports.iter().filter(|_| !nothing_ran) {
                 print!("{}", summary::text(report, screen::columns()));
             }
+            Ok(())
         }
-        Ok(exit)
     }
 }
 
@@ -78,55 +111,56 @@ pub(super) fn choose(config: &Config, names: &[String]) -> anyhow::Result<Vec<co
         return Ok(config.pipelines.clone());
     }
     let find = |name: &String| {
-        let known: Vec<&str> = config
+        let known = config
             .pipelines
             .iter()
-            .map(|pipeline| pipeline.name.as_str())
-            .collect();
+            .map(|pipeline| pipeline.name.as_str());
         let found = config
             .pipelines
             .iter()
             .find(|pipeline| pipeline.name == *name)
             .cloned();
-        found.ok_or_else(|| {
-            UsageError(format!(
-                "unknown pipeline `{name}`; configured: {}",
-                known.join(", ")
-            ))
-            .into()
-        })
+        found.ok_or_else(|| words::unknown("pipeline", name, "configured", known).into())
     };
     names.iter().map(find).collect()
 }
 
-/// Runs pipelines one after the other. All are prepared before the first one runs, so that misfits
-/// are reported before a row is moved.
-async fn run(
-    host: &Host,
-    chosen: &[config::Pipeline],
-    stop: &CancellationToken,
-) -> anyhow::Result<(Vec<Report>, Exit)> {
-    let mut pipelines = Vec::new();
-    for config in chosen {
-        let prepared = tokio::select! {
-            prepared = Pipeline::prepare(host, config) => prepared,
-            () = stop.cancelled() => return Ok((Vec::new(), Exit::Interrupted)),
+/// Runs pipelines one after the other. All are prepared before the first one runs: a misfit is
+/// reported before a row is moved. A pipeline whose source is away keeps no other from running.
+async fn run(host: &Host, chosen: &[config::Pipeline], stop: &CancellationToken) -> Runs {
+    let prepare = chosen.iter().map(|config| Pipeline::prepare(host, config));
+    let prepared = tokio::select! {
+        prepared = join_all(prepare) => prepared,
+        () = stop.cancelled() => return Runs::interrupted(),
+    };
+    let misfit = |it: &Result<_, _>| matches!(it, Err(PipelineError::Unfit(_)));
+    let may_run = !prepared.iter().any(misfit);
+    let (mut reports, mut errors, mut exit) = (Vec::new(), Vec::new(), Exit::Done);
+    for (config, prepared) in chosen.iter().zip(prepared) {
+        let ended = match prepared {
+            Ok(_) if !may_run => continue,
+            Ok(_) if stop.is_cancelled() => break,
+            Ok(pipeline) => run_one(&config.name, &pipeline, stop).await,
+            Err(error) => Err(error),
         };
-        pipelines.push((
-            &config.name,
-            prepared.with_context(|| format!("pipeline {}", config.name))?,
-        ));
-    }
-    let (mut reports, mut exit) = (Vec::new(), Exit::Done);
-    for (name, pipeline) in pipelines {
-        if stop.is_cancelled() {
-            break;
+        match ended {
+            Ok((report, ended)) => {
+                exit = exit.max(ended);
+                reports.push(report);
+            }
+            Err(error) => {
+                reports.push(host.not_begun(&config.name, &error).await);
+                let error = anyhow::Error::new(error).context(format!("pipeline {}", config.name));
+                exit = exit.max(Exit::of(&error));
+                errors.push(error);
+            }
         }
-        let (report, ended) = run_one(name, &pipeline, stop).await?;
-        exit = exit.max(ended);
-        reports.push(report);
     }
-    Ok((reports, exit))
+    Runs {
+        reports,
+        errors,
+        exit,
+    }
 }
 
 /// Runs a pipeline and shows its progress.
@@ -134,7 +168,7 @@ pub(super) async fn run_one(
     name: &str,
     pipeline: &Pipeline,
     stop: &CancellationToken,
-) -> anyhow::Result<(Report, Exit)> {
+) -> Result<(Report, Exit), PipelineError> {
     let progress = Arc::new(Progress::default());
     let shown = progress::show(name, &progress);
     let ended = pipeline.run(&progress, stop).await;
@@ -158,31 +192,4 @@ fn print_reports(reports: &[Report]) -> anyhow::Result<()> {
         [report] => print_json(report),
         reports => print_json(&reports),
     }
-}
-
-/// Writes reports to a file atomically.
-pub(super) fn write_report(path: &Path, reports: &[Report]) -> anyhow::Result<()> {
-    let text = match reports {
-        [report] => serde_json::to_string_pretty(report)?,
-        reports => serde_json::to_string_pretty(reports)?,
-    };
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .permissions(permissions())
-            .tempfile_in(directory)?;
-        std::io::Write::write_all(&mut file, text.as_bytes())?;
-        std::io::Write::write_all(&mut file, b"\n")?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| format!("cannot write the report to {}", path.display()))
-}
-
-/// The usual permissions of files; a temporary file is private by default.
-fn permissions() -> std::fs::Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(0o644)
 }

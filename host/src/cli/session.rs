@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::compile;
-use super::exit::UsageError;
+use super::exit::{Interrupted, UsageError};
 use super::global::{DEFAULT_CONFIG, Global};
+use super::stop;
 use crate::config::{Config, DatabaseUrl, Sessions, database_url_from_environment};
 use crate::embedded::Embedded;
 use crate::error::PipelineError;
@@ -23,6 +26,11 @@ use crate::{cases, embedded};
 /// starting.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Maximum time for the connections to be closed.
+const CLOSE_POOL: Duration = Duration::from_secs(2);
+/// Maximum time for everything to be closed after a stop.
+const CLOSE_SOON: Duration = Duration::from_secs(5);
+
 /// A database, with the embedded server if that is used.
 pub(super) struct Database {
     pub store: Store,
@@ -32,21 +40,35 @@ pub(super) struct Database {
 
 impl Database {
     /// Opens the configured database, or that of `DATABASE_URL`, or the embedded one.
-    pub(super) async fn open(global: &Global, config: Option<&Config>) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// Also [`Interrupted`] after `stop`; then the embedded server has been stopped.
+    pub(super) async fn open(
+        global: &Global,
+        config: Option<&Config>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
         let configured = config.map_or_else(database_url_from_environment, Config::database_url);
         let settings = embedded_settings(global, config.map(|config| config.directory.as_path()));
         let sessions = config.map(|config| config.sessions.clone());
-        Self::open_url(configured, &sessions.unwrap_or_default(), settings, None).await
+        let sessions = sessions.unwrap_or_default();
+        Self::open_url(configured, &sessions, settings, None, stop).await
     }
 
     /// As [`Self::open`], but waits for an unreachable server as long as the configuration says.
-    pub(super) async fn wait_for(global: &Global, config: &Config) -> anyhow::Result<Self> {
+    pub(super) async fn wait_for(
+        global: &Global,
+        config: &Config,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
         let settings = embedded_settings(global, Some(&config.directory));
+        let patience = Some(Patience::new(config.give_up_after));
         Self::open_url(
             config.database_url(),
             &config.sessions,
             settings,
-            Some(Patience::new(config.give_up_after)),
+            patience,
+            stop,
         )
         .await
     }
@@ -56,21 +78,32 @@ impl Database {
         sessions: &Sessions,
         settings: embedded::Settings,
         patience: Option<Patience>,
+        stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let (url, embedded) = match url {
             Some(url) => (url, None),
             None => {
-                let embedded = embedded::start(&settings).await?;
+                // A server that is just starting is waited for, and stopped below.
+                let embedded = tokio::select! {
+                    embedded = embedded::start(&settings) => embedded?,
+                    () = async { stop.cancelled().await; sleep(CLOSE_SOON).await } => {
+                        return Err(Interrupted.into());
+                    }
+                };
                 (DatabaseUrl(embedded.url().to_owned()), Some(embedded))
             }
         };
-        let store = match connect(&url, sessions, patience).await {
+        let connected = tokio::select! {
+            connected = connect(&url, sessions, patience) => connected.map_err(anyhow::Error::from),
+            () = stop.cancelled() => Err(Interrupted.into()),
+        };
+        let store = match connected {
             Ok(store) => store,
             Err(error) => {
                 if let Some(embedded) = embedded {
                     embedded.stop().await?;
                 }
-                return Err(error.into());
+                return Err(error);
             }
         };
         Ok(Self {
@@ -80,14 +113,41 @@ impl Database {
         })
     }
 
+    /// Starts the embedded server again if it has ended; false if it is at work, or not used.
+    pub(super) async fn revive(&self) -> anyhow::Result<bool> {
+        match &self.embedded {
+            Some(embedded) if !embedded.is_running() => {
+                tracing::warn!("the embedded PostgreSQL has ended unexpectedly; starting it again");
+                Ok(embedded.revive().await?)
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// True if the embedded server is used.
     pub(super) fn is_embedded(&self) -> bool {
         self.embedded.is_some()
     }
 
+    /// As [`Self::close`], but waits only shortly after a stop: the embedded server has been told to
+    /// end by then.
+    pub(super) async fn close_after(self, stop: &CancellationToken) -> anyhow::Result<()> {
+        if !stop.is_cancelled() {
+            return self.close().await;
+        }
+        if let Ok(closed) = timeout(CLOSE_SOON, self.close()).await {
+            return closed;
+        }
+        tracing::warn!("the database is not closed yet, and is left to itself");
+        Ok(())
+    }
+
     /// Closes the connections, and stops the embedded server unless another process uses it.
     pub(super) async fn close(self) -> anyhow::Result<()> {
-        self.store.close().await;
+        // A connection whose server does not answer stays in use.
+        if timeout(CLOSE_POOL, self.store.close()).await.is_err() {
+            tracing::debug!("connections to the database are still in use");
+        }
         if let Some(embedded) = self.embedded {
             embedded.stop().await?;
         }
@@ -95,19 +155,24 @@ impl Database {
     }
 }
 
-/// Opens and migrates the database, runs `work`, and closes the database even if `work` fails.
+/// Opens and migrates the database, runs `work`, and closes the database even if `work` fails, or a
+/// signal ends it.
 pub(super) async fn with_database<T>(
     global: &Global,
     config: Option<&Config>,
     work: impl AsyncFnOnce(&Database) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let database = Database::open(global, config).await?;
-    let result = async {
+    let stop = stop::quietly()?;
+    let database = Database::open(global, config, &stop).await?;
+    let work = async {
         database.store.migrate().await?;
         work(&database).await
-    }
-    .await;
-    database.close().await?;
+    };
+    let result = tokio::select! {
+        result = work => result,
+        () = stop.cancelled() => Err(Interrupted.into()),
+    };
+    database.close_after(&stop).await?;
     result
 }
 

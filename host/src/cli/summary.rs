@@ -116,18 +116,15 @@ fn write_indexes(out: &mut String, indexes: &[IndexReport]) -> std::fmt::Result 
 }
 
 fn headline(report: &Report) -> String {
-    let rows = &report.rows;
     match report.status {
-        Status::Succeeded if report.resolved + report.dropped_known > 0 => "done".into(),
-        Status::Succeeded if rows.received == 0 => "nothing new".into(),
-        Status::Succeeded if rows.inserted + rows.updated == 0 => {
-            "done, nothing has changed".into()
-        }
-        Status::Succeeded => "done".into(),
+        Status::Succeeded => done(report),
         Status::HeldBack if report.message.is_some() => {
             "done, but too many rows are dead letters".into()
         }
-        Status::HeldBack => "done, but missing rows were kept".into(),
+        Status::HeldBack => format!("{}, but missing rows were kept", done(report)),
+        Status::Failed | Status::Halted | Status::Interrupted if report.starts == 0 => {
+            "failed before the first row".into()
+        }
         Status::Failed => "failed; the next start continues from the checkpoint".into(),
         Status::Halted => "halted; the next start continues from the checkpoint".into(),
         Status::Interrupted => "interrupted; the next start continues from the checkpoint".into(),
@@ -147,6 +144,44 @@ fn write_dropped(out: &mut String, report: &Report) -> std::fmt::Result {
             "  {dropped} of the dropped rows are in the tables and stay there (see `missing`)"
         ),
     }
+}
+
+/// What became of the rows of a finished run that are not where they should be; nothing is said to
+/// be unchanged that was refused, removed or left out.
+fn done(report: &Report) -> String {
+    let rows = &report.rows;
+    let missing = report.missing.as_ref();
+    let missing = |count: fn(&Missing) -> u64| missing.map_or(0, count);
+    let fates = [
+        (rows.dead_lettered, "dead-lettered"),
+        (report.resolved, "earlier dead letters resolved"),
+        (missing(|it| it.removed), "missing and removed"),
+        (missing(|it| it.flagged), "missing and flagged"),
+        (missing(|it| it.kept), "missing and kept"),
+    ];
+    let mut parts: Vec<String> = fates
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, fate)| format!("{} {fate}", thousands(*count)))
+        .collect();
+    let written = rows.inserted + rows.updated + report.resolved > 0;
+    match (rows.received, written) {
+        (0, _) if parts.is_empty() => return "nothing new".into(),
+        (received, false) if received > 0 && received == rows.unchanged && parts.is_empty() => {
+            return "done, nothing has changed".into();
+        }
+        (_, true) => {}
+        (received, false) => {
+            if rows.dropped > 0 {
+                parts.insert(0, format!("{} dropped", thousands(rows.dropped)));
+            }
+            if received > 0 {
+                parts.insert(0, "no row written".into());
+            }
+        }
+    }
+    parts.insert(0, "done".into());
+    parts.join(", ")
 }
 
 fn write_missing(out: &mut String, missing: &Missing) -> std::fmt::Result {
@@ -250,7 +285,7 @@ fn notification(report: &Report) -> String {
     let notify = &report.notify;
     match notify.status {
         NotifyStatus::None => "not configured".into(),
-        NotifyStatus::NothingChanged => "not needed, nothing has changed".into(),
+        NotifyStatus::NothingChanged => "not needed, no row was written or removed".into(),
         NotifyStatus::Delivered => "delivered".into(),
         NotifyStatus::Pending => {
             let error = notify.error.as_deref().unwrap_or_default();
@@ -370,7 +405,7 @@ mod tests {
     #[test]
     fn a_run_with_changes() {
         assert_snapshot!(text(&report(), 80), @"
-        recruit: done
+        recruit: done, 153 dead-lettered
           received 12,000 = inserted 11,000 + updated 25 + unchanged 800 + dropped 22
             + dead-lettered 153
           1.2 s, 9,600 rows/s, 8.0 µs of CPU per row, peak memory 96.0 MiB
@@ -480,10 +515,68 @@ mod tests {
         let text = text(&report, 80);
         let lines: Vec<&str> = text.lines().take(3).collect();
         assert_snapshot!(lines.join("\n"), @"
-        recruit: done, but missing rows were kept
+        recruit: done, 153 dead-lettered, but missing rows were kept
           received 12,000 = inserted 11,000 + updated 25 (5 of them deleted)
             + unchanged 800 + dropped 22 + dead-lettered 153
         ");
+    }
+
+    #[test]
+    fn g_nothing_is_unchanged_that_was_refused_removed_or_left_out() {
+        let headline = |counts: Counts, missing: Option<(u64, u64, u64)>| {
+            headline(&Report {
+                rows: counts,
+                missing: missing.map(|(removed, flagged, kept)| Missing {
+                    status: MissingStatus::Done,
+                    known: 10,
+                    rows: removed + flagged + kept,
+                    removed,
+                    flagged,
+                    kept,
+                    note: None,
+                }),
+                ..report()
+            })
+        };
+        let counts = |received, inserted, unchanged, dropped, dead_lettered| Counts {
+            received,
+            inserted,
+            unchanged,
+            dropped,
+            dead_lettered,
+            ..Counts::default()
+        };
+        assert_snapshot!(
+            [
+                headline(counts(0, 0, 0, 0, 0), None),
+                headline(counts(0, 0, 0, 0, 0), Some((3, 0, 0))),
+                headline(counts(9, 0, 9, 0, 0), None),
+                headline(counts(9, 0, 9, 0, 0), Some((0, 0, 0))),
+                headline(counts(9, 0, 9, 0, 0), Some((3, 0, 1))),
+                headline(counts(9, 0, 9, 0, 0), Some((0, 2, 0))),
+                headline(counts(9, 0, 8, 0, 1), None),
+                headline(counts(9, 0, 0, 0, 9), None),
+                headline(counts(9, 0, 0, 9, 0), None),
+                headline(counts(9, 0, 4, 3, 2), None),
+                headline(counts(9, 4, 5, 0, 0), None),
+                headline(counts(9, 4, 2, 2, 1), Some((1, 0, 0))),
+            ]
+            .join("\n"),
+            @"
+        nothing new
+        done, 3 missing and removed
+        done, nothing has changed
+        done, nothing has changed
+        done, no row written, 3 missing and removed, 1 missing and kept
+        done, no row written, 2 missing and flagged
+        done, no row written, 1 dead-lettered
+        done, no row written, 9 dead-lettered
+        done, no row written, 9 dropped
+        done, no row written, 3 dropped, 2 dead-lettered
+        done
+        done, 1 dead-lettered, 1 missing and removed
+        "
+        );
     }
 
     #[test]
@@ -500,7 +593,7 @@ mod tests {
             })
         };
         assert_eq!(with(Status::Succeeded, 0, 0), "nothing new");
-        assert_eq!(with(Status::Succeeded, 5, 0), "done, nothing has changed");
+        assert_eq!(with(Status::Succeeded, 5, 0), "done, no row written");
         assert_eq!(with(Status::Succeeded, 5, 1), "done");
         assert_eq!(
             with(Status::Halted, 5, 1),

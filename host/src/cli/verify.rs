@@ -35,10 +35,7 @@ impl Verify {
         let config = session::config(global)?;
         let chosen = run::choose(&config, std::slice::from_ref(&self.pipeline))?;
         let stop = stop::on_signal()?;
-        let database = tokio::select! {
-            database = session::Database::wait_for(global, &config) => database?,
-            () = stop.cancelled() => return Ok(Exit::Interrupted),
-        };
+        let database = session::Database::wait_for(global, &config, &stop).await?;
         let result = async {
             let host = session::host(&config, &database).await?;
             let mut verified = None;
@@ -48,7 +45,7 @@ impl Verify {
             anyhow::Ok(verified)
         }
         .await;
-        database.close().await?;
+        database.close_after(&stop).await?;
         let Some(verification) = result? else {
             return Ok(Exit::Interrupted);
         };

@@ -32,6 +32,7 @@ pub(super) fn build(path: &Path, file: File) -> Config {
                 .map_or(default.partitions, |it| it as usize),
         },
         give_up_after: duration(file.retry.give_up_after, defaults::GIVE_UP_AFTER),
+        stop_timeout: duration(file.retry.stop_timeout, defaults::STOP_TIMEOUT),
         serve: Serve {
             listen: parsed(file.serve.listen),
         },

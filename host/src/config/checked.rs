@@ -30,6 +30,8 @@ pub struct Config {
     pub limits: Limits,
     /// Time without progress after which a pipeline fails.
     pub give_up_after: Duration,
+    /// Maximum time after a signal for what was received to be committed.
+    pub stop_timeout: Duration,
     /// Endpoints of `forebay serve`.
     pub serve: Serve,
     /// In name order.

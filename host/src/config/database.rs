@@ -54,6 +54,8 @@ pub struct Sessions {
     pub statement_timeout: Duration,
     /// Maximum time of waiting for one lock; whole milliseconds, less than `statement_timeout`.
     pub lock_timeout: Duration,
+    /// Maximum time without a statement within a transaction; whole milliseconds.
+    pub idle_in_transaction_timeout: Duration,
     /// `None` for the name in the URL, or else `forebay`.
     pub application_name: Option<String>,
 }
@@ -69,12 +71,13 @@ impl Default for Sessions {
             connections: defaults::CONNECTIONS,
             statement_timeout: defaults::STATEMENT_TIMEOUT,
             lock_timeout: defaults::LOCK_TIMEOUT,
+            idle_in_transaction_timeout: defaults::IDLE_IN_TRANSACTION_TIMEOUT,
             application_name: None,
         }
     }
 }
 
-/// Checks that the server accepts both timeouts, and that `lock_timeout` is the shorter one:
+/// Checks that the server accepts the timeouts, and that `lock_timeout` is the shorter one:
 /// otherwise it would never be reached.
 pub(super) fn check_timeouts(document: &Value, problems: &mut Problems<'_>) {
     let default = Sessions::default();
@@ -82,6 +85,10 @@ pub(super) fn check_timeouts(document: &Value, problems: &mut Problems<'_>) {
     for (key, default) in [
         ("lock_timeout", default.lock_timeout),
         ("statement_timeout", default.statement_timeout),
+        (
+            "idle_in_transaction_timeout",
+            default.idle_in_transaction_timeout,
+        ),
     ] {
         let time = match document.pointer(&format!("/database/{key}")) {
             Some(value) => value.as_str().and_then(parse_duration),
@@ -91,11 +98,12 @@ pub(super) fn check_timeouts(document: &Value, problems: &mut Problems<'_>) {
             Some(time) if !TIMEOUTS.contains(&time) => {
                 let hint = "from \"1ms\" to \"24days\"";
                 problems.add(&["database", key], "is out of range", Some(hint.into()));
+                times.push(None);
             }
-            time => times.extend(time),
+            time => times.push(time),
         }
     }
-    if let [lock, statement] = times.as_slice()
+    if let [Some(lock), Some(statement), ..] = times.as_slice()
         && lock >= statement
     {
         problems.add(
@@ -113,6 +121,10 @@ pub(super) fn sessions(raw: file::Database) -> Sessions {
         connections: raw.connections.unwrap_or(default.connections),
         statement_timeout: duration(raw.statement_timeout, default.statement_timeout),
         lock_timeout: duration(raw.lock_timeout, default.lock_timeout),
+        idle_in_transaction_timeout: duration(
+            raw.idle_in_transaction_timeout,
+            default.idle_in_transaction_timeout,
+        ),
         application_name: raw.application_name,
     }
 }

@@ -12,6 +12,10 @@ pub(super) const CONNECTIONS: u32 = 32;
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(300);
 pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
+// A host that is well says something ten times a second even while it waits for its turn, and a
+// policy takes a few seconds. Another host waits for the locks of a stopped one for that long.
+pub(super) const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Name of the sessions in `pg_stat_activity`.
 pub(super) const APPLICATION_NAME: &str = "forebay";
 
@@ -41,6 +45,10 @@ pub(super) const GIVE_UP_AFTER: Duration = Duration::from_secs(300);
 /// Time without a chunk after which the host connects to the source anew. A model that is loaded
 /// before the first chunk takes minutes.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+
+// What is in flight takes a second or two where all is well. Docker kills after 10 s, Kubernetes
+// after 30: the report and the embedded server need what is left of that.
+pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Rows that the source is asked to send in a chunk.
 pub(super) const CHUNK_ROWS: u32 = 300;

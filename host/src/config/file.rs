@@ -48,6 +48,9 @@ pub(super) struct Database {
     /// Maximum time that a statement waits for a lock of another session before its chunk is tried again.
     #[schemars(extend("default" = write_duration(defaults::LOCK_TIMEOUT), "format" = "time-span"))]
     pub lock_timeout: Option<String>,
+    /// A transaction in which the host does nothing for longer is ended by the server, with all its locks: the host was stopped, or its machine is gone.
+    #[schemars(extend("default" = write_duration(defaults::IDLE_IN_TRANSACTION_TIMEOUT), "format" = "time-span"))]
+    pub idle_in_transaction_timeout: Option<String>,
     #[schemars(
         description = format!(
             "Name in the server's `pg_stat_activity`, 1 to 63 characters. Default: as in `url`, or `\"{}\"`.",
@@ -214,12 +217,15 @@ pub(super) struct Retry {
     /// Time without progress after which the pipeline fails.
     #[schemars(extend("default" = write_duration(defaults::GIVE_UP_AFTER), "format" = "time-span"))]
     pub give_up_after: Option<String>,
+    /// Maximum time after a signal for what was received to be committed; what is not is received again by the next start.
+    #[schemars(extend("default" = write_duration(defaults::STOP_TIMEOUT), "format" = "time-span"))]
+    pub stop_timeout: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Serve {
-    /// Address and port of `/metrics` and `/health`, such as `"127.0.0.1:9464"`. Default: neither is served.
+    /// Address and port of `/metrics`, `/livez`, `/readyz` and `/health`, such as `"127.0.0.1:9464"`. Default: none is served.
     #[schemars(extend("format" = "socket-address"))]
     pub listen: Option<String>,
 }

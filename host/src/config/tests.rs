@@ -76,6 +76,7 @@ url = "postgres://me:${PASSWORD}@db.example/jobs"
 connections = 7
 statement_timeout = "2m"
 lock_timeout = "1500ms"
+idle_in_transaction_timeout = "20s"
 application_name = "nightly"
 [plugins]
 directory = "/opt/plugins"
@@ -134,6 +135,7 @@ tables = ["t"]
             connections: 7,
             statement_timeout: Duration::from_secs(120),
             lock_timeout: Duration::from_millis(1_500),
+            idle_in_transaction_timeout: Duration::from_secs(20),
             application_name: Some("nightly".into()),
         }
     );
@@ -594,6 +596,7 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     database
     database.application_name
     database.connections
+    database.idle_in_transaction_timeout
     database.lock_timeout
     database.statement_timeout
     database.url
@@ -677,6 +680,7 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     plugins.wasi
     retry
     retry.give_up_after
+    retry.stop_timeout
     serve
     serve.listen
     "#);

@@ -1,6 +1,9 @@
 //! The parts that all pipelines of a host share.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::error::PipelineError;
@@ -37,6 +40,12 @@ impl Host {
             }
         }
     }
+}
+
+/// Waits until `limit` has passed after a stop.
+pub(super) async fn overdue(stop: &CancellationToken, limit: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(limit).await;
 }
 
 /// Does blocking work on a thread of its own.

@@ -209,9 +209,10 @@ impl Pipeline {
             stop,
         };
         let store = &self.host.store;
+        let gone = self.gone(work, stop).await?;
         let finished = self
             .host
-            .retrying(|| store.restore_index(run, work, &watch))
+            .retrying(|| store.restore_index(run, work, &gone, &watch))
             .await;
         progress.building.set(None);
         match finished? {

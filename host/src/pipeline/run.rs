@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::figures::{plugin_reports, stages};
-use super::host::blocking;
+use super::host::{blocking, overdue};
 use super::prepare::Pipeline;
 use crate::decode::Decoder;
 use crate::error::PipelineError;
@@ -25,9 +25,13 @@ use crate::store::{Evidence, StoreError, Writer};
 use crate::workers::Workers;
 use crate::{failpoints, notify, rollout, workers};
 
+/// Maximum time for the record and the report of a run that was stopped.
+const REPORT_LIMIT: Duration = Duration::from_secs(3);
+
 impl Pipeline {
     /// Runs to the end of the dataset, or until `stop`. An error during the run is returned beside
-    /// the report of what was done before it.
+    /// the report of what was done before it. After a stop it ends within `stop_timeout` and a few
+    /// seconds for the report, whatever does not answer.
     ///
     /// # Errors
     /// If the run cannot be begun.
@@ -36,18 +40,82 @@ impl Pipeline {
         progress: &Arc<Progress>,
         stop: &CancellationToken,
     ) -> Result<(Report, Option<PipelineError>), PipelineError> {
-        let (started, usage) = (Instant::now(), Usage::now());
+        let (at, usage) = (Instant::now(), Usage::now());
+        let run = self.claim(stop).await?;
+        failpoints::point!("run.begun");
+        let limit = self.host.config.stop_timeout;
+        let (work, ended) = tokio::select! {
+            (work, ended) = self.load(&run, progress, stop) => (work, ended),
+            () = overdue(stop, limit) => (Work::of(progress), Err(PipelineError::Overdue(limit))),
+        };
+        let outcome = RunOutcome {
+            work,
+            seconds: at.elapsed().as_secs_f64(),
+            cpu: Usage::now().cpu.saturating_sub(usage.cpu),
+            chunks: progress.chunk_times.quantiles(),
+        };
+        let limit = match stop.is_cancelled() {
+            true => REPORT_LIMIT,
+            false => limit + REPORT_LIMIT,
+        };
+        let end = tokio::select! {
+            end = self.end(&run, &outcome, &ended, stop) => end.map_err(Some),
+            () = overdue(stop, limit) => Err(None),
+        };
+        let report = match (end, ended) {
+            (Ok(report), ended) => (report, ended.err()),
+            // The database does not answer, and the next start finds out where it is.
+            (Err(_), ended) if stop.is_cancelled() => self.unrecorded(&run, &outcome, ended.err()),
+            // The first error says more.
+            (Err(_), Err(error)) => return Err(error),
+            (Err(Some(error)), Ok(())) => return Err(error.into()),
+            (Err(None), Ok(())) => return Err(PipelineError::Overdue(limit)),
+        };
+        log_end(&report.0);
+        Ok(report)
+    }
+
+    /// Claims the partitions.
+    async fn claim(&self, stop: &CancellationToken) -> Result<Run, PipelineError> {
         let store = &self.host.store;
         let new_run = self.new_run();
-        let run = self
-            .host
-            .retrying(|| store.begin(&self.config.name, &self.dataset.partitions, new_run))
-            .await?;
-        failpoints::point!("run.begun");
+        let limit = self.host.config.stop_timeout;
+        let begin = || store.begin(&self.config.name, &self.dataset.partitions, new_run);
+        tokio::select! {
+            run = self.host.retrying(begin) => run,
+            () = overdue(stop, limit) => Err(PipelineError::Overdue(limit)),
+        }
+    }
+
+    /// Everything between the claim and the report.
+    async fn load(
+        &self,
+        run: &Run,
+        progress: &Arc<Progress>,
+        stop: &CancellationToken,
+    ) -> (Work, Result<(), PipelineError>) {
+        let workers = match self.get_ready(run, progress).await {
+            Ok(workers) => Arc::new(workers),
+            Err(error) => return (Work::default(), Err(error)),
+        };
+        let (tally, indexes, ended) = self.run_with_indexes(run, &workers, progress, stop).await;
+        let ended = self.refresh(run, ended, stop).await;
+        let ended = self.try_again(run, ended, &workers, stop).await;
+        let stats = Arc::into_inner(workers).map(Workers::join);
+        let work = Work {
+            tally,
+            indexes,
+            stats: stats.unwrap_or_default(),
+        };
+        (work, ended)
+    }
+
+    /// Starts the workers with the plugins of the moment.
+    async fn get_ready(&self, run: &Run, progress: &Progress) -> Result<Workers, PipelineError> {
         self.remember_mapping().await?;
         let (plugins, rollout) = (Arc::clone(&self.host.plugins), Arc::clone(&self.rollout));
         blocking(move || plugins.enter(&rollout)).await;
-        rollout::follow(&self.rollout, store).await?;
+        rollout::follow(&self.rollout, &self.host.store).await?;
         let before: u64 = run
             .partitions
             .iter()
@@ -60,31 +128,7 @@ impl Pipeline {
         let pipeline = &self.config.name;
         tracing::info!(pipeline, run = %run.id, starts = run.starts, from_row = before, "run started");
         self.warn();
-
-        let workers = Arc::new(self.start_workers()?);
-        let (tally, indexes, ended) = self.run_with_indexes(&run, &workers, progress, stop).await;
-        let ended = self.refresh(&run, ended, stop).await;
-        let ended = self.try_again(&run, ended, &workers, stop).await;
-        let outcome = RunOutcome {
-            tally,
-            indexes,
-            seconds: started.elapsed().as_secs_f64(),
-            cpu: Usage::now().cpu.saturating_sub(usage.cpu),
-            chunks: progress.chunk_times.quantiles(),
-            stats: Arc::into_inner(workers)
-                .map(Workers::join)
-                .unwrap_or_default(),
-        };
-        match (self.end(&run, &outcome, &ended, stop).await, ended) {
-            (Ok(report), ended) => {
-                let (status, rows) = (report.status.as_str(), report.rows.received);
-                tracing::info!(pipeline, run = %run.id, status, rows, "run ended");
-                Ok((report, ended.err()))
-            }
-            // The first error says more.
-            (Err(_), Err(error)) => Err(error),
-            (Err(error), Ok(())) => Err(error.into()),
-        }
+        self.start_workers()
     }
 
     /// A writer for chunks apart from the stream of a partition.
@@ -231,14 +275,49 @@ impl Pipeline {
         run: &Run,
         status: Status,
         message: Option<&str>,
+        stop: &CancellationToken,
     ) -> Result<notify::Outcome, StoreError> {
-        let store = &self.host.store;
-        let outcome =
-            notify::deliver(store, &self.config.name, run, self.config.notify.as_ref()).await?;
+        let (store, notify) = (&self.host.store, self.config.notify.as_ref());
+        let outcome = notify::deliver(store, &self.config.name, run, notify, stop).await?;
         failpoints::point!("finish.before");
         store.finish(run, status, message).await?;
         failpoints::point!("finish.after");
         Ok(outcome)
+    }
+
+    /// The report of a stopped run whose end the database did not record: of this start, as far as
+    /// the host knows. The run is unfinished, and the next start continues it.
+    fn unrecorded(
+        &self,
+        run: &Run,
+        outcome: &RunOutcome,
+        error: Option<PipelineError>,
+    ) -> (Report, Option<PipelineError>) {
+        let rows = outcome.work.tally.rows;
+        let mut message =
+            "the database did not answer: the counts are those of this start".to_owned();
+        if let Some(error) = &error {
+            message = format!("{error}; {message}");
+        }
+        let report = Report {
+            pipeline: self.config.name.clone(),
+            run_id: run.id.to_string(),
+            status: Status::Interrupted,
+            message: Some(message),
+            starts: run.starts,
+            rows,
+            this_start: rows,
+            seconds: outcome.seconds,
+            rows_per_second: rows.received as f64 / outcome.seconds,
+            chunk_seconds: outcome.chunks,
+            notify: match self.config.notify {
+                Some(_) => notify::Outcome::pending(),
+                None => notify::Outcome::default(),
+            },
+            peak_memory_bytes: Usage::now().peak_memory,
+            ..Report::default()
+        };
+        (report, error)
     }
 
     /// Ends the run, and reports.
@@ -251,11 +330,12 @@ impl Pipeline {
     ) -> Result<Report, StoreError> {
         let store = &self.host.store;
         let missing = self.missing(run, ended, stop).await?;
-        let is_owing =
-            ended.is_ok() && stop.is_cancelled() && self.is_owing(run, &outcome.indexes).await?;
+        let is_owing = ended.is_ok()
+            && stop.is_cancelled()
+            && self.is_owing(run, &outcome.work.indexes).await?;
         let status = match is_owing {
             true => Status::Interrupted,
-            false => status(ended, missing.as_ref()),
+            false => status(ended, missing.as_ref(), stop),
         };
         let message = ended.as_ref().err().map(ToString::to_string);
         if matches!(status, Status::Succeeded | Status::HeldBack) && run.starts == 1 {
@@ -266,12 +346,13 @@ impl Pipeline {
             // Another host has taken over the run, and its notifications.
             Err(PipelineError::Store(StoreError::Fenced(_))) => notify::Outcome::pending(),
             _ => {
-                self.deliver_and_finish(run, status, message.as_deref())
+                self.deliver_and_finish(run, status, message.as_deref(), stop)
                     .await?
             }
         };
         let totals = store.totals(run.id).await?;
-        let rows = outcome.tally.rows.received;
+        let tally = &outcome.work.tally;
+        let rows = tally.rows.received;
         Ok(Report {
             pipeline: self.config.name.clone(),
             run_id: run.id.to_string(),
@@ -286,13 +367,13 @@ impl Pipeline {
             codes: totals.codes.into_iter().map(Into::into).collect(),
             chunks: totals.chunks,
             bytes_received: totals.bytes_received,
-            this_start: outcome.tally.rows,
+            this_start: tally.rows,
             seconds: outcome.seconds,
             rows_per_second: rows as f64 / outcome.seconds,
-            stages_seconds: stages(&outcome.tally),
+            stages_seconds: stages(tally),
             chunk_seconds: outcome.chunks,
-            plugins: plugin_reports(&self.rollout.chain(), &outcome.stats),
-            indexes: outcome.indexes.clone(),
+            plugins: plugin_reports(&self.rollout.chain(), &outcome.work.stats),
+            indexes: outcome.work.indexes.clone(),
             checkpoint: store.checkpoints(&self.config.name).await?,
             notify,
             cpu_microseconds_per_row: outcome.cpu.as_secs_f64() * 1e6 / rows.max(1) as f64,
@@ -301,22 +382,64 @@ impl Pipeline {
     }
 }
 
-/// The status of a run that was not interrupted.
-fn status(ended: &Result<(), PipelineError>, missing: Option<&Missing>) -> Status {
+/// The status of a run that has nothing left to do but its record.
+fn status(
+    ended: &Result<(), PipelineError>,
+    missing: Option<&Missing>,
+    stop: &CancellationToken,
+) -> Status {
     match ended {
         Ok(()) => missing.map_or(Status::Succeeded, Missing::ends),
-        Err(PipelineError::TooManyDeadLetters(excess)) if excess.is_complete => Status::HeldBack,
-        Err(PipelineError::Halted(_) | PipelineError::TooManyDeadLetters(_)) => Status::Halted,
-        Err(_) => Status::Failed,
+        Err(error) => error.status(stop.is_cancelled()),
+    }
+}
+
+/// What a start has done.
+#[derive(Default)]
+struct Work {
+    tally: Tally,
+    indexes: Vec<IndexReport>,
+    stats: Vec<Vec<PluginStats>>,
+}
+
+impl Work {
+    /// What is known of a start that did not come to its end.
+    fn of(progress: &Progress) -> Self {
+        let tally = Tally {
+            rows: progress.committed(),
+            ..Tally::default()
+        };
+        Self {
+            tally,
+            ..Self::default()
+        }
     }
 }
 
 /// Results and costs of a start.
 struct RunOutcome {
-    tally: Tally,
-    indexes: Vec<IndexReport>,
+    work: Work,
     seconds: f64,
     cpu: Duration,
     chunks: Option<ChunkSeconds>,
-    stats: Vec<Vec<PluginStats>>,
+}
+
+fn log_end(report: &Report) {
+    let Report {
+        pipeline, run_id, ..
+    } = report;
+    let (status, rows) = (report.status.as_str(), &report.rows);
+    tracing::info!(
+        pipeline,
+        run = run_id,
+        status,
+        rows = rows.received,
+        inserted = rows.inserted,
+        updated = rows.updated,
+        unchanged = rows.unchanged,
+        dropped = rows.dropped,
+        dead_lettered = rows.dead_lettered,
+        seconds = (report.seconds * 10.0).round() / 10.0,
+        "run ended"
+    );
 }

@@ -1,9 +1,10 @@
-//! HTTP: `/metrics` for Prometheus and `/health` for process supervisors.
+//! HTTP: `/metrics` for Prometheus; `/livez`, `/readyz` and `/health` for supervisors and people.
 //!
 //! Every client that reaches the address can read them: names of pipelines and plugins, counts and
 //! errors, but no rows. Each connection serves one request. The number of connections, their time
 //! and the size of a request are bounded, so that a misbehaving client cannot hold up the host.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -16,16 +17,19 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::health::HealthState;
 
-/// Maximum number of connections at a time; further ones wait. One Prometheus and one probe need
-/// two.
-const MAX_CONNECTIONS: usize = 16;
+/// Maximum number of connections at a time; one more takes the place of the oldest. A request is
+/// answered within a millisecond, so the oldest is one that does not ask or does not read.
+const MAX_CONNECTIONS: usize = 64;
+
+/// Maximum time for the request to arrive.
+const REQUEST: Duration = Duration::from_secs(3);
 
 /// Maximum time from the connection to the end of the response.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -81,12 +85,20 @@ struct Served {
 
 async fn listen(listener: TcpListener, served: Served) {
     let mut connections = JoinSet::new();
+    let mut ages = VecDeque::new();
     let mut upkeep = tokio::time::interval(UPKEEP);
     loop {
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+            accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(tokio::time::timeout(PATIENCE, converse(stream, served.clone())));
+                    ages.retain(|connection: &AbortHandle| !connection.is_finished());
+                    if ages.len() >= MAX_CONNECTIONS
+                        && let Some(oldest) = ages.pop_front()
+                    {
+                        oldest.abort();
+                    }
+                    let conversation = tokio::time::timeout(PATIENCE, converse(stream, served.clone()));
+                    ages.push_back(connections.spawn(conversation));
                 }
                 // Most likely out of file descriptors, which passes.
                 Err(error) => {
@@ -109,6 +121,8 @@ async fn converse(stream: TcpStream, served: Served) {
     let conversation = http1::Builder::new()
         .keep_alive(false)
         .max_buf_size(MAX_REQUEST)
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = conversation.await {
         tracing::debug!(%error, "a connection to the endpoint broke");
@@ -126,20 +140,32 @@ impl Served {
         }
         match path {
             "/metrics" => response(StatusCode::OK, PROMETHEUS, self.metrics.render()),
+            // Answering is all that it takes to be alive.
+            "/livez" => response(StatusCode::OK, TEXT, "ok\n".into()),
+            "/readyz" => {
+                let reasons = self.health.not_ready();
+                let text = match reasons.as_slice() {
+                    [] => "ok\n".to_owned(),
+                    reasons => reasons.join("\n") + "\n",
+                };
+                response(status(reasons.is_empty()), TEXT, text)
+            }
             "/health" => {
                 let (healthy, text) = self.health.answer();
-                let status = if healthy {
-                    StatusCode::OK
-                } else {
-                    StatusCode::SERVICE_UNAVAILABLE
-                };
-                response(status, JSON, text)
+                response(status(healthy), JSON, text)
             }
             _ => {
-                let known = "available: /metrics, /health\n";
+                let known = "available: /metrics, /livez, /readyz, /health\n";
                 response(StatusCode::NOT_FOUND, TEXT, known.into())
             }
         }
+    }
+}
+
+fn status(is_well: bool) -> StatusCode {
+    match is_well {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -1,8 +1,10 @@
 //! Health of a serving host, for HTTP.
 //!
-//! A host is healthy as long as it can work: from when it has reached the database until it is
-//! stopped. A failed pipeline is named, and makes the status `failing`, but the host stays healthy:
-//! a restart would not fix it, and would interrupt the others.
+//! A host is *alive* as long as it answers: what a restart would mend shows as silence. It is
+//! *healthy* from when it has reached the database until it is stopped. A failed pipeline, or a
+//! database that is away meanwhile, is named and makes the status `failing`, but the host stays
+//! healthy: a restart would not fix it, and would interrupt what works. It is *ready* while it can do
+//! its work: it is healthy, the database answers, and not every pipeline fails.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +13,11 @@ use serde::Serialize;
 
 use crate::config::VERSION;
 use crate::config::schedule::shown;
+use crate::plugin::line;
 use crate::store::run::{Counts, Status};
+
+/// Maximum number of characters of a reason.
+const MAX_REASON: usize = 500;
 
 /// State of the pipelines of a host.
 #[derive(Debug)]
@@ -20,7 +26,17 @@ pub struct HealthState(Mutex<Host>);
 #[derive(Debug)]
 struct Host {
     phase: Phase,
+    database: Database,
     pipelines: Vec<Pipeline>,
+}
+
+/// What the last look at the database found.
+#[derive(Debug, Clone, Default, Serialize)]
+struct Database {
+    /// `None` if it answered.
+    problem: Option<String>,
+    /// Number of times that the embedded server ended and was started again.
+    restarts: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +84,7 @@ pub(super) struct LastRun {
 struct Answer<'a> {
     status: &'static str,
     version: &'static str,
+    database: &'a Database,
     pipelines: &'a [Pipeline],
 }
 
@@ -85,6 +102,7 @@ impl HealthState {
         };
         Self(Mutex::new(Host {
             phase: Phase::Starting,
+            database: Database::default(),
             pipelines: pipelines.into_iter().map(idle).collect(),
         }))
     }
@@ -93,7 +111,8 @@ impl HealthState {
     #[must_use]
     pub fn answer(&self) -> (bool, String) {
         let host = self.lock();
-        let failing = host.pipelines.iter().any(|pipeline| pipeline.failing());
+        let failing = host.pipelines.iter().any(Pipeline::failing);
+        let failing = failing || host.database.problem.is_some();
         let status = match host.phase {
             Phase::Starting => "starting",
             Phase::Serving if failing => "failing",
@@ -103,10 +122,43 @@ impl HealthState {
         let answer = Answer {
             status,
             version: VERSION,
+            database: &host.database,
             pipelines: &host.pipelines,
         };
         let text = serde_json::to_string_pretty(&answer).unwrap_or_default();
         (host.phase == Phase::Serving, text + "\n")
+    }
+
+    /// Why the host cannot do its work; empty if it can.
+    #[must_use]
+    pub fn not_ready(&self) -> Vec<String> {
+        let host = self.lock();
+        let mut reasons = Vec::new();
+        match host.phase {
+            Phase::Serving => {}
+            Phase::Starting => reasons.push("the host is starting".to_owned()),
+            Phase::Stopping => reasons.push("the host is stopping".to_owned()),
+        }
+        let problem = host.database.problem.as_deref();
+        reasons.extend(problem.map(on_one_line));
+        if host.pipelines.iter().all(Pipeline::failing) {
+            let pipelines = host.pipelines.iter();
+            reasons.extend(pipelines.map(|pipeline| {
+                let reason = on_one_line(pipeline.reason());
+                format!("pipeline {}: {reason}", pipeline.name)
+            }));
+        }
+        reasons
+    }
+
+    /// Notes what a look at the database found: `None` if it answered.
+    pub fn database(&self, problem: Option<String>) {
+        self.lock().database.problem = problem;
+    }
+
+    /// Notes that the embedded server was started again.
+    pub fn restarted(&self) {
+        self.lock().database.restarts += 1;
     }
 
     pub(super) fn enter(&self, phase: Phase) {
@@ -154,7 +206,23 @@ impl HealthState {
     }
 }
 
+/// A reason as one line.
+fn on_one_line(reason: &str) -> String {
+    let words: Vec<&str> = reason.split_whitespace().collect();
+    line(words.join(" "), MAX_REASON)
+}
+
 impl Pipeline {
+    /// Why it fails.
+    fn reason(&self) -> &str {
+        let last = self.last_run.as_ref();
+        let message = last.and_then(|run| run.message.as_deref());
+        self.problem
+            .as_deref()
+            .or(message)
+            .unwrap_or("the last run failed")
+    }
+
     /// True until a run succeeds, also while one is tried.
     fn failing(&self) -> bool {
         let last = self.last_run.as_ref().map(|run| run.status);

@@ -28,6 +28,8 @@ pub enum Kind {
 pub struct Failure {
     /// How it is retried.
     pub kind: Kind,
+    /// True if the server refused the request itself, such as for its position.
+    pub(crate) is_refusal: bool,
     message: String,
     hint: Option<String>,
 }
@@ -46,6 +48,7 @@ impl Failure {
     pub(crate) fn new(kind: Kind, message: impl AsRef<str>) -> Self {
         Self {
             kind,
+            is_refusal: false,
             message: printable(message.as_ref()).into_owned(),
             hint: None,
         }
@@ -59,7 +62,7 @@ impl Failure {
         Self::new(Kind::Final, message)
     }
 
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -86,7 +89,10 @@ impl Failure {
             Code::PermissionDenied => Self::fatal(said).hint(format!(
                 "the server knows this client but does not let it in; see `{key}.auth`"
             )),
-            Code::NotFound | Code::InvalidArgument | Code::OutOfRange => Self::fatal(said),
+            Code::NotFound | Code::InvalidArgument | Code::OutOfRange => Self {
+                is_refusal: true,
+                ..Self::fatal(said)
+            },
             // What C-core and others make of an exception in a handler is UNKNOWN.
             Code::Unknown
             | Code::Internal

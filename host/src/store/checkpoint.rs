@@ -14,7 +14,8 @@ use crate::policy::Window;
 
 impl Store {
     /// Claims the partitions of a pipeline: continues its unfinished run, or begins a new one as
-    /// `new_run` says.
+    /// `new_run` says. The unfinished run is the one that its checkpoints belong to, whatever the
+    /// server's clock said when it began.
     ///
     /// # Errors
     /// If a query fails.
@@ -29,8 +30,10 @@ impl Store {
         let number = pipeline_number(connection, pipeline).await?;
         let unfinished = sqlx::query(
             "update forebay.run set status = 'running', message = null, finished_at = null, starts = starts + 1
-             where id = (select id from forebay.run where pipeline = $1 order by started_at desc, id desc limit 1)
-               and status in ('running', 'failed', 'halted', 'interrupted')
+             where id = (select r.id from forebay.run r
+                         where r.pipeline = $1 and r.status in ('running', 'failed', 'halted', 'interrupted')
+                           and exists (select from forebay.checkpoint c where c.pipeline = $1 and c.run = r.id)
+                         order by r.started_at desc, r.id desc limit 1)
              returning id, starts",
         )
         .bind(number)
@@ -52,6 +55,7 @@ impl Store {
                 (id, 1)
             }
         };
+        abandon(connection, number, Some(id)).await?;
         let mut claimed = Vec::new();
         for partition in partitions {
             claimed.push(claim(connection, number, partition, id, new_run).await?);
@@ -245,13 +249,7 @@ impl Store {
     pub async fn reset(&self, pipeline: &str) -> Result<u64, StoreError> {
         let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         let number = pipeline_number(&mut transaction, pipeline).await?;
-        sqlx::query(
-            "update forebay.run set status = 'abandoned', finished_at = now()
-             where pipeline = $1 and status in ('running', 'failed', 'halted', 'interrupted')",
-        )
-        .bind(number)
-        .execute(&mut *transaction)
-        .await?;
+        abandon(&mut transaction, number, None).await?;
         let reset = sqlx::query(
             "update forebay.checkpoint
              set epoch = epoch + 1, run = null, position = '', sequence = 0, rows = 0, complete = false, recent = '{}',
@@ -310,6 +308,25 @@ async fn pipeline_number(connection: &mut PgConnection, name: &str) -> Result<i3
         .execute(&mut *connection)
         .await?;
     Ok(number)
+}
+
+/// Ends the unfinished runs of a pipeline but for one. There are others only if the server's clock
+/// was set back under an earlier version: a pipeline's checkpoints belong to one run.
+async fn abandon(
+    connection: &mut PgConnection,
+    pipeline: i32,
+    except: Option<Uuid>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update forebay.run set status = 'abandoned', finished_at = now()
+         where pipeline = $1 and id is distinct from $2 and starts > 0
+           and status in ('running', 'failed', 'halted', 'interrupted')",
+    )
+    .bind(pipeline)
+    .bind(except)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Claims a partition: raises its epoch.

@@ -221,7 +221,7 @@ impl Store {
     pub async fn dropped_known(&self, pipeline: &str) -> Result<u64, StoreError> {
         let rows: Option<i64> = sqlx::query_scalar(
             "select r.dropped_known from forebay.run r join forebay.pipeline p on p.id = r.pipeline
-             where p.name = $1 order by r.started_at desc, r.id desc limit 1",
+             where p.name = $1 and r.starts > 0 order by r.started_at desc, r.id desc limit 1",
         )
         .bind(pipeline)
         .fetch_optional(&self.pool)
@@ -229,20 +229,18 @@ impl Store {
         Ok(rows.unwrap_or_default().unsigned_abs())
     }
 
-    /// Status of the pipeline's last run if the next start continues it.
+    /// Status of the pipeline's unfinished run, which the next start continues.
     ///
     /// # Errors
     /// If the query fails.
     pub async fn unfinished(&self, pipeline: &str) -> Result<Option<String>, StoreError> {
-        let status: Option<String> = sqlx::query_scalar(
+        let status = sqlx::query_scalar(
             "select r.status from forebay.run r join forebay.pipeline p on p.id = r.pipeline
-             where p.name = $1 order by r.started_at desc, r.id desc limit 1",
-        )
-        .bind(pipeline)
-        .fetch_optional(&self.pool)
-        .await?;
-        let continues = ["running", "failed", "halted", "interrupted"];
-        Ok(status.filter(|status| continues.contains(&status.as_str())))
+             where p.name = $1 and r.status in ('running', 'failed', 'halted', 'interrupted')
+               and exists (select from forebay.checkpoint c where c.pipeline = p.id and c.run = r.id)
+             order by r.started_at desc, r.id desc limit 1",
+        );
+        Ok(status.bind(pipeline).fetch_optional(&self.pool).await?)
     }
 }
 

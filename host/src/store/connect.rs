@@ -8,6 +8,7 @@
 //!
 //! The startup of a connection sets `application_name` only: poolers refuse other settings.
 
+use std::io::ErrorKind;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,16 +17,32 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool, SqlSafeStr, SqlStr,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::capacity::allowed;
 use super::error::{ANSWER, Blame, DatabaseFailure, StoreError, blame, explained, unusable};
 use super::message::described;
+use super::url;
 use crate::config::{DatabaseUrl, Sessions};
 
 /// The writer only looks up rows by key. Without these settings, the planner scans a table that
 /// has grown since it was last analysed for each chunk.
 const PLANNER: [&str; 3] = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin"];
+
+/// What the server does about a host whose machine or network is gone: it asks after a minute of
+/// silence, and gives the connection up, with its locks, after another half. A Unix socket has no
+/// such settings, and ignores them.
+const NETWORK: [(&str, &str); 4] = [
+    ("tcp_keepalives_idle", "60"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "90000"),
+];
+
+/// Maximum wait for a server that is not there, but may be starting.
+const STARTING: Duration = Duration::from_secs(1);
+/// Interval of looking for it.
+const POLL: Duration = Duration::from_millis(100);
 
 /// Number of connections of a host that are not for writers.
 const OTHERS: u32 = 2;
@@ -81,6 +98,15 @@ impl Store {
         all.saturating_sub(OTHERS).max(1) as usize
     }
 
+    /// Returns when the database answers.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub async fn answers(&self) -> Result<(), StoreError> {
+        sqlx::query("select 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// The pool, for queries of the command line and of tests.
     #[must_use]
     pub fn pool(&self) -> &PgPool {
@@ -130,6 +156,10 @@ pub(super) async fn connect(
     let timeouts = [
         ("statement_timeout", sessions.statement_timeout),
         ("lock_timeout", sessions.lock_timeout),
+        (
+            "idle_in_transaction_session_timeout",
+            sessions.idle_in_transaction_timeout,
+        ),
     ]
     .map(|(name, limit)| (name, limit.as_millis().to_string()));
     let settings: Vec<(&str, String)> = timeouts
@@ -141,10 +171,14 @@ pub(super) async fn connect(
         .max_connections(sessions.connections.min(allowed).max(1))
         .acquire_timeout(ANSWER);
     let (pool, begin) = match sharing {
-        Sharing::Own => (
-            with_settings(pool, statements("set", &settings)),
-            "begin".into(),
-        ),
+        Sharing::Own => {
+            let network = NETWORK.map(|(name, value)| (name, value.to_owned()));
+            let settings: Vec<_> = settings.into_iter().chain(network).collect();
+            (
+                with_settings(pool, statements("set", &settings)),
+                "begin".into(),
+            )
+        }
         Sharing::Shared => {
             tracing::debug!("connections are shared with others by a pooler");
             (
@@ -162,7 +196,7 @@ pub(super) async fn connect(
 }
 
 fn options(url: &DatabaseUrl, sessions: &Sessions) -> Result<PgConnectOptions, StoreError> {
-    let options = PgConnectOptions::from_str(&url.0)
+    let options = PgConnectOptions::from_str(&url::supported(url))
         .map_err(|error| {
             let message = format!("{url} is not a valid connection URL: {error}");
             StoreError::Failed(DatabaseFailure::caused_by(message, error))
@@ -197,8 +231,15 @@ fn with_settings(pool: PgPoolOptions, settings: String) -> PgPoolOptions {
 }
 
 fn failed(url: &DatabaseUrl, error: sqlx::Error) -> StoreError {
+    let nothing_there = [ErrorKind::ConnectionRefused, ErrorKind::NotFound];
     let message = match explained(&error) {
         Some(explained) => format!("{url}: {explained}"),
+        None if matches!(&error, sqlx::Error::Io(error) if nothing_there.contains(&error.kind())) =>
+        {
+            format!(
+                "{url}: {error}\n  hint: nothing listens there: is the server running, and are host and port right?"
+            )
+        }
         None => format!("{url}: {}", described(&error)),
     };
     let is_away = blame(&error) == Blame::Server && unusable(&error).is_none();
@@ -221,12 +262,7 @@ fn failed(url: &DatabaseUrl, error: sqlx::Error) -> StoreError {
 /// Also returns the number of connections that the server allows.
 async fn detect_pooler(options: &PgConnectOptions) -> Result<(Sharing, u32), sqlx::Error> {
     let began = Instant::now();
-    // A pool waits for a server that is just starting.
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(ANSWER);
-    let pool = pool.connect_with(options.clone()).await?;
-    let mut first = pool.acquire().await?;
+    let mut first = first_connection(options).await?;
     let (one, age) = backend(&mut first).await?;
     let is_older = age > began.elapsed();
 
@@ -248,7 +284,6 @@ async fn detect_pooler(options: &PgConnectOptions) -> Result<(Sharing, u32), sql
     };
     first.execute("rollback").await?;
     first.close().await?;
-    pool.close().await;
     second.close().await?;
     let sharing = if is_shared {
         Sharing::Shared
@@ -256,6 +291,28 @@ async fn detect_pooler(options: &PgConnectOptions) -> Result<(Sharing, u32), sql
         Sharing::Own
     };
     Ok((sharing, allowed))
+}
+
+/// Connects to a server that may be just starting: it refuses for a moment.
+async fn first_connection(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let began = Instant::now();
+    loop {
+        let error = match options.connect().await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => error,
+        };
+        let code = error.as_database_error().and_then(|error| error.code());
+        let limit = match (&error, code.as_deref()) {
+            // It cannot connect now, or has too many connections.
+            (_, Some("57P03" | "53300")) => ANSWER,
+            (sqlx::Error::Io(error), _) if error.kind() == ErrorKind::ConnectionRefused => STARTING,
+            _ => return Err(error),
+        };
+        if began.elapsed() > limit {
+            return Err(error);
+        }
+        sleep(POLL).await;
+    }
 }
 
 /// The server process of a connection, and its age.

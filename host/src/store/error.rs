@@ -110,6 +110,8 @@ pub(crate) fn blame(error: &sqlx::Error) -> Blame {
         ("08" | "40" | "53" | "57" | "58", _)
         // Read-only, as a server is that is no primary any more.
         | (_, "25006")
+        // A transaction in which the host did nothing for too long, or that was too long in all.
+        | (_, "25P03" | "25P04")
         // Locks, objects in use, and damaged data or indexes.
         | (_, "55P03" | "55006" | "XX001" | "XX002")
         // A pooler that loses prepared statements.
@@ -142,12 +144,16 @@ pub(super) fn explained(error: &sqlx::Error) -> Option<String> {
     if let sqlx::Error::PoolTimedOut = error {
         let seconds = ANSWER.as_secs();
         return Some(format!(
-            "no connection within {seconds} s: all of database.connections are in use, or the server accepts no more"
+            "no connection within {seconds} s: the server is away or accepts no more, or all of database.connections are in use"
         ));
     }
     match error.as_database_error()?.code()?.as_ref() {
         "55P03" => Some(format!(
             "{}: another session held the lock for longer than database.lock_timeout",
+            described(error)
+        )),
+        "25P03" => Some(format!(
+            "{}: the host did nothing in it for longer than database.idle_in_transaction_timeout, as a host that was stopped",
             described(error)
         )),
         "57014" => Some(format!(
@@ -179,7 +185,7 @@ mod tests {
     #[test]
     fn an_explained_error_keeps_its_cause() {
         let error = StoreError::from(sqlx::Error::PoolTimedOut);
-        insta::assert_snapshot!(error, @"database: no connection within 10 s: all of database.connections are in use, or the server accepts no more");
+        insta::assert_snapshot!(error, @"database: no connection within 10 s: the server is away or accepts no more, or all of database.connections are in use");
         let source = error.source().and_then(|source| source.downcast_ref());
         assert!(matches!(source, Some(sqlx::Error::PoolTimedOut)));
         assert!(StoreError::Failed("a bug".into()).source().is_none());

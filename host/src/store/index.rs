@@ -30,4 +30,4 @@ mod work;
 
 pub use self::manner::Manner;
 pub use self::vector_index::VectorIndex;
-pub use self::work::Work;
+pub use self::work::{Whereabouts, Work};

@@ -26,6 +26,17 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Adds other rows.
+    pub fn add(&mut self, more: &Self) {
+        self.received += more.received;
+        self.inserted += more.inserted;
+        self.updated += more.updated;
+        self.unchanged += more.unchanged;
+        self.dropped += more.dropped;
+        self.dead_lettered += more.dead_lettered;
+        self.deleted += more.deleted;
+    }
+
     /// True if every row is accounted for.
     #[must_use]
     pub fn balanced(&self) -> bool {
@@ -79,7 +90,7 @@ pub struct Checkpoint {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Every partition was read to its end.
@@ -88,6 +99,7 @@ pub enum Status {
     /// certain. Or too many rows wait for others that did not come. The next start begins a new run.
     HeldBack,
     /// Stopped by an error; the next start continues the run.
+    #[default]
     Failed,
     /// Stopped by the policy or by a broken plugin; the next start continues the run.
     Halted,

@@ -16,7 +16,7 @@ use crate::cases::record;
 use crate::cli::exit::{Exit, UsageError};
 use crate::cli::global::Global;
 use crate::cli::output::print_json;
-use crate::cli::session;
+use crate::cli::{session, words};
 use crate::config;
 use crate::error::PipelineError;
 use crate::pipeline::{Host, Pipeline};
@@ -35,13 +35,13 @@ pub(in crate::cli) struct Record {
     #[arg(long)]
     dead_letters: bool,
     /// Record this dead letter
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = words::id)]
     id: Vec<i64>,
     /// Record dead letters with this code
     #[arg(long, value_name = "CODE")]
     code: Option<String>,
     /// Maximum number of rows
-    #[arg(long, default_value_t = 10, value_name = "N")]
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = words::count)]
     limit: u32,
     /// File to append the cases to [default: NAME.cases.toml]
     // Not beside the component: a failing case there would prevent the use of its version.
@@ -72,12 +72,7 @@ impl Record {
             ))),
             (Some(name), _) => named
                 .find(|pipeline| pipeline.name == *name)
-                .ok_or_else(|| {
-                    UsageError(format!(
-                        "unknown pipeline `{name}`; configured: {}",
-                        names.join(", ")
-                    ))
-                }),
+                .ok_or_else(|| words::unknown("pipeline", name, "configured", names)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Selects versions of plugins for commands.
 
 use crate::cli::exit::UsageError;
-use crate::cli::session;
+use crate::cli::{session, words};
 use crate::config::{Config, Pipeline};
 use crate::store::ledger::{Known, State};
 
@@ -23,6 +23,12 @@ impl Which {
         database: &session::Database,
         states: &[State],
     ) -> anyhow::Result<Vec<(String, Known)>> {
+        let names = config.pipelines.iter().map(|it| it.name.as_str());
+        if let Some(wanted) = &self.pipeline
+            && !names.clone().any(|name| name == wanted)
+        {
+            return Err(words::unknown("pipeline", wanted, "configured", names).into());
+        }
         let mut found = Vec::new();
         let pipelines = config.pipelines.iter();
         for Pipeline { name, .. } in pipelines.filter(|it| {

@@ -61,15 +61,14 @@ impl Pipeline {
         let (status, message) = match &written {
             Ok(End::Complete) => (Status::Succeeded, None),
             Ok(End::Stopped) => (Status::Interrupted, None),
-            Err(PipelineError::Halted(halted)) => (Status::Halted, Some(halted.to_string())),
-            Err(error) => (Status::Failed, Some(error.to_string())),
+            Err(error) => (error.status(stop.is_cancelled()), Some(error.to_string())),
         };
         if status == Status::Succeeded {
             for checkpoint in &run.partitions {
                 store.complete(&run, checkpoint).await?;
             }
         }
-        self.deliver_and_finish(&run, status, message.as_deref())
+        self.deliver_and_finish(&run, status, message.as_deref(), stop)
             .await?;
         written.map(|_| counts)
     }

@@ -33,7 +33,8 @@ pub enum Finished {
 }
 
 impl Store {
-    /// Restores an index, unless other unfinished runs wait for it.
+    /// Restores an index, unless unfinished runs of other pipelines than those that are `gone` wait
+    /// for it.
     ///
     /// # Errors
     /// Fails if it is still suspended. Another attempt continues from what was left behind.
@@ -41,14 +42,15 @@ impl Store {
         &self,
         run: &Run,
         work: &Work,
+        gone: &[String],
         watch: &Watch<'_>,
     ) -> Result<Finished, StoreError> {
         failpoints::point!("index.before");
         let mut resources = Resources::Parallel;
         loop {
             let finished = match work.manner {
-                Manner::Defer => self.create(run, work, watch, resources).await,
-                Manner::Rebuild => self.rebuild(run, work, watch, resources).await,
+                Manner::Defer => self.create(run, work, gone, watch, resources).await,
+                Manner::Rebuild => self.rebuild(run, work, gone, watch, resources).await,
             };
             let error = match finished {
                 Ok(finished) => return Ok(finished),
@@ -81,12 +83,13 @@ impl Store {
         &self,
         run: &Run,
         work: &Work,
+        gone: &[String],
         watch: &Watch<'_>,
         resources: Resources,
     ) -> Result<Finished, sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         let connection = &mut *transaction;
-        if let Some(finished) = self.leave(connection, run, work).await? {
+        if let Some(finished) = self.leave(connection, run, work, gone).await? {
             transaction.commit().await?;
             return Ok(finished);
         }
@@ -131,11 +134,12 @@ impl Store {
         &self,
         run: &Run,
         work: &Work,
+        gone: &[String],
         watch: &Watch<'_>,
         resources: Resources,
     ) -> Result<Finished, sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
-        let left = self.leave(&mut transaction, run, work).await?;
+        let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
+        let left = self.leave(&mut transaction, run, work, gone).await?;
         if left.is_none() {
             // The server may still work on the statement of an earlier host.
             let lock = format!("lock table {} in share update exclusive mode", work.table);
@@ -184,6 +188,7 @@ impl Store {
         connection: &mut PgConnection,
         run: &Run,
         work: &Work,
+        gone: &[String],
     ) -> Result<Option<Finished>, sqlx::Error> {
         // The wait for another host's build is cut, so that it can be stopped in between.
         sqlx::query("set local lock_timeout = '5s'")
@@ -199,7 +204,8 @@ impl Store {
         if noted.is_none() {
             return Ok(Some(Finished::NothingLeft));
         }
-        let (_, others) = waiting(connection, work, run.id).await?;
+        let (_, mut others) = waiting(connection, work, run.id).await?;
+        others.retain(|other| !gone.contains(other));
         if others.is_empty() {
             return Ok(None);
         }

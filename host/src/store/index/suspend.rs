@@ -24,7 +24,7 @@ impl Store {
         index: &VectorIndex,
         manner: Manner,
     ) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         let connection = &mut *transaction;
         sqlx::query(LOCK_TIMEOUT).execute(&mut *connection).await?;
         // The definition must hold under any search path.

@@ -82,6 +82,53 @@ impl Store {
     }
 }
 
+/// Where an unfinished run of another pipeline is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// False if its last start has ended.
+    pub is_running: bool,
+    /// Changes with each start and chunk.
+    place: String,
+}
+
+impl Store {
+    /// Where the runs of these pipelines are that wait for an index.
+    ///
+    /// # Errors
+    /// If the query fails.
+    pub async fn whereabouts(
+        &self,
+        work: &Work,
+        pipelines: &[String],
+    ) -> Result<Vec<Whereabouts>, StoreError> {
+        let rows: Vec<(String, bool, String)> = sqlx::query_as(
+            "select p.name, r.status = 'running',
+                    concat(r.id, ' ', r.starts, ' ', r.received, ' ', (
+                        select string_agg(concat(c.partition, ' ', c.epoch, ' ', c.sequence), ',' order by c.partition)
+                        from forebay.checkpoint c where c.pipeline = p.id))
+             from forebay.index_wait w
+             join forebay.run r on r.id = w.run join forebay.pipeline p on p.id = r.pipeline
+             where w.relation = $1::oid and w.name = $2 and p.name = any($3)
+             order by p.name, r.id",
+        )
+        .bind(work.oid())
+        .bind(&work.name)
+        .bind(pipelines)
+        .fetch_all(&self.pool)
+        .await?;
+        let runs = rows
+            .into_iter()
+            .map(|(pipeline, is_running, place)| Whereabouts {
+                pipeline,
+                is_running,
+                place,
+            });
+        Ok(runs.collect())
+    }
+}
+
 /// True if a run waits for an index, and the other pipelines that do. A run that was abandoned or
 /// has succeeded no longer waits.
 pub(super) async fn waiting(
