@@ -187,9 +187,9 @@ mod tests {
         log.line(Level::Error, "first".to_owned());
         log.line(Level::Error, "x".repeat(3_000));
         log.line(Level::Warn, "no error".to_owned());
-        log.printed(Stream::Stderr, b"no reason\nVal");
+        log.printed(Stream::Stderr, b"no reason\nValue");
         // Not all programs finish their last line.
-        log.printed(Stream::Stderr, b"ueError");
+        log.printed(Stream::Stderr, b"Error");
         assert_eq!(log.last_words(), Some("x".repeat(2_000)));
         assert_eq!(log.last_words(), Some("ValueError".to_owned()));
         assert_eq!(log.last_words(), None);
