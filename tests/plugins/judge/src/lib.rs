@@ -82,7 +82,9 @@ impl dead_letter_policy::Guest for Judge {
             ..
         } in failures
         {
-            decisions.push(match message.as_str() {
+            // The server's messages name the function that raised them, after what it said.
+            let said = message.split(" (in ").next().unwrap_or_default();
+            decisions.push(match said {
                 "retry" => Decision::Retry(attempt * 10),
                 "drop" => Decision::Drop,
                 "halt" => Decision::Halt(format!("{fields:?}")),
