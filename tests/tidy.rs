@@ -110,13 +110,7 @@ fn only_the_edges_name_grpc() {
     // The configuration only asks whether an address is one.
     check(
         &["tonic::"],
-        &[
-            "source",
-            "notify.rs",
-            "demo",
-            "proto.rs",
-            "config/format.rs",
-        ],
+        &["source", "demo", "proto.rs", "config/format.rs"],
     );
 }
 

@@ -92,22 +92,7 @@ pub async fn deliver(
     };
     for pending in pending {
         failpoints::point!("notify.before");
-        let mut attempts = 0;
-        let attempt = || {
-            attempts += 1;
-            invalidate(&peer, pipeline, &pending)
-        };
-        let policy = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(500))
-            .with_max_times(ATTEMPTS - 1)
-            .with_jitter();
-        let calls = attempt
-            .retry(policy)
-            .notify(|error, wait| tracing::warn!(target = pending.target, %error, ?wait, "notification failed; trying again"));
-        let result = tokio::select! {
-            result = calls => result,
-            () = stopped(stop) => Err("the host was stopped before the server answered".to_owned()),
-        };
+        let (attempts, result) = invalidate_patiently(&peer, pipeline, &pending, stop).await;
         failpoints::point!("notify.called");
         store
             .attempted(&pending, result.as_ref().err().map(String::as_str))
@@ -134,6 +119,33 @@ pub async fn deliver(
         }
     }
     Ok(outcome)
+}
+
+/// Calls until the server has confirmed, or as often as one run does. Returns the number of calls and
+/// the last answer.
+async fn invalidate_patiently(
+    peer: &Peer,
+    pipeline: &str,
+    pending: &Owed,
+    stop: &CancellationToken,
+) -> (u32, Result<String, String>) {
+    let mut attempts = 0;
+    let attempt = || {
+        attempts += 1;
+        invalidate(peer, pipeline, pending)
+    };
+    let policy = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_times(ATTEMPTS - 1)
+        .with_jitter();
+    let calls = attempt
+        .retry(policy)
+        .notify(|error, wait| tracing::warn!(target = pending.target, %error, ?wait, "notification failed; trying again"));
+    let result = tokio::select! {
+        result = calls => result,
+        () = stopped(stop) => Err("the host was stopped before the server answered".to_owned()),
+    };
+    (attempts, result)
 }
 
 /// Waits until a server has had time to answer after a stop.

@@ -20,6 +20,22 @@ pub(super) fn text(report: &Report, columns: usize) -> String {
     out
 }
 
+/// Dead letters whose rows are in the tables, as they were or now.
+fn write_letters(out: &mut String, report: &Report) -> std::fmt::Result {
+    if report.stale > 0 {
+        let stale = thousands(report.stale);
+        writeln!(
+            out,
+            "  {stale} of the dead-lettered rows are in the tables as they were before"
+        )?;
+    }
+    if report.resolved > 0 {
+        let resolved = thousands(report.resolved);
+        writeln!(out, "  resolved {resolved} dead letters of earlier runs")?;
+    }
+    Ok(())
+}
+
 fn write_text(out: &mut String, report: &Report, columns: usize) -> std::fmt::Result {
     let again = if report.starts > 1 {
         format!(", start {} of this run", report.starts)
@@ -35,17 +51,7 @@ fn write_text(out: &mut String, report: &Report, columns: usize) -> std::fmt::Re
         write_missing(out, missing)?;
     }
     write_dropped(out, report)?;
-    if report.stale > 0 {
-        let stale = thousands(report.stale);
-        writeln!(
-            out,
-            "  {stale} of the dead-lettered rows are in the tables as they were before"
-        )?;
-    }
-    if report.resolved > 0 {
-        let resolved = thousands(report.resolved);
-        writeln!(out, "  resolved {resolved} dead letters of earlier runs")?;
-    }
+    write_letters(out, report)?;
     let memory = report
         .peak_memory_bytes
         .map(|bytes| format!(", peak memory {}", ByteSize(bytes).display().iec()));

@@ -2,8 +2,8 @@
 //! another row may have given up, or brought, since.
 //!
 //! An open entry is the latest row of its key: every row that comes, whatever becomes of it, closes
-//! the earlier entries of its key ([`supersede`]). So an older row never overwrites a newer one. An
-//! entry is closed in the transaction that writes its row ([`record`]), which is fenced as a
+//! the earlier entries of its key (`supersede`). So an older row never overwrites a newer one. An
+//! entry is closed in the transaction that writes its row (`record`), which is fenced as a
 //! commit is.
 
 use std::collections::{HashMap, HashSet};
