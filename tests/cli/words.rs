@@ -311,3 +311,96 @@ async fn i1_a_report_goes_where_it_is_told_and_nothing_is_replaced_by_it() {
             .is_char_device()
     );
 }
+
+#[test]
+fn i11_a_wrong_port_is_named_and_a_password_is_not() {
+    let place = Place::new();
+    let (address, url) = (nowhere(), nowhere());
+    place.write(
+        "forebay.toml",
+        &format!(
+            "database.url = \"postgres://me:pass1@{address}/d?sslpassword=pass2&connect_timeout=3\"\n\
+             [pipelines.p]\nsource = {{ grpc = \"http://{url}\", dataset = \"d\" }}\n\
+             tables = [\"t\"]\nplugins = []\n"
+        ),
+    );
+    let ended = place.run(&["checkpoint", "show", "p"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("Connection refused"), "{ended:?}");
+    assert!(
+        ended
+            .err
+            .contains("hint: nothing listens there: is the server running"),
+        "{ended:?}"
+    );
+    assert!(
+        ended.err.contains("sslpassword, connect_timeout"),
+        "{ended:?}"
+    );
+    assert!(
+        !ended.err.contains("pass1") && !ended.err.contains("pass2"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn i11_two_first_demos_in_one_folder_take_turns() {
+    let place = Place::new();
+    let plugins = guests("plugins");
+    let demo = |report: &str| {
+        support::command::forebay(place.path())
+            .args([
+                "demo",
+                "--rows",
+                "400",
+                "--dimensions",
+                "8",
+                "--json",
+                "--plugins",
+            ])
+            .arg(&plugins)
+            .args(["--report", report])
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let demos = [demo("one.json"), demo("two.json")];
+    for mut demo in demos {
+        assert_eq!(demo.wait().unwrap().code(), Some(0));
+    }
+    let inserted = ["one.json", "two.json"].map(|name| {
+        let report = fs::read(place.path().join(name)).unwrap();
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        assert_eq!(report["status"], "succeeded", "{report:#}");
+        report["rows"]["inserted"].as_u64().unwrap()
+    });
+    // The one that came second finds the rows of the first.
+    assert!(
+        inserted.contains(&0) && inserted.iter().sum::<u64>() > 300,
+        "{inserted:?}"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn i11_a_folder_need_not_be_utf_8() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let folder = place
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"f\xffolder"));
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let plugins = folder.join("plugins");
+    fs::create_dir(&plugins).unwrap();
+    for name in ["recruit-normalize", "recruit-rules", "recruit-dlq"] {
+        let file = format!("{name}.wasm");
+        fs::copy(guests("plugins").join(&file), plugins.join(&file)).unwrap();
+    }
+    let mut demo = support::command::forebay(&folder);
+    demo.args(["demo", "--rows", "200", "--dimensions", "8", "--plugins"])
+        .arg(&plugins);
+    let ended = support::command::Ended::of(&mut demo);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("recruit: done"), "{ended:?}");
+}

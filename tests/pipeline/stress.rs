@@ -218,8 +218,10 @@ async fn i4_a_host_that_stands_still_in_a_transaction_holds_no_other_up() {
     home.database
         .until(
             "select exists (select from pg_stat_activity a join pg_locks l using (pid)
+                 join pg_locks c using (pid)
                  where datname = current_database() and state = 'idle in transaction'
-                   and l.relation = 'items'::regclass and l.mode = 'RowExclusiveLock')",
+                   and l.relation = 'items'::regclass and l.mode = 'RowExclusiveLock'
+                   and c.relation = to_regclass('forebay.checkpoint') and c.mode = 'RowExclusiveLock')",
         )
         .await;
     stands.signal(Signal::SIGSTOP);
