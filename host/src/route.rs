@@ -30,5 +30,5 @@ pub(crate) use self::kind::POSTGRES_EPOCH_MICROS;
 pub use self::mapping::{ColumnMapping, FedBy, Mapping, TableMapping, UnusedEmbedding};
 pub use self::memory::{Fed, Remembered};
 pub use self::misfit::Misfit;
-pub use self::table::{Column, ForeignKey, NearKey, Table};
+pub use self::table::{Column, EQUALS, ForeignKey, NearKey, Table};
 pub use self::target::{Binding, Feed, ItemColumn, ItemFeed, Items, Target, TargetColumn, Targets};

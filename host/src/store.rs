@@ -29,6 +29,7 @@ pub mod outbox;
 pub mod preflight;
 pub mod reconcile;
 pub mod run;
+mod settings;
 mod sql;
 mod statements;
 mod token;

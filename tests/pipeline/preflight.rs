@@ -74,7 +74,7 @@ async fn what_could_be_better_is_said_and_does_not_stop_a_run() {
     warn items: nothing feeds the column `wide`: null in new rows
            hint: map a field or an embedding to it with `rename`, unless others fill it
     note items: has triggers that run on writes: audit
-           hint: the next run does not see their changes as changes of the row
+           hint: the next run does not see their changes as changes of the row; a row for which one returns null is dropped (SWALLOWED)
     note parts (item): references items without an index: each row deleted there scans all of parts
            hint: create index on parts (item)
     note items: the ivfflat index around serves <=> on vector (vector_cosine_ops)

@@ -1,5 +1,8 @@
 //! A table as the database's catalog describes it.
 
+/// The equality of types that are the server's own.
+pub const EQUALS: &str = "=";
+
 /// A table, as the catalog describes it.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -19,6 +22,11 @@ pub struct Table {
     pub near_keys: Vec<NearKey>,
     /// References to other tables of the pipeline.
     pub foreign_keys: Vec<ForeignKey>,
+    /// True if the server may leave a row out without an error: a trigger runs before rows are
+    /// written, or a policy of row-level security applies to the role.
+    pub guarded: bool,
+    /// True if the server takes `COPY` into it from the role.
+    pub copies: bool,
 }
 
 impl Table {
@@ -62,6 +70,9 @@ pub struct Column {
     pub declared_sql: String,
     /// `pg_type.typcategory`: `A` for arrays, `E` for enums, `N` for numbers …
     pub category: String,
+    /// The operator by which the server finds values equal, for use in SQL; [`EQUALS`] where that
+    /// finds it.
+    pub equals: String,
     /// Object identifier of the type.
     pub type_oid: u32,
     /// Object identifier of the type's array.

@@ -28,6 +28,7 @@ fn column(name: &str, sql: &str) -> crate::route::table::Column {
         type_name: base.into(),
         type_sql: base.into(),
         declared_sql: type_sql.into(),
+        equals: "=".into(),
         category: match base {
             "mood" => "E",
             "interval" => "T",
@@ -58,6 +59,8 @@ fn table(name: &str, columns: &[(&str, &str)], references: &[&str]) -> Table {
         primary_key: vec![columns[0].0.into()],
         unique_keys: Vec::new(),
         near_keys: Vec::new(),
+        guarded: false,
+        copies: true,
         foreign_keys: references
             .iter()
             .map(|name| ForeignKey {

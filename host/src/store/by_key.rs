@@ -215,7 +215,11 @@ fn is_key(target: &Target) -> Option<String> {
         ColumnKind::Text => String::new(),
         _ => format!("::{}", key.column.type_sql),
     };
-    Some(format!("t.{} = k.key{cast}", quote(&key.column.name)))
+    Some(format!(
+        "t.{} {} k.key{cast}",
+        quote(&key.column.name),
+        key.column.equals
+    ))
 }
 
 /// Foreign key violation, and restrict violation.

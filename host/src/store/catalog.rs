@@ -5,7 +5,7 @@ mod meant;
 use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 
 use super::error::StoreError;
-use crate::route::{Column, ForeignKey, NearKey, Table};
+use crate::route::{Column, EQUALS, ForeignKey, NearKey, Table};
 
 pub use self::meant::meant;
 
@@ -37,7 +37,11 @@ pub async fn read(pool: &PgPool, names: &[String]) -> Result<Vec<Option<Table>>,
             continue;
         };
         let relation = sqlx::query(
-            "select c.relname::text, format('%I.%I', n.nspname, c.relname)
+            "select c.relname::text, format('%I.%I', n.nspname, c.relname), not row_security_active(c.oid),
+                 exists (select from pg_trigger t
+                     where t.tgrelid in (select c.oid union all select relid from pg_partition_tree(c.oid))
+                         and not t.tgisinternal and t.tgenabled in ('O', 'A')
+                         and t.tgtype & 3 = 3 and t.tgtype & 20 <> 0)
              from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid::bigint = $1",
         )
         .bind(oid)
@@ -48,6 +52,7 @@ pub async fn read(pool: &PgPool, names: &[String]) -> Result<Vec<Option<Table>>,
             unique,
             near,
         } = keys(pool, oid).await?;
+        let (copies, triggers): (bool, bool) = (relation.try_get(2)?, relation.try_get(3)?);
         tables.push(Some(Table {
             name: name.clone(),
             bare: relation.try_get(0)?,
@@ -56,6 +61,8 @@ pub async fn read(pool: &PgPool, names: &[String]) -> Result<Vec<Option<Table>>,
             primary_key: primary,
             unique_keys: unique,
             near_keys: near,
+            guarded: triggers || !copies,
+            copies,
             foreign_keys: foreign_keys(pool, oid, names, &oids).await?,
         }));
     }
@@ -145,7 +152,13 @@ async fn columns(executor: impl PgExecutor<'_>, table: i64) -> Result<Vec<Column
                 a.attgenerated <> '' or a.attidentity = 'a' as generated, b.typcategory::text,
                 (select pg_get_expr(e.adbin, e.adrelid) from pg_attrdef e
                     where e.adrelid = a.attrelid and e.adnum = a.attnum) as default_sql,
-                format_type(a.atttypid, a.atttypmod) as declared
+                format_type(a.atttypid, a.atttypmod) as declared,
+                coalesce((select format('operator(%I.%s)', n.nspname, p.oprname)
+                    from pg_opclass c join pg_am m on m.oid = c.opcmethod and m.amname = 'btree'
+                    join pg_amop o on o.amopfamily = c.opcfamily and o.amopstrategy = 3
+                        and o.amoplefttype = b.oid and o.amoprighttype = b.oid
+                    join pg_operator p on p.oid = o.amopopr join pg_namespace n on n.oid = p.oprnamespace
+                    where c.opcdefault and c.opcintype = b.oid and n.nspname <> 'pg_catalog'), $2) as equals
          from pg_attribute a
          cross join lateral (
              with recursive made(oid, modifier, required, has_default) as (
@@ -161,6 +174,7 @@ async fn columns(executor: impl PgExecutor<'_>, table: i64) -> Result<Vec<Column
          where a.attrelid::bigint = $1 and a.attnum > 0 and not a.attisdropped order by a.attnum",
     )
     .bind(table)
+    .bind(EQUALS)
     .fetch_all(executor)
     .await?;
     rows.into_iter()
@@ -172,6 +186,7 @@ async fn columns(executor: impl PgExecutor<'_>, table: i64) -> Result<Vec<Column
                 type_name: row.try_get(1)?,
                 type_sql: row.try_get(2)?,
                 declared_sql: row.try_get(11)?,
+                equals: row.try_get(12)?,
                 category: row.try_get(9)?,
                 type_oid: oid(row.try_get(3)?),
                 array_oid: oid(row.try_get(4)?),

@@ -64,6 +64,13 @@ impl<'b> Distinct<'b> {
     }
 }
 
+/// Outcome of a `COPY`, in tuples.
+pub(super) struct Copied {
+    pub sent: u64,
+    /// As the server counts them: without those that a trigger left out.
+    pub written: u64,
+}
+
 /// Copies rows into a target table. `buffer` is scratch space.
 pub(super) async fn copy(
     connection: &mut PgConnection,
@@ -71,7 +78,8 @@ pub(super) async fn copy(
     batch: &Batch,
     rows: &[u32],
     buffer: &mut Vec<u8>,
-) -> Result<(), sqlx::Error> {
+) -> Result<Copied, sqlx::Error> {
+    let mut sent = 0;
     let fields = i16::try_from(plan.columns.len())
         .map_err(|error| sqlx::Error::Encode(error.into()))?
         .to_be_bytes();
@@ -79,28 +87,32 @@ pub(super) async fn copy(
         let mut columns = plan.columns.iter();
         let Some(list) = plan.list else {
             buffer.extend_from_slice(&fields);
+            sent += 1;
             return columns.try_for_each(|column| column.put(buffer, batch, row));
         };
         for (position, item) in items(batch, row, list) {
             buffer.extend_from_slice(&fields);
+            sent += 1;
             let mut columns = plan.columns.iter();
             columns.try_for_each(|column| column.put_item(buffer, batch, row, position, item))?;
         }
         Ok(())
     };
-    copy_with(connection, &plan.statement, rows, buffer, put).await
+    let written = copy_with(connection, &plan.statement, rows, buffer, put).await?;
+    Ok(Copied { sent, written })
 }
 
-/// Copies rows; `put` appends the tuples of one row.
+/// Copies rows; `put` appends the tuples of one row. Returns the number of tuples that the server
+/// counts.
 pub(super) async fn copy_with(
     connection: &mut PgConnection,
     statement: &str,
     rows: &[u32],
     buffer: &mut Vec<u8>,
-    put: impl Fn(&mut Vec<u8>, u32) -> Result<(), BoxDynError>,
-) -> Result<(), sqlx::Error> {
+    mut put: impl FnMut(&mut Vec<u8>, u32) -> Result<(), BoxDynError>,
+) -> Result<u64, sqlx::Error> {
     if rows.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let mut copy = connection.copy_in_raw(statement).await?;
     buffer.clear();
@@ -114,8 +126,7 @@ pub(super) async fn copy_with(
     }
     buffer.extend_from_slice(&TRAILER);
     copy.send(buffer.as_slice()).await?;
-    copy.finish().await?;
-    Ok(())
+    copy.finish().await
 }
 
 /// The items of a row with their positions, from 1 on.

@@ -35,8 +35,10 @@ pub(super) fn said(error: &PgDatabaseError) -> String {
         text.push_str(": ");
         text.push_str(detail);
     }
-    let context = error.r#where().and_then(|context| context.lines().next());
-    if let Some(function) = context.filter(|line| line.contains(" function ")) {
+    let mut context = error.r#where().unwrap_or_default().lines();
+    // What a user's function raises by itself is left as it is: a policy may look for it.
+    let is_raised = error.code() == "P0001";
+    if let Some(function) = context.find(|line| !is_raised && line.contains(" function ")) {
         text.push_str(" (in ");
         text.push_str(function);
         text.push(')');

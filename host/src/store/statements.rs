@@ -12,6 +12,5 @@ mod turns;
 
 pub(super) use self::compare::{Comparison, comparisons};
 pub(super) use self::pipeline::{Fed, Statements};
-#[cfg(test)]
-use self::table::TableStatements;
+pub(super) use self::table::TableStatements;
 pub(super) use self::turns::{INDEXES, UniqueIndex};

@@ -21,10 +21,12 @@ mod evidence;
 mod isolate;
 mod judge;
 mod naming;
+mod outcomes;
 mod progress;
 mod recorder;
 mod rollback;
 mod rows;
+mod tables;
 mod turns;
 
 use std::sync::Arc;
@@ -35,6 +37,7 @@ use sqlx::{Connection, Postgres, SqlStr};
 
 pub use self::commit_order::{LaterChunk, Turn};
 pub use self::evidence::Evidence;
+use self::outcomes::Outcomes;
 use self::progress::Fates;
 use self::recorder::Recorder;
 pub use self::rollback::CommitError;
@@ -44,6 +47,7 @@ use super::again::Letters;
 use super::connect::Store;
 use super::error::{Blame, StoreError, blame};
 use super::run::{Checkpoint, Counts, Run};
+use super::settings::begin;
 use super::statements::Statements;
 use crate::chunk::Prepared;
 use crate::failpoints;
@@ -126,7 +130,7 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         Ok(Self {
             connection: store.pool.acquire().await?,
-            begin: store.begin_statement(),
+            begin: begin(store, targets),
             copies: store.copies,
             buffer: Vec::new(),
             statements: Statements::new(targets),
@@ -231,6 +235,7 @@ impl Writer {
             statements: &self.statements,
             pipeline: self.recorder.pipeline(),
             evidence: &self.evidence,
+            outcomes: Outcomes::new(self.statements.tables.len(), prepared.batch.keys.len()),
         };
         failpoints::point!("write.begin");
         let mut written = chunk.write_rows(prepared, mode).await?;

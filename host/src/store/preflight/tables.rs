@@ -13,6 +13,7 @@ struct Facts {
     kind: String,
     unlogged: bool,
     row_security: bool,
+    rules: bool,
     takes_all: bool,
     triggers: Vec<String>,
     missing: Vec<String>,
@@ -22,13 +23,14 @@ from_row!(Facts {
     kind,
     unlogged,
     row_security,
+    rules,
     takes_all,
     triggers,
     missing
 });
 
 const FACTS: &str = "select c.relkind::text as kind, c.relpersistence = 'u' as unlogged,
-    row_security_active(c.oid) as row_security,
+    row_security_active(c.oid) as row_security, c.relhasrules as rules,
     c.relkind <> 'p' or exists (select from pg_partitioned_table p where p.partrelid = c.oid and p.partdefid <> 0) as takes_all,
     array(select t.tgname::text from pg_trigger t
         where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled in ('O', 'A') order by 1) as triggers,
@@ -124,6 +126,14 @@ fn judge_storage(table: &Table, facts: &Facts) -> Vec<Finding> {
             ),
         ));
     }
+    if facts.rules {
+        findings.push(Finding::new(
+            Severity::Error,
+            &table.name,
+            "has rewrite rules, which change what is written to it",
+            "replace them with triggers: select rulename from pg_rules shows them",
+        ));
+    }
     if !facts.takes_all {
         findings.push(Finding::new(
             Severity::Advice,
@@ -138,7 +148,7 @@ fn judge_storage(table: &Table, facts: &Facts) -> Vec<Finding> {
             Severity::Advice,
             &table.name,
             format!("has triggers that run on writes: {triggers}"),
-            "the next run does not see their changes as changes of the row",
+            "the next run does not see their changes as changes of the row; a row for which one returns null is dropped (SWALLOWED)",
         ));
     }
     findings

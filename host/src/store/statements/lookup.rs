@@ -12,11 +12,10 @@ pub(super) fn lookup(targets: &Targets) -> (String, Vec<Column>) {
     let mut keys: Vec<Column> = Vec::new();
     let (mut arrays, mut aliases) = (String::new(), String::new());
     let (mut joins, mut found) = (String::new(), Vec::new());
-    let tables = targets
-        .tables
-        .iter()
-        .filter(|target| target.items.is_none());
-    for (index, target) in tables.enumerate() {
+    for index in tables_of_rows(targets) {
+        let Some(target) = targets.tables.get(index) else {
+            continue;
+        };
         let mut conditions = Vec::new();
         for fed in &target.key {
             let key = parameter(fed);
@@ -33,23 +32,32 @@ pub(super) fn lookup(targets: &Targets) -> (String, Vec<Column>) {
             }
             let name = quote(&fed.column.name);
             let value = value(fed, &format!("k.k{number}"));
-            conditions.push(format!("t.{name} = {value}"));
+            conditions.push(format!("t.{name} {} {value}", fed.column.equals));
         }
         joins.push_str(&format!(
             "\nleft join lateral (select true as found from {} t where {} limit 1) t{index} on true",
             target.table.quoted,
             conditions.join(" and "),
         ));
-        found.push(format!("t{index}.found is not null"));
+        found.push(format!(
+            "array_agg(t{index}.found is not null order by k.position)"
+        ));
     }
     // One row of arrays: three hundred rows would cost both sides more than the look-up does.
     let statement = format!(
-        "select array_agg(d.digest order by k.position), array_agg({} order by k.position), array_agg({} order by k.position)
+        "select array_agg(d.digest order by k.position), {}
 from unnest($2::text[]{arrays}) with ordinality k(name{aliases}, position)
 left join lateral (select digest from forebay.row_digest r
     where r.pipeline = $1 and r.key = k.name collate \"C\" limit 1) d on true{joins}",
-        found.first().map_or("false", String::as_str),
-        found.join(" and "),
+        found.join(", "),
     );
     (statement, keys)
+}
+
+/// The tables with a row for each row of the dataset, by their indices. Those with the items of
+/// lists are not asked: a list may be empty.
+pub(super) fn tables_of_rows(targets: &Targets) -> Vec<usize> {
+    let tables = targets.tables.iter().enumerate();
+    let of_rows = tables.filter(|(_, target)| target.items.is_none());
+    of_rows.map(|(index, _)| index).collect()
 }

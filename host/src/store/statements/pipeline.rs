@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::control::Control;
 use super::items;
-use super::lookup::lookup;
+use super::lookup::{lookup, tables_of_rows};
 use super::table::TableStatements;
 use crate::route::absent::Treatment;
 use crate::route::{self, ColumnKind, Feed, ItemFeed, Target, Targets};
@@ -14,10 +14,11 @@ use crate::store::encode::Column;
 /// The statements of a pipeline.
 #[derive(Debug)]
 pub(in crate::store) struct Statements {
-    /// `$1` pipeline, `$2` the rows' keys, `$3` and on `keys` → three arrays with an element for
-    /// each key: digest, true if the first table has the row, true if all tables have it. Tables
-    /// with the items of lists are not asked: a list may be empty.
+    /// `$1` pipeline, `$2` the rows' keys, `$3` and on `keys` → arrays with an element for each
+    /// key: digest, and for each of `asked` true if that table has the row.
     pub lookup: Arc<str>,
+    /// The tables that are asked, by their indices in `tables`; at least one.
+    pub asked: Vec<usize>,
     /// The columns by which the tables find a row.
     pub keys: Vec<Column>,
     /// One for each table, in the order of the tables.
@@ -72,6 +73,7 @@ impl Statements {
         let (lookup, keys) = lookup(targets);
         Self {
             lookup: lookup.into(),
+            asked: tables_of_rows(targets),
             keys,
             tables: targets.tables.iter().map(table).collect(),
             fed: targets.tables.iter().flat_map(fed).collect(),

@@ -1,38 +1,64 @@
 //! The statements of a table with a row for each row of the dataset, and the parts of SQL that
 //! every table needs.
+//!
+//! Rows that are there are changed by `UPDATE`, and only new ones by `INSERT`: `ON CONFLICT` would
+//! take a number from each sequence of the table for every row that is there, and fire the
+//! triggers of an insert.
 
 use std::sync::Arc;
 
 use super::turns::Turns;
-use crate::route::{self, ColumnKind, Target, TargetColumn};
+use crate::route::{self, ColumnKind, EQUALS, Target, TargetColumn};
 use crate::store::copy::Copy;
 use crate::store::encode::{Column, ColumnSource};
-use crate::store::sql::quote;
+use crate::store::sql::{literal, quote};
 
-/// The statements of a table.
+/// The statements of a table. Those that return positions return one array of them, from 1 on, or
+/// null for none.
 #[derive(Debug)]
 pub(in crate::store) struct TableStatements {
-    /// `$1` and on of `delete` and `upsert`.
+    /// `$1` and on of all statements but `missing`.
     pub parameters: Vec<Column>,
-    /// Runs before `upsert`: deletes the items that are no longer in the lists of known rows.
-    pub delete: Option<Arc<str>>,
-    /// Writes rows, known or new.
-    pub upsert: Arc<str>,
+    /// Inserts rows that are not there, and updates those that have come meanwhile. `None` for
+    /// the table of a list.
+    pub insert: Option<Arc<str>>,
+    /// Statements for rows that are there, in this order; for the table of a list, for all rows.
+    /// Positions of the rows that they change.
+    pub change: Vec<Arc<str>>,
+    /// Positions of rows that are there and still differ.
+    pub differing: Option<Arc<str>>,
+    /// Positions of rows, or of the rows of items, that are not there.
+    pub missing: Arc<str>,
+    /// The number of `parameters` that `missing` has.
+    pub keys: usize,
+    /// Raises an error: a row was written and is not found by its key.
+    pub unfound: Arc<str>,
     /// For new rows, if every column can be sent as the server stores it.
     pub copy: Option<Copy>,
     /// For unique values that move between rows; `None` for the items of lists.
     pub turns: Option<Turns>,
+    /// True if something may keep the server from writing a row without an error.
+    pub guarded: bool,
 }
 
 impl TableStatements {
     /// For a table that has no list's items.
     pub(super) fn of_rows(target: &Target) -> Self {
+        let change = differs(compared(target));
         Self {
             parameters: target.fed().map(parameter).collect(),
-            delete: None,
-            upsert: upsert(target).into(),
+            insert: Some(insert(target).into()),
+            change: change
+                .iter()
+                .map(|differs| update(target, differs).into())
+                .collect(),
+            differing: change.map(|differs| differing(target, &differs).into()),
+            missing: missing(target).into(),
+            keys: target.key.len(),
+            unfound: unfound(target).into(),
             copy: copy(target),
             turns: Some(Turns::of(target)),
+            guarded: target.table.guarded,
         }
     }
 }
@@ -59,17 +85,31 @@ pub(super) fn value(fed: &TargetColumn, element: &str) -> String {
     match fed.column.type_name.as_str() {
         // As text, a `char` could not be looked up in its index.
         "bpchar" => format!("{element}::bpchar"),
-        _ if fed.kind.as_parameter().is_cast() => {
-            format!("{element}::{}", fed.column.type_sql)
-        }
+        _ if fed.kind.as_parameter().is_cast() => read(&fed.column, element),
         _ => element.to_owned(),
     }
 }
 
-/// `COPY` for new rows; `None` if the server has to cast a column or set it to the time.
+/// A text, read as a value of a column's type. Amounts of money are read as plain numbers where
+/// they are that: how else the server reads them depends on its `lc_monetary`.
+pub(super) fn read(column: &route::Column, text: &str) -> String {
+    let type_sql = &column.type_sql;
+    let (numbers, pattern) = match column.type_name.as_str() {
+        "money" => ("numeric", r"^\s*[-+]?[0-9.]+([eE][-+]?[0-9]+)?\s*$"),
+        "_money" => ("numeric[]", r#"^[-+0-9.eE{}", ]*$"#),
+        _ => return format!("({text})::{type_sql}"),
+    };
+    let pattern = literal(pattern);
+    format!(
+        "case when ({text}) ~ {pattern} then ({text})::{numbers}::{type_sql} else ({text})::{type_sql} end"
+    )
+}
+
+/// `COPY` for new rows; `None` if the server has to cast a column or set it to the time, or
+/// refuses `COPY`.
 fn copy(target: &Target) -> Option<Copy> {
     let casts = target.fed().any(|column| column.kind.is_cast());
-    if casts || !target.stamped.is_empty() {
+    if casts || !target.stamped.is_empty() || !target.table.copies {
         return None;
     }
     let columns = target.fed().map(|fed| Column {
@@ -95,15 +135,32 @@ pub(super) fn copy_statement<'c>(
     )
 }
 
-fn upsert(target: &Target) -> String {
-    let (mut names, mut values) = (Vec::new(), Vec::new());
-    let (mut arrays, mut aliases) = (Vec::new(), Vec::new());
-    for (index, fed) in target.fed().enumerate() {
+/// The relation `u`: for each row its values, as `c0` and on, and its position. The offset keeps
+/// the planner from making a value anew for every use of it.
+fn rows<'t>(columns: impl Iterator<Item = &'t TargetColumn>) -> String {
+    let (mut arrays, mut aliases, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, fed) in columns.enumerate() {
         let array = array_type(&fed.column, fed.kind.as_parameter());
         arrays.push(format!("${}::{array}", index + 1));
         aliases.push(format!("c{index}"));
-        values.push(value(fed, &format!("u.c{index}")));
+        values.push(format!(
+            "{} as c{index}",
+            value(fed, &format!("r.c{index}"))
+        ));
+    }
+    format!(
+        "(select {}, r.position\n    from unnest({}) with ordinality r({}, position) offset 0) u",
+        values.join(", "),
+        arrays.join(", "),
+        aliases.join(", "),
+    )
+}
+
+fn insert(target: &Target) -> String {
+    let (mut names, mut values) = (Vec::new(), Vec::new());
+    for (index, fed) in target.fed().enumerate() {
         names.push(quote(&fed.column.name));
+        values.push(format!("u.c{index}"));
     }
     for name in &target.stamped {
         names.push(quote(name));
@@ -112,45 +169,191 @@ fn upsert(target: &Target) -> String {
     let key = target.key.iter().map(|fed| &fed.column);
     let updated = target.columns.iter().map(|fed| (&fed.column, fed.kind));
     format!(
-        "insert into {} as t ({})\nselect {}\nfrom unnest({}) as u({})\n{}",
+        "insert into {} as t ({})\nselect {}\nfrom {}\n{}",
         target.table.quoted,
         names.join(", "),
         values.join(", "),
-        arrays.join(", "),
-        aliases.join(", "),
+        rows(target.fed()),
         on_conflict(target, key, updated),
     )
 }
 
-/// Updates a row that is there already where it differs, and leaves it alone otherwise.
+fn update(target: &Target, differs: &str) -> String {
+    let first = target.key.len();
+    let sets = target
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(index, fed)| format!("{} = u.c{}", quote(&fed.column.name), first + index));
+    format!(
+        "with done as (
+    update {} as t set {}
+    from {}
+    where {}
+        and {differs}
+    returning u.position)
+select array_agg(position) from done",
+        target.table.quoted,
+        with_touched(target, sets),
+        rows(target.fed()),
+        is_key(target),
+    )
+}
+
+fn differing(target: &Target, differs: &str) -> String {
+    format!(
+        "select array_agg(u.position) from {}
+join {} t on {}
+    and {differs}",
+        rows(target.fed()),
+        target.table.quoted,
+        is_key(target),
+    )
+}
+
+fn missing(target: &Target) -> String {
+    format!(
+        "select array_agg(u.position) from {}
+where not exists (select from {} t where {})",
+        rows(target.key.iter()),
+        target.table.quoted,
+        is_key(target),
+    )
+}
+
+fn unfound(target: &Target) -> String {
+    let message = format!(
+        "{}: the row is not found by its key after it was written; does a trigger change the key?",
+        target.table.name
+    );
+    format!(
+        "do {}",
+        literal(&format!(
+            "begin raise exception using message = {}; end",
+            literal(&message)
+        ))
+    )
+}
+
+fn key_columns(target: &Target) -> impl Iterator<Item = (&route::Column, usize)> {
+    target.key.iter().map(|fed| &fed.column).zip(0..)
+}
+
+/// The condition that a row of `t` has the key of `u`.
+fn is_key(target: &Target) -> String {
+    let conditions =
+        key_columns(target).map(|(column, index)| looked_up(column, &format!("u.c{index}")));
+    conditions.collect::<Vec<_>>().join(" and ")
+}
+
+/// The condition that a column of `t` has a value, in a form that leaves the planner no way but to
+/// look into the index once for each value. An equality would let it read a table that was empty
+/// when the statement was planned from end to end.
+pub(super) fn looked_up(column: &route::Column, value: &str) -> String {
+    format!(
+        "t.{} {} any(array[{value}])",
+        quote(&column.name),
+        column.equals
+    )
+}
+
+/// The assignments, and those of the columns that are set to the time.
+pub(super) fn with_touched(target: &Target, sets: impl Iterator<Item = String>) -> String {
+    let touched = target.touched.iter();
+    let touched = touched.map(|name| format!("{} = now()", quote(name)));
+    sets.chain(touched).collect::<Vec<_>>().join(", ")
+}
+
+/// A column of `t` beside the value that it is to get.
+pub(super) struct Compared<'c> {
+    pub column: &'c route::Column,
+    pub kind: ColumnKind,
+    pub value: String,
+}
+
+/// The columns that are not part of the key, with their values in `u`.
+fn compared(target: &Target) -> Vec<Compared<'_>> {
+    let first = target.key.len();
+    let columns = target.columns.iter().enumerate();
+    let compared = columns.map(|(index, fed)| Compared {
+        column: &fed.column,
+        kind: fed.kind,
+        value: as_stored(&fed.column, &format!("u.c{}", first + index)),
+    });
+    compared.collect()
+}
+
+/// A value as its column would store it: a `numeric(6, 2)` is rounded. Texts and bits that are too
+/// long are left alone: a cast would cut them off where the server refuses them.
+pub(super) fn as_stored(column: &route::Column, value: &str) -> String {
+    let is_cut = matches!(
+        column.type_name.trim_start_matches('_'),
+        "varchar" | "bpchar" | "bit" | "varbit"
+    );
+    if is_cut || column.declared_sql == column.type_sql {
+        value.to_owned()
+    } else {
+        format!("{value}::{}", column.declared_sql)
+    }
+}
+
+/// The condition that a row of `t` differs from the values; `None` without columns.
+pub(super) fn differs(columns: Vec<Compared<'_>>) -> Option<String> {
+    let (mut old, mut new, mut conditions) = (Vec::new(), Vec::new(), Vec::new());
+    for Compared {
+        column,
+        kind,
+        value,
+    } in columns
+    {
+        let name = format!("t.{}", quote(&column.name));
+        // Some types cannot be compared, or hold different values that are equal; texts show any
+        // difference.
+        if kind.is_cast() || matches!(kind, ColumnKind::Label | ColumnKind::Json) {
+            old.push(format!("{name}::text"));
+            new.push(format!("{value}::text"));
+        } else if column.equals == EQUALS {
+            old.push(name);
+            new.push(value);
+        } else {
+            // `is distinct from` finds only operators of the search path.
+            conditions.push(format!(
+                "not coalesce({name} {} {value}, {name} is null and {value} is null)",
+                column.equals
+            ));
+        }
+    }
+    if !old.is_empty() {
+        let row = format!("({}) is distinct from ({})", old.join(", "), new.join(", "));
+        conditions.insert(0, row);
+    }
+    (!conditions.is_empty()).then(|| format!("({})", conditions.join(" or ")))
+}
+
+/// Updates a row that has come meanwhile where it differs, and leaves it alone otherwise.
 pub(super) fn on_conflict<'c>(
     target: &Target,
     key: impl Iterator<Item = &'c route::Column>,
     updated: impl Iterator<Item = (&'c route::Column, ColumnKind)>,
 ) -> String {
     let key: Vec<String> = key.map(|column| quote(&column.name)).collect();
-    let (mut sets, mut old, mut new) = (Vec::new(), Vec::new(), Vec::new());
-    for (column, kind) in updated {
-        let name = quote(&column.name);
-        // Some types cannot be compared, or hold different values that are equal; texts show any
-        // difference.
-        let by_text = kind.is_cast() || matches!(kind, ColumnKind::Label | ColumnKind::Json);
-        let cast = if by_text { "::text" } else { "" };
-        sets.push(format!("{name} = excluded.{name}"));
-        old.push(format!("t.{name}{cast}"));
-        new.push(format!("excluded.{name}{cast}"));
-    }
-    if old.is_empty() {
-        return format!("on conflict ({}) do nothing", key.join(", "));
-    }
-    let touched = target.touched.iter();
-    sets.extend(touched.map(|name| format!("{} = now()", quote(name))));
+    let updated: Vec<_> = updated.collect();
+    let excluded = |column: &route::Column| format!("excluded.{}", quote(&column.name));
+    let compared = updated.iter().map(|(column, kind)| Compared {
+        column,
+        kind: *kind,
+        value: excluded(column),
+    });
+    let key = key.join(", ");
+    let Some(differs) = differs(compared.collect()) else {
+        return format!("on conflict ({key}) do nothing");
+    };
+    let sets = updated
+        .iter()
+        .map(|(column, _)| format!("{} = {}", quote(&column.name), excluded(column)));
     format!(
-        "on conflict ({}) do update set {}\nwhere ({}) is distinct from ({})",
-        key.join(", "),
-        sets.join(", "),
-        old.join(", "),
-        new.join(", ")
+        "on conflict ({key}) do update set {}\nwhere {differs}",
+        with_touched(target, sets),
     )
 }
 

@@ -8,8 +8,9 @@
 
 use super::isolate::failure;
 use super::rollback::{Rollback, WriteMode};
-use super::rows::{ChunkWriter, Written};
+use super::rows::{ChunkWriter, Written, trusted};
 use crate::chunk::Prepared;
+use crate::route::absent::FLAGGED;
 use crate::row::{Batch, Failure};
 use crate::store::by_key::Applied;
 use crate::store::{Blame, blame, digest};
@@ -96,15 +97,33 @@ impl ChunkWriter<'_> {
         Ok(())
     }
 
-    /// Unflags rows that have come back and are already written.
-    pub(super) async fn unflag(&mut self, batch: &Batch, rows: &[u32]) -> Result<(), Rollback> {
-        if !rows.is_empty() {
-            let unflag = &self.statements.unflag;
-            unflag
-                .apply(&mut self.transaction, &keys(batch, rows))
-                .await?;
+    /// Unflags rows that have come back and are already written; returns those that are refused.
+    /// Their digests go on saying that they are flagged.
+    pub(super) async fn unflag(
+        &mut self,
+        prepared: &Prepared,
+        rows: &[u32],
+        mode: WriteMode,
+    ) -> Result<Vec<Failure>, Rollback> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(())
+        let keys = keys(&prepared.batch, rows);
+        let unflag = &self.statements.unflag;
+        if mode == WriteMode::Trusting {
+            let unflagged = unflag.apply(&mut self.transaction, &keys).await;
+            unflagged.map_err(trusted)?;
+            return Ok(Vec::new());
+        }
+        let applied = unflag.apply_to_most(&mut self.transaction, &keys).await?;
+        let refused = applied.refused.iter().map(|(index, _)| *index);
+        let refused: Vec<&str> = refused.filter_map(|at| keys.get(at).copied()).collect();
+        if !refused.is_empty() {
+            digest::set_all(&mut self.transaction, self.pipeline, &refused, FLAGGED).await?;
+        }
+        let refused = applied.refused.iter();
+        let refused = refused.filter_map(|(at, error)| Some(failure(*rows.get(*at)?, error)));
+        Ok(refused.collect())
     }
 }
 

@@ -29,7 +29,8 @@ impl ChunkWriter<'_> {
             }
             Ok(())
         };
-        copy_with(&mut self.transaction, COPY, rows, self.buffer, put).await
+        copy_with(&mut self.transaction, COPY, rows, self.buffer, put).await?;
+        Ok(())
     }
 
     /// Stores the digests of rows, new or known.

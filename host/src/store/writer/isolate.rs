@@ -39,6 +39,9 @@ impl ChunkWriter<'_> {
             // After the tables come the digests, whose index may not take a key that a table takes.
             for table in 0..=self.statements.tables.len() {
                 let guilty = self.isolate(table, prepared, &rows).await?;
+                for row in self.outcomes.swallowed() {
+                    rows.remove(row);
+                }
                 if guilty.is_empty() {
                     continue;
                 }

@@ -204,7 +204,7 @@ impl ChunkWriter<'_> {
         sqlx::query("savepoint control")
             .execute(&mut *self.transaction)
             .await?;
-        let tried = self.upsert_any(table, &Batch::default(), &[]).await;
+        let tried = self.write_nothing(table).await;
         self.undo_control(tried).await
     }
 

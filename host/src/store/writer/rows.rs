@@ -3,17 +3,16 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use sqlx::{AssertSqlSafe, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Postgres, Row, Transaction};
 use uuid::Uuid;
 
 use super::evidence::Evidence;
+use super::outcomes::Outcomes;
 use super::rollback::{Rollback, WriteMode};
 use crate::chunk::{Prepared, Settled};
-use crate::failpoints;
 use crate::policy::{self, Budget, Policy};
 use crate::route::absent::FLAGGED;
-use crate::row::{Batch, Failure};
-use crate::store::copy::copy;
+use crate::row::{Drop, Failure, Stage};
 use crate::store::encode::{ArrayParam, Column};
 use crate::store::run::Counts;
 use crate::store::statements::Statements;
@@ -24,7 +23,12 @@ pub(super) struct Written {
     pub rows: Counts,
     /// Rows that the database refuses.
     pub failures: Vec<Failure>,
+    /// Rows that the database does not have, or not so, and raised no error for.
+    pub swallowed: Vec<Drop>,
 }
+
+/// Code of a row that was swallowed.
+const SWALLOWED: &str = "SWALLOWED";
 
 /// A transaction in which the rows of one chunk are written.
 pub(super) struct ChunkWriter<'w> {
@@ -34,6 +38,7 @@ pub(super) struct ChunkWriter<'w> {
     pub statements: &'w Statements,
     pub pipeline: i32,
     pub evidence: &'w Evidence,
+    pub outcomes: Outcomes,
 }
 
 /// Rows to write, in their order, without duplicates.
@@ -86,6 +91,7 @@ impl ChunkWriter<'_> {
         let mut written = Written {
             rows: Counts::default(),
             failures: Vec::new(),
+            swallowed: Vec::new(),
         };
         if mode == WriteMode::Immediate {
             sqlx::query("set constraints all immediate")
@@ -114,29 +120,50 @@ impl ChunkWriter<'_> {
                 }
             }
             let refused = match mode {
-                WriteMode::Trusting => self.write_at_once(prepared, &changed).await?,
+                WriteMode::Trusting => self.write_at_once(prepared, changed.clone()).await?,
                 WriteMode::Isolating | WriteMode::Immediate => {
                     let refused = self.write_isolated(prepared, changed.clone()).await?;
                     self.judge(prepared, &changed, &refused).await?;
                     refused.into_iter().map(|refused| refused.failure).collect()
                 }
             };
-            let refused_rows: HashSet<u32> = refused.iter().map(|failure| failure.row).collect();
+            let mut refused_rows: HashSet<u32> =
+                refused.iter().map(|failure| failure.row).collect();
+            written.failures.extend(refused);
+            let flagged = changed.all.iter().zip(&known_changed);
+            let flagged = flagged.filter(|(row, known)| {
+                let is_out = refused_rows.contains(row) || self.outcomes.is_swallowed(**row);
+                known.flagged && !is_out
+            });
+            let flagged: Vec<u32> = flagged.map(|(row, _)| *row).collect();
+            let refused = self.unflag(prepared, &flagged, mode).await?;
+            refused_rows.extend(refused.iter().map(|failure| failure.row));
+            written.failures.extend(refused);
             for (row, known) in changed.all.iter().zip(&known_changed) {
-                match (refused_rows.contains(row), known.in_first) {
-                    (true, _) => {}
-                    (false, true) => written.rows.updated += 1,
-                    (false, false) => written.rows.inserted += 1,
+                if !refused_rows.contains(row) {
+                    self.count(*row, *known, &mut written);
                 }
             }
-            let flagged = changed.all.iter().zip(&known_changed);
-            let flagged =
-                flagged.filter(|(row, known)| known.flagged && !refused_rows.contains(row));
-            let flagged: Vec<u32> = flagged.map(|(row, _)| *row).collect();
-            self.unflag(&prepared.batch, &flagged).await?;
-            written.failures.extend(refused);
         }
         Ok(written)
+    }
+
+    /// Counts a row that was not refused.
+    fn count(&self, row: u32, known: Known, written: &mut Written) {
+        if self.outcomes.is_swallowed(row) {
+            written.swallowed.push(Drop {
+                row,
+                stage: Stage::Write,
+                reason: SWALLOWED.into(),
+            });
+        } else if !known.in_first {
+            written.rows.inserted += 1;
+        } else if known.flagged || self.outcomes.is_touched(row) {
+            written.rows.updated += 1;
+        } else {
+            // The tables had it already as it is: only its digest was not known.
+            written.rows.unchanged += 1;
+        }
     }
 
     /// Looks rows up. A key that is fed by fields may have values that the database refuses.
@@ -166,19 +193,34 @@ impl ChunkWriter<'_> {
             rows,
             column,
         };
-        let mut query = sqlx::query_as(AssertSqlSafe(Arc::clone(&self.statements.lookup)))
+        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.lookup)))
             .bind(self.pipeline)
             .bind(param(Column::NAME));
         for key in &self.statements.keys {
             query = query.bind(param(*key));
         }
-        let found: (Vec<Option<Uuid>>, Vec<bool>, Vec<bool>) =
-            query.fetch_one(&mut *self.transaction).await?;
-        let (digests, in_first, in_all) = found;
-        let known = rows.iter().zip(digests).zip(in_first).zip(in_all);
-        let known = known.map(|(((row, digest), in_first), in_all)| Known {
+        let found = query.fetch_one(&mut *self.transaction).await?;
+        let digests: Vec<Option<Uuid>> = found.try_get(0)?;
+        let (mut in_any, mut in_first) = (vec![false; rows.len()], Vec::new());
+        let mut in_all = vec![true; rows.len()];
+        for (column, table) in (1..).zip(&self.statements.asked) {
+            let has: Vec<bool> = found.try_get(column)?;
+            for (((row, has), in_any), in_all) in
+                rows.iter().zip(&has).zip(&mut in_any).zip(&mut in_all)
+            {
+                self.outcomes.note(*table, *row, *has);
+                *in_any |= has;
+                *in_all &= has;
+            }
+            if column == 1 {
+                in_first = has;
+            }
+        }
+        let is_in = in_first.into_iter().zip(in_any).zip(in_all);
+        let known = rows.iter().zip(digests).zip(is_in);
+        let known = known.map(|((row, digest), ((in_first, in_any), in_all))| Known {
             in_first,
-            new: !in_first && digest.is_none(),
+            new: !in_any && digest.is_none(),
             unchanged: in_all
                 && digest.is_some()
                 && digest == prepared.digests.get(*row as usize).copied(),
@@ -217,78 +259,19 @@ impl ChunkWriter<'_> {
     async fn write_at_once(
         &mut self,
         prepared: &Prepared,
-        rows: &Changed,
+        mut rows: Changed,
     ) -> Result<Vec<Failure>, Rollback> {
         for table in 0..self.statements.tables.len() {
-            let written = self.write_table(table, &prepared.batch, rows).await;
+            let written = self.write_table(table, &prepared.batch, &rows).await;
             written.map_err(trusted)?;
+            for row in self.outcomes.swallowed() {
+                rows.remove(row);
+            }
         }
         let copied = self.remember_new(prepared, &rows.new).await;
         copied.map_err(trusted)?;
         self.remember(prepared, &rows.known).await?;
         Ok(Vec::new())
-    }
-
-    /// Writes rows into one table in the fastest way. A new row that is there after all counts as
-    /// refused; the search that follows upserts it.
-    pub(super) async fn write_table(
-        &mut self,
-        table: usize,
-        batch: &Batch,
-        rows: &Changed,
-    ) -> Result<(), sqlx::Error> {
-        self.copy(table, batch, &rows.new).await?;
-        self.upsert(table, batch, &rows.known).await?;
-        failpoints::point!("write.table");
-        Ok(())
-    }
-
-    /// Copies rows into one table, or upserts them if its types do not allow `COPY`.
-    async fn copy(&mut self, table: usize, batch: &Batch, rows: &[u32]) -> Result<(), sqlx::Error> {
-        let Some(statements) = self.statements.tables.get(table) else {
-            return Ok(());
-        };
-        match &statements.copy {
-            Some(plan) => copy(&mut self.transaction, plan, batch, rows, self.buffer).await,
-            None => self.upsert(table, batch, rows).await,
-        }
-    }
-
-    /// Writes rows into one table, known or new.
-    pub(super) async fn upsert(
-        &mut self,
-        table: usize,
-        batch: &Batch,
-        rows: &[u32],
-    ) -> Result<(), sqlx::Error> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        self.upsert_any(table, batch, rows).await
-    }
-
-    /// The same where there may be no row: a statement that is refused then is refused for any.
-    pub(super) async fn upsert_any(
-        &mut self,
-        table: usize,
-        batch: &Batch,
-        rows: &[u32],
-    ) -> Result<(), sqlx::Error> {
-        let Some(statements) = self.statements.tables.get(table) else {
-            return Ok(());
-        };
-        for statement in statements.delete.iter().chain([&statements.upsert]) {
-            let mut query = sqlx::query(AssertSqlSafe(Arc::clone(statement)));
-            for column in &statements.parameters {
-                query = query.bind(ArrayParam {
-                    batch,
-                    rows,
-                    column: *column,
-                });
-            }
-            query.execute(&mut *self.transaction).await?;
-        }
-        Ok(())
     }
 
     /// Asks the policy about refused rows and retries those that it decides to retry.
@@ -320,33 +303,29 @@ impl ChunkWriter<'_> {
                     continue;
                 }
                 let known = self.look_up_isolated(prepared, &[row]).await?;
-                match (
-                    self.write_isolated(prepared, Changed::one(row))
-                        .await?
-                        .pop(),
-                    known.first(),
-                ) {
-                    (Some(again), _) => {
-                        written.failures.push(Failure {
-                            attempt: retry.failure.attempt + 1,
-                            ..again.failure
-                        });
-                    }
-                    (None, Some(known)) if known.in_first => {
-                        written.rows.updated += 1;
-                        let flagged: &[u32] = if known.flagged { &[row] } else { &[] };
-                        self.unflag(&prepared.batch, flagged).await?;
-                    }
-                    (None, _) => written.rows.inserted += 1,
+                let known = known.first().copied().unwrap_or_default();
+                let refused = self.write_isolated(prepared, Changed::one(row)).await?;
+                let refused = refused.into_iter().map(|refused| refused.failure);
+                let mut refused: Vec<Failure> = refused.collect();
+                if refused.is_empty() && known.flagged && !self.outcomes.is_swallowed(row) {
+                    refused = self.unflag(prepared, &[row], WriteMode::Isolating).await?;
+                }
+                match refused.pop() {
+                    Some(again) => written.failures.push(Failure {
+                        attempt: retry.failure.attempt + 1,
+                        ..again
+                    }),
+                    None => self.count(row, known, written),
                 }
             }
         }
+        settled.drops.append(&mut written.swallowed);
         Ok(settled)
     }
 }
 
 /// Classifies an error of a statement in [`WriteMode::Trusting`].
-fn trusted(error: sqlx::Error) -> Rollback {
+pub(super) fn trusted(error: sqlx::Error) -> Rollback {
     match blame(&error) {
         Blame::Refusal => Rollback::Row,
         Blame::Server => error.into(),
