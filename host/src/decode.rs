@@ -7,6 +7,7 @@
 
 mod fault;
 mod fields;
+mod needs;
 mod order;
 mod wire;
 
@@ -18,10 +19,13 @@ use prost::encoding::WireType;
 use uuid::Uuid;
 
 use self::fault::{Fault, fault};
+pub use self::needs::{Need, Needs};
 use self::order::Orders;
 use self::wire::{delimited, map_entry, member, skip, text, utf8, varint};
 use crate::plugin::head;
-use crate::row::{Batch, Embeddings, Failure, FieldType, Schema, Stage, Value, Vector};
+use crate::row::{
+    Batch, EmbeddingColumn, Embeddings, Failure, FieldType, Schema, Stage, Value, Vector,
+};
 
 /// Type of the target tables' primary key, which a row's key must fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +68,8 @@ pub struct Decoder {
     pub key_type: KeyType,
     /// Maximum size of an encoded row, in bytes.
     pub max_row_bytes: usize,
+    /// What the tables need of a row.
+    pub needs: Needs,
 }
 
 /// The kind of a row.
@@ -183,12 +189,14 @@ impl Decoder {
         // The first fault is kept while the rest is read: the policy may want the fields.
         let mut fault = None;
         let mut sort = Sort::Live;
+        let mut given = self.needs.begin(batch, row);
         order.begin(self.max_row_bytes);
         while bytes.has_remaining() {
             match self.part(&wire, &mut bytes, order) {
                 Ok(Part::Key(key)) => set(&mut batch.keys, row, key),
                 Ok(Part::Field(column, value)) => {
-                    set(&mut batch.values, row * columns + column, value)
+                    set(&mut given, column, true);
+                    set(&mut batch.values, row * columns + column, value);
                 }
                 Ok(Part::Embedding(column, vector)) => {
                     set(
@@ -213,7 +221,8 @@ impl Decoder {
             return Ok(sort);
         }
         fault.map_or(Ok(()), Err)?;
-        self.check_embeddings(&batch.embeddings, row)?;
+        self.check_embeddings(&mut batch.embeddings, row)?;
+        self.needs.note_left_out(batch, row, &given);
         Ok(sort)
     }
 
@@ -328,36 +337,52 @@ impl Decoder {
         }
     }
 
-    fn check_embeddings(&self, embeddings: &Embeddings, row: usize) -> Result<(), Fault> {
+    fn check_embeddings(&self, embeddings: &mut Embeddings, row: usize) -> Result<(), Fault> {
         for (index, declared) in self.schema.embeddings.iter().enumerate() {
-            let name = &declared.name;
-            let Some(vector) = embeddings.get(row, index) else {
-                return Err(fault(
-                    "EMBEDDING_MISSING",
-                    format!("`{name}` is missing"),
-                    Some(name.clone()),
-                ));
+            let fault = match (embeddings.get(row, index), self.needs.embedding(index)) {
+                (Some(vector), _) => vector_fault(declared, vector),
+                (None, Need::Required) => {
+                    let message = format!("`{}` is missing", declared.name);
+                    Some(("EMBEDDING_MISSING", message))
+                }
+                (None, Need::Optional | Need::Unused) => None,
             };
-            let (bytes, width) = match vector {
-                Vector::F32(bytes) => (bytes, 4),
-                Vector::F16(bytes) => (bytes, 2),
-            };
-            if bytes.len() != declared.dimensions * width {
-                let message = format!(
-                    "`{name}` has {} bytes; {} dimensions need {}",
-                    bytes.len(),
-                    declared.dimensions,
-                    declared.dimensions * width
-                );
-                return Err(fault("EMBEDDING_DIMENSIONS", message, Some(name.clone())));
-            }
-            if let Some(position) = fields::first_not_finite(vector) {
-                let message = format!("`{name}` has a NaN or an infinity at element {position}");
-                return Err(fault("EMBEDDING_NOT_FINITE", message, Some(name.clone())));
+            match (fault, self.needs.embedding(index)) {
+                (None, _) => {}
+                // No table has it, so it costs no row; plugins do not see it.
+                (Some(_), Need::Unused) => {
+                    if let Some(slot) = embeddings.slot(row, index) {
+                        *slot = None;
+                    }
+                }
+                (Some((code, message)), Need::Required | Need::Optional) => {
+                    return Err(fault::fault(code, message, Some(declared.name.clone())));
+                }
             }
         }
         Ok(())
     }
+}
+
+/// The reason why a vector is not what the dataset declares, as a code and a message.
+fn vector_fault(declared: &EmbeddingColumn, vector: &Vector) -> Option<(&'static str, String)> {
+    let name = &declared.name;
+    let (bytes, width) = match vector {
+        Vector::F32(bytes) => (bytes, 4),
+        Vector::F16(bytes) => (bytes, 2),
+    };
+    if bytes.len() != declared.dimensions * width {
+        let message = format!(
+            "`{name}` has {} bytes; {} dimensions need {}",
+            bytes.len(),
+            declared.dimensions,
+            declared.dimensions * width
+        );
+        return Some(("EMBEDDING_DIMENSIONS", message));
+    }
+    let position = fields::first_not_finite(vector)?;
+    let message = format!("`{name}` has a NaN or an infinity at element {position}");
+    Some(("EMBEDDING_NOT_FINITE", message))
 }
 
 /// A member of a row.

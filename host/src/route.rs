@@ -17,6 +17,7 @@ mod layout;
 mod mapping;
 mod memory;
 mod misfit;
+mod needs;
 pub(crate) mod numeric;
 mod table;
 mod target;

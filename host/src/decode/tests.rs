@@ -45,6 +45,7 @@ fn decoder(key_type: KeyType) -> Decoder {
         schema: Arc::new(schema()),
         key_type,
         max_row_bytes: MAX_ROW_BYTES,
+        needs: Needs::default(),
     }
 }
 

@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use super::figures::{plugin_reports, stages};
 use super::host::{blocking, overdue};
 use super::prepare::Pipeline;
-use crate::decode::Decoder;
 use crate::error::PipelineError;
 use crate::partition::{Bounds, Partition, Tally};
 use crate::plugin::PluginStats;
@@ -182,11 +181,7 @@ impl Pipeline {
     pub(super) fn start_workers(&self) -> Result<Workers, PipelineError> {
         let preparers = (0..workers::count())
             .map(|_| {
-                let decoder = Decoder {
-                    schema: Arc::clone(&self.targets.schema),
-                    key_type: self.targets.key_type,
-                    max_row_bytes: self.host.config.limits.row,
-                };
+                let decoder = self.targets.decoder(self.host.config.limits.row);
                 Preparer::new(
                     decoder,
                     Arc::clone(&self.targets),

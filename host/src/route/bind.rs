@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::fit::{Mismatch, mismatch};
 use super::layout::{in_reference_order, layout};
+use super::needs::needs;
 use super::unmapped::{most_alike, toml_key};
 use super::{Binding, ColumnKind, Feed, Misfit, Target, TargetColumn, Targets};
 use crate::route::absent::Missing;
@@ -57,6 +58,7 @@ pub fn bind(binding: Binding<'_>) -> Result<Targets, Vec<Misfit>> {
     let tables = in_reference_order(targets);
     let layout = layout(&tables, &binder.schema);
     Ok(Targets {
+        needs: needs(&tables, &binder.schema),
         tables,
         schema: Arc::new(binder.schema),
         key_type,

@@ -44,6 +44,11 @@ pub(crate) fn vector(hasher: &mut Xxh3, vector: Option<&Vector>) {
     }
 }
 
+/// A field that was left out, which a default or what is there stands for.
+pub(crate) fn left_out(hasher: &mut Xxh3) {
+    hasher.update(&[12]);
+}
+
 /// Hashes all values and embeddings of a row without its key, in the order of the schema.
 pub(crate) fn row(hasher: &mut Xxh3, batch: &Batch, row: u32) {
     for content in batch.row(row) {

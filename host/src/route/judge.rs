@@ -93,6 +93,9 @@ impl Targets {
                 match column.feed {
                     // Digests are kept by the row's key.
                     Feed::Key => {}
+                    Feed::Field(index) if batch.is_left_out(row, index) => {
+                        digest::left_out(hasher);
+                    }
                     Feed::Field(index) => digest::value(hasher, field(index)),
                     Feed::Embedding(index) => {
                         digest::vector(hasher, batch.embeddings.get(row as usize, index));

@@ -85,6 +85,9 @@ pub struct Column {
     pub has_default: bool,
     /// The default as an SQL expression, if the column itself has one.
     pub default_sql: Option<String>,
+    /// What the server stores if the column is left out, as an SQL expression: the default of the
+    /// column or its domain, or the next number of an identity.
+    pub omitted_sql: Option<String>,
     /// True if the server computes it: GENERATED ALWAYS.
     pub generated: bool,
 }

@@ -8,7 +8,7 @@ use super::kind::ColumnKind;
 use super::misfit::Misfit;
 use super::table::{Column, Table};
 use crate::config::KeyChoice;
-use crate::decode::KeyType;
+use crate::decode::{Decoder, KeyType, Needs};
 use crate::row::Schema;
 
 /// Source of a column's values.
@@ -31,6 +31,18 @@ pub struct TargetColumn {
     pub kind: ColumnKind,
     /// Source of its values.
     pub feed: Feed,
+}
+
+impl TargetColumn {
+    /// What the server stores where the field that feeds the column is left out, as an SQL
+    /// expression: the column's default. `None` without one, and then null is stored.
+    #[must_use]
+    pub fn omitted(&self) -> Option<(usize, &str)> {
+        match self.feed {
+            Feed::Field(field) => Some((field, self.column.omitted_sql.as_deref()?)),
+            Feed::Key | Feed::Embedding(_) => None,
+        }
+    }
 }
 
 /// A table that rows feed.
@@ -84,6 +96,8 @@ pub struct Targets {
     pub schema: Arc<Schema>,
     /// Type of the columns that the row's key feeds; text if it feeds none.
     pub key_type: KeyType,
+    /// What the tables need of a row, beside its key.
+    pub needs: Needs,
     /// Treatment of rows that the source no longer has.
     pub missing: Missing,
     /// Changes whenever the same row would be written differently.
@@ -147,6 +161,17 @@ impl Targets {
     pub fn with_missing(mut self, missing: Missing) -> Self {
         self.missing = missing;
         self
+    }
+
+    /// The decoder of rows for these tables; rows have at most `max_row_bytes` bytes.
+    #[must_use]
+    pub fn decoder(&self, max_row_bytes: usize) -> Decoder {
+        Decoder {
+            schema: Arc::clone(&self.schema),
+            key_type: self.key_type,
+            max_row_bytes,
+            needs: self.needs.clone(),
+        }
     }
 
     /// The first table in which a row's key alone does not find the row.

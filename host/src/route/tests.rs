@@ -42,6 +42,7 @@ fn column(name: &str, sql: &str) -> crate::route::table::Column {
         required: sql.contains("not null"),
         has_default: sql.contains("default"),
         default_sql: sql.contains("default").then(|| "1".into()),
+        omitted_sql: None,
         generated: sql.contains("generated"),
     }
 }

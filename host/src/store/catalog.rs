@@ -153,6 +153,11 @@ async fn columns(executor: impl PgExecutor<'_>, table: i64) -> Result<Vec<Column
                 (select pg_get_expr(e.adbin, e.adrelid) from pg_attrdef e
                     where e.adrelid = a.attrelid and e.adnum = a.attnum) as default_sql,
                 format_type(a.atttypid, a.atttypmod) as declared,
+                case when a.attgenerated <> '' then null
+                    when a.attidentity <> '' then format('nextval(%L)', pg_get_serial_sequence(a.attrelid::regclass::text, a.attname))
+                    else coalesce((select pg_get_expr(e.adbin, e.adrelid) from pg_attrdef e
+                            where e.adrelid = a.attrelid and e.adnum = a.attnum),
+                        (select pg_get_expr(t.typdefaultbin, 0) from pg_type t where t.oid = a.atttypid)) end as omitted,
                 coalesce((select format('operator(%I.%s)', n.nspname, p.oprname)
                     from pg_opclass c join pg_am m on m.oid = c.opcmethod and m.amname = 'btree'
                     join pg_amop o on o.amopfamily = c.opcfamily and o.amopstrategy = 3
@@ -186,7 +191,8 @@ async fn columns(executor: impl PgExecutor<'_>, table: i64) -> Result<Vec<Column
                 type_name: row.try_get(1)?,
                 type_sql: row.try_get(2)?,
                 declared_sql: row.try_get(11)?,
-                equals: row.try_get(12)?,
+                omitted_sql: row.try_get(12)?,
+                equals: row.try_get(13)?,
                 category: row.try_get(9)?,
                 type_oid: oid(row.try_get(3)?),
                 array_oid: oid(row.try_get(4)?),

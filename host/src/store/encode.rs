@@ -22,6 +22,8 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// Object identifiers of built-in types (`pg_type.dat`).
 mod oid {
+    pub(super) const BOOL: u32 = 16;
+    pub(super) const BOOL_ARRAY: u32 = 1000;
     pub(super) const TEXT: u32 = 25;
     pub(super) const TEXT_ARRAY: u32 = 1009;
 }
@@ -42,6 +44,8 @@ pub(super) struct Column {
 pub(super) enum ColumnSource {
     /// A key, a field or an embedding of the row.
     Feed(Feed),
+    /// True if the row has left out the field, by its index, and its column keeps what it has.
+    LeftOut(usize),
     /// The item of a list for which a tuple is made.
     Item,
     /// The position of that item, from 1 on.
@@ -56,6 +60,16 @@ impl Column {
         type_oid: oid::TEXT,
         array_oid: oid::TEXT_ARRAY,
     };
+
+    /// True for the rows that have left out a field.
+    pub(super) fn left_out(field: usize) -> Self {
+        Self {
+            source: ColumnSource::LeftOut(field),
+            kind: ColumnKind::Boolean,
+            type_oid: oid::BOOL,
+            array_oid: oid::BOOL_ARRAY,
+        }
+    }
 
     /// Writes the value of a row, after its length; a length of -1 is null.
     pub(super) fn put(
@@ -77,7 +91,7 @@ impl Column {
         item: &str,
     ) -> Result<(), BoxDynError> {
         match (self.source, self.kind) {
-            (ColumnSource::Feed(_), _) => self.put(buffer, batch, row),
+            (ColumnSource::Feed(_) | ColumnSource::LeftOut(_), _) => self.put(buffer, batch, row),
             (ColumnSource::Item, kind) => put_sized(buffer, |buffer| put_key(buffer, kind, item)),
             (ColumnSource::Position, ColumnKind::Integer(bytes)) => {
                 let position = i64::try_from(position)?;
@@ -118,6 +132,10 @@ impl Column {
                     Some(vector) => put_vector(buffer, self.kind, vector),
                     None => false,
                 }
+            }
+            ColumnSource::LeftOut(field) => {
+                buffer.push(u8::from(batch.is_left_out(row, field)));
+                true
             }
             // Only tuples of items have these: see `put_item`.
             ColumnSource::Item | ColumnSource::Position => false,

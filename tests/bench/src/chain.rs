@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bytes::Bytes;
 use forebay::config::Config;
-use forebay::decode::{Decoder, KeyType};
+use forebay::decode::{Decoder, KeyType, Needs};
 use forebay::plugin::{Chain, Engine, Limits, Runner};
 use forebay::row::Schema;
 
@@ -65,6 +65,7 @@ pub(crate) async fn measure(
         schema: Arc::clone(&schema),
         key_type: KeyType::Uuid,
         max_row_bytes: 1 << 20,
+        needs: Needs::default(),
     };
     let rows = Rows::first(source.shape)?;
     let rows: Vec<Bytes> = (0..rows.len()).map(|place| rows.at(place)).collect();

@@ -364,6 +364,19 @@ impl RowBuilder {
         self
     }
 
+    /// With null for this field.
+    pub fn null(mut self, field: &str) -> Self {
+        let value = Value { kind: None };
+        self.0.fields.insert(field.to_owned(), value);
+        self
+    }
+
+    /// Without an embedding.
+    pub fn without_embedding(mut self, name: &str) -> Self {
+        self.0.embeddings.remove(name);
+        self
+    }
+
     /// One more embedding.
     pub fn vector(mut self, name: &str, vector: &[f32]) -> Self {
         let elements = vector.iter().flat_map(|element| element.to_le_bytes());

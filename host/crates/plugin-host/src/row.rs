@@ -144,7 +144,8 @@ impl Vector {
 pub struct Embeddings {
     /// Number of embeddings per row.
     pub width: usize,
-    /// `rows * width` vectors; `None` only in rows that are not live.
+    /// `rows * width` vectors; `None` in rows that are not live, and for an embedding that no table
+    /// requires.
     pub vectors: Vec<Option<Vector>>,
 }
 
@@ -179,6 +180,9 @@ pub struct Batch {
     pub values: Vec<Value>,
     /// `rows * schema.embeddings.len()` vectors.
     pub embeddings: Embeddings,
+    /// Fields that the source left out, as row and column, ascending: only of columns that have a
+    /// default in a table. They count as long as the value is null.
+    pub left_out: Vec<(u32, u32)>,
     /// Rows still in the pipeline, ascending.
     pub live: Vec<u32>,
     /// Tombstones: rows to remove from the tables, ascending. Plugins do not see them.
@@ -196,6 +200,14 @@ impl Batch {
     #[must_use]
     pub fn is_deleted(&self, row: u32) -> bool {
         self.deleted.binary_search(&row).is_ok()
+    }
+
+    /// True if the source left out a field that has a default in a table, and no plugin has set it.
+    #[must_use]
+    pub fn is_left_out(&self, row: u32, column: usize) -> bool {
+        let place = u32::try_from(column).map(|column| (row, column));
+        place.is_ok_and(|place| self.left_out.binary_search(&place).is_ok())
+            && self.row(row).get(column) == Some(&Value::Null)
     }
 
     /// Returns the values of a row, in the order of the schema's columns.

@@ -48,6 +48,7 @@ impl Before {
                 width: batch.embeddings.width,
                 vectors: batch.embeddings.vectors.clone(),
             },
+            left_out: Vec::new(),
             live: batch.live.clone(),
             deleted: Vec::new(),
             keyless: Vec::new(),

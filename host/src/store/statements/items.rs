@@ -29,6 +29,7 @@ pub(super) fn statements(target: &Target, items: &Items) -> TableStatements {
         missing: missing(target, items).into(),
         keys: target.key.len() + 1,
         unfound: "".into(),
+        omits: Vec::new(),
         copy: copy(target, items),
         turns: None,
         guarded: target.table.guarded,

@@ -33,6 +33,9 @@ pub(in crate::store) struct TableStatements {
     pub keys: usize,
     /// Raises an error: a row was written and is not found by its key.
     pub unfound: Arc<str>,
+    /// Fields that leave a column to its default if a row leaves them out. Such a row cannot be
+    /// copied.
+    pub omits: Vec<usize>,
     /// For new rows, if every column can be sent as the server stores it.
     pub copy: Option<Copy>,
     /// For unique values that move between rows; `None` for the items of lists.
@@ -46,7 +49,12 @@ impl TableStatements {
     pub(super) fn of_rows(target: &Target) -> Self {
         let change = differs(compared(target));
         Self {
-            parameters: target.fed().map(parameter).collect(),
+            parameters: target
+                .fed()
+                .map(parameter)
+                .chain(omitted(target).map(|(_, field, _)| Column::left_out(field)))
+                .collect(),
+            omits: omitted(target).map(|(_, field, _)| field).collect(),
             insert: Some(insert(target).into()),
             change: change
                 .iter()
@@ -135,9 +143,32 @@ pub(super) fn copy_statement<'c>(
     )
 }
 
+/// The columns whose field a row may leave out, by their places among those that are fed, with the
+/// field and what the server stores then.
+fn omitted(target: &Target) -> impl Iterator<Item = (usize, usize, &str)> {
+    let fed = target.fed().enumerate().skip(target.key.len());
+    fed.filter_map(|(place, fed)| {
+        let (field, default) = fed.omitted()?;
+        Some((place, field, default))
+    })
+}
+
+/// Where a row has left out the field of a column, `instead`; otherwise the value.
+fn unless_left_out(target: &Target, place: usize, instead: &str) -> String {
+    let is_omitted = omitted(target).any(|(other, ..)| other == place);
+    if is_omitted {
+        format!("case when u.o{place} then {instead} else u.c{place} end")
+    } else {
+        format!("u.c{place}")
+    }
+}
+
 /// The relation `u`: for each row its values, as `c0` and on, and its position. The offset keeps
 /// the planner from making a value anew for every use of it.
-fn rows<'t>(columns: impl Iterator<Item = &'t TargetColumn>) -> String {
+fn rows<'t>(
+    columns: impl Iterator<Item = &'t TargetColumn>,
+    omitted: impl Iterator<Item = usize>,
+) -> String {
     let (mut arrays, mut aliases, mut values) = (Vec::new(), Vec::new(), Vec::new());
     for (index, fed) in columns.enumerate() {
         let array = array_type(&fed.column, fed.kind.as_parameter());
@@ -148,6 +179,11 @@ fn rows<'t>(columns: impl Iterator<Item = &'t TargetColumn>) -> String {
             value(fed, &format!("r.c{index}"))
         ));
     }
+    for place in omitted {
+        arrays.push(format!("${}::bool[]", arrays.len() + 1));
+        aliases.push(format!("o{place}"));
+        values.push(format!("r.o{place}"));
+    }
     format!(
         "(select {}, r.position\n    from unnest({}) with ordinality r({}, position) offset 0) u",
         values.join(", "),
@@ -156,11 +192,18 @@ fn rows<'t>(columns: impl Iterator<Item = &'t TargetColumn>) -> String {
     )
 }
 
+/// The relation `u` with all that rows feed. Of columns with a default, `o` and the place tell if
+/// the row has left out the field.
+fn all_rows(target: &Target) -> String {
+    rows(target.fed(), omitted(target).map(|(place, ..)| place))
+}
+
 fn insert(target: &Target) -> String {
     let (mut names, mut values) = (Vec::new(), Vec::new());
     for (index, fed) in target.fed().enumerate() {
+        let default = fed.omitted().map_or("null", |(_, default)| default);
         names.push(quote(&fed.column.name));
-        values.push(format!("u.c{index}"));
+        values.push(unless_left_out(target, index, default));
     }
     for name in &target.stamped {
         names.push(quote(name));
@@ -173,18 +216,18 @@ fn insert(target: &Target) -> String {
         target.table.quoted,
         names.join(", "),
         values.join(", "),
-        rows(target.fed()),
+        all_rows(target),
         on_conflict(target, key, updated),
     )
 }
 
 fn update(target: &Target, differs: &str) -> String {
     let first = target.key.len();
-    let sets = target
-        .columns
-        .iter()
-        .enumerate()
-        .map(|(index, fed)| format!("{} = u.c{}", quote(&fed.column.name), first + index));
+    let sets = target.columns.iter().enumerate().map(|(index, fed)| {
+        let name = quote(&fed.column.name);
+        let value = unless_left_out(target, first + index, &format!("t.{name}"));
+        format!("{name} = {value}")
+    });
     format!(
         "with done as (
     update {} as t set {}
@@ -195,7 +238,7 @@ fn update(target: &Target, differs: &str) -> String {
 select array_agg(position) from done",
         target.table.quoted,
         with_touched(target, sets),
-        rows(target.fed()),
+        all_rows(target),
         is_key(target),
     )
 }
@@ -205,7 +248,7 @@ fn differing(target: &Target, differs: &str) -> String {
         "select array_agg(u.position) from {}
 join {} t on {}
     and {differs}",
-        rows(target.fed()),
+        all_rows(target),
         target.table.quoted,
         is_key(target),
     )
@@ -215,7 +258,7 @@ fn missing(target: &Target) -> String {
     format!(
         "select array_agg(u.position) from {}
 where not exists (select from {} t where {})",
-        rows(target.key.iter()),
+        rows(target.key.iter(), std::iter::empty()),
         target.table.quoted,
         is_key(target),
     )
@@ -278,7 +321,11 @@ fn compared(target: &Target) -> Vec<Compared<'_>> {
     let compared = columns.map(|(index, fed)| Compared {
         column: &fed.column,
         kind: fed.kind,
-        value: as_stored(&fed.column, &format!("u.c{}", first + index)),
+        value: {
+            let old = format!("t.{}", quote(&fed.column.name));
+            let value = unless_left_out(target, first + index, &old);
+            as_stored(&fed.column, &value)
+        },
     });
     compared.collect()
 }
@@ -293,7 +340,7 @@ pub(super) fn as_stored(column: &route::Column, value: &str) -> String {
     if is_cut || column.declared_sql == column.type_sql {
         value.to_owned()
     } else {
-        format!("{value}::{}", column.declared_sql)
+        format!("({value})::{}", column.declared_sql)
     }
 }
 
@@ -311,14 +358,14 @@ pub(super) fn differs(columns: Vec<Compared<'_>>) -> Option<String> {
         // difference.
         if kind.is_cast() || matches!(kind, ColumnKind::Label | ColumnKind::Json) {
             old.push(format!("{name}::text"));
-            new.push(format!("{value}::text"));
+            new.push(format!("({value})::text"));
         } else if column.equals == EQUALS {
             old.push(name);
             new.push(value);
         } else {
             // `is distinct from` finds only operators of the search path.
             conditions.push(format!(
-                "not coalesce({name} {} {value}, {name} is null and {value} is null)",
+                "not coalesce({name} {} ({value}), {name} is null and ({value}) is null)",
                 column.equals
             ));
         }

@@ -26,6 +26,7 @@ fn table(name: &str, columns: &[(&str, &str)], key: &[&str], parent: &[(&str, &s
         required: key.contains(name),
         has_default: *name == "level",
         default_sql: (*name == "level").then(|| "1".into()),
+        omitted_sql: None,
         generated: false,
     };
     let reference = ForeignKey {
@@ -125,14 +126,14 @@ fn rows_are_found_and_written_by_all_columns_of_their_key() {
     from (select r.c0 as c0, r.c1 as c1, r.c2 as c2, r.position
         from unnest($1::text[], $2::uuid[], $3::mood[]) with ordinality r(c0, c1, c2, position) offset 0) u
     on conflict ("tenant", "id") do update set "mood" = excluded."mood", "updated_at" = now()
-    where ((t."mood"::text) is distinct from (excluded."mood"::text))
+    where ((t."mood"::text) is distinct from ((excluded."mood")::text))
 
     with done as (
         update public.posting as t set "mood" = u.c2, "updated_at" = now()
         from (select r.c0 as c0, r.c1 as c1, r.c2 as c2, r.position
         from unnest($1::text[], $2::uuid[], $3::mood[]) with ordinality r(c0, c1, c2, position) offset 0) u
         where t."tenant" = any(array[u.c0]) and t."id" = any(array[u.c1])
-            and ((t."mood"::text) is distinct from (u.c2::text))
+            and ((t."mood"::text) is distinct from ((u.c2)::text))
         returning u.position)
     select array_agg(position) from done
 

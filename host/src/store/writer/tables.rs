@@ -42,6 +42,13 @@ impl ChunkWriter<'_> {
         let Some(plan) = &statements.copy else {
             return self.upsert(table, batch, rows).await;
         };
+        let leaves_out = |row: &u32| {
+            let mut omits = statements.omits.iter();
+            omits.any(|field| batch.is_left_out(*row, *field))
+        };
+        let (inserted, copied): (Vec<u32>, Vec<u32>) = rows.iter().partition(|row| leaves_out(row));
+        let rows = copied.as_slice();
+        self.upsert(table, batch, &inserted).await?;
         self.outcomes.begin(rows);
         let copied = copy(&mut self.transaction, plan, batch, rows, self.buffer).await?;
         if copied.written < copied.sent || statements.guarded {

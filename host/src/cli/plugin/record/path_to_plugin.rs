@@ -65,11 +65,7 @@ impl PathToPlugin {
             plugin,
             settings,
             before,
-            decoder: Decoder {
-                schema: Arc::clone(&targets.schema),
-                key_type: targets.key_type,
-                max_row_bytes: host.config.limits.row,
-            },
+            decoder: targets.decoder(host.config.limits.row),
         })
     }
 
