@@ -427,6 +427,7 @@ async fn e3_types_of_extensions_that_are_not_on_the_search_path() {
     assert_eq!(home.database.texts(found).await, expected);
     assert_eq!(home.run().done()["rows"]["unchanged"], 100);
     home.start_command(&["check"], "").wait().exit(0);
+    home.start_command(&["verify", "rows"], "").wait().exit(0);
     // Rows without a digest are compared with what is there.
     home.database
         .execute("delete from forebay.row_digest")
@@ -605,6 +606,7 @@ async fn e5_what_is_left_out_is_null_or_the_default() {
             "3 new  51    ",
         ];
         assert_eq!(home.database.texts(found).await, second, "{way}");
+        home.start_command(&["verify", "rows"], "").wait().exit(0);
 
         // A table that needs the embedding makes it needed.
         home.configure(&source.pipeline(&["items", "needed"], ""));

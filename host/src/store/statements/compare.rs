@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use super::items::{elements, item_value, rows, surplus};
-use super::table::{array_type, parameter, value};
+use super::table::{array_type, omitted, parameter, value};
 use crate::route::absent::{FlagKind, Treatment};
-use crate::route::{self, ColumnKind, Feed, Items, Target, TargetColumn, Targets};
+use crate::route::{self, ColumnKind, EQUALS, Feed, Items, Target, Targets};
 use crate::store::encode::{Column, ColumnSource};
 use crate::store::sql::quote;
 
@@ -74,13 +74,24 @@ fn of_rows(target: &Target, treatment: &Treatment) -> Comparison {
         arrays.push(format!("${}::{array}", index + 1));
         aliases.push(format!("c{index}"));
     }
+    for (place, ..) in omitted(target) {
+        arrays.push(format!("${}::bool[]", arrays.len() + 1));
+        aliases.push(format!("o{place}"));
+    }
     let keys = target.key.iter().enumerate();
-    let is_row = keys.map(|(index, fed)| is_key(fed, &value(fed, &format!("u.c{index}"))));
+    let is_row = keys.map(|(index, fed)| is(&fed.column, &value(fed, &format!("u.c{index}"))));
     let mut compared = Compared::default();
     for (index, fed) in target.columns.iter().enumerate() {
-        let element = format!("u.c{}", target.key.len() + index);
-        let stored = stored(&fed.column, value(fed, &element));
-        compared.push(&fed.column.name, |found| differs(fed.kind, found, &stored));
+        let place = target.key.len() + index;
+        let stored = stored(&fed.column, value(fed, &format!("u.c{place}")));
+        compared.push(&fed.column.name, |found| {
+            let differs = differs(&fed.column, fed.kind, found, &stored);
+            // A field that is left out says nothing of a column with a default.
+            match fed.omitted() {
+                Some(_) => format!("not u.o{place} and ({differs})"),
+                None => differs,
+            }
+        });
     }
     if let Treatment::Flag(flags) = treatment {
         // A row that the source has is not flagged.
@@ -106,7 +117,11 @@ where not found or cardinality(columns) > 0",
     );
     Comparison {
         statement: statement.into(),
-        parameters: target.fed().map(parameter).collect(),
+        parameters: target
+            .fed()
+            .map(parameter)
+            .chain(omitted(target).map(|(_, field, _)| Column::left_out(field)))
+            .collect(),
         columns: compared.names,
     }
 }
@@ -128,7 +143,10 @@ fn of_items(target: &Target, items: &Items) -> Comparison {
             0 => "t.found is null".to_owned(),
             _ => {
                 let expected = format!("e.w{index}");
-                format!("t.found and {}", differs(fed.kind, found, &expected))
+                format!(
+                    "t.found and {}",
+                    differs(&fed.column, fed.kind, found, &expected)
+                )
             }
         });
     }
@@ -142,10 +160,10 @@ fn of_items(target: &Target, items: &Items) -> Comparison {
     };
     let key = target.key.iter().enumerate();
     let mut is_item: Vec<String> = key
-        .map(|(index, fed)| format!("t.{} = e.k{index}", quote(&fed.column.name)))
+        .map(|(index, fed)| is(&fed.column, &format!("e.k{index}")))
         .collect();
     if let Some(first) = items.columns.first() {
-        is_item.push(format!("t.{} = e.w0", quote(&first.column.name)));
+        is_item.push(is(&first.column, "e.w0"));
     }
     let statement = format!(
         "with p as (select p.*, row_number() over () as number from {}),
@@ -172,8 +190,8 @@ select number, true, array_agg(distinct c) from d, unnest(columns) c group by nu
     }
 }
 
-fn is_key(fed: &TargetColumn, value: &str) -> String {
-    format!("t.{} = {value}", quote(&fed.column.name))
+fn is(column: &route::Column, value: &str) -> String {
+    format!("t.{} {} {value}", quote(&column.name), column.equals)
 }
 
 /// A value as the server would store it. An explicit cast cuts a text that is too long, which the
@@ -193,9 +211,15 @@ pub(super) fn stored(column: &route::Column, value: String) -> String {
 }
 
 /// True if a value of the table is another one than that which would be stored.
-fn differs(kind: ColumnKind, found: &str, stored: &str) -> String {
+fn differs(column: &route::Column, kind: ColumnKind, found: &str, stored: &str) -> String {
     if kind.is_cast() || kind == ColumnKind::Json {
         format!("{found}::text is distinct from ({stored})::text")
+    } else if column.equals != EQUALS {
+        // `is distinct from` finds only operators of the search path.
+        format!(
+            "not coalesce({found} {} ({stored}), {found} is null and ({stored}) is null)",
+            column.equals
+        )
     } else {
         format!("{found} is distinct from {stored}")
     }

@@ -145,7 +145,7 @@ pub(super) fn copy_statement<'c>(
 
 /// The columns whose field a row may leave out, by their places among those that are fed, with the
 /// field and what the server stores then.
-fn omitted(target: &Target) -> impl Iterator<Item = (usize, usize, &str)> {
+pub(super) fn omitted(target: &Target) -> impl Iterator<Item = (usize, usize, &str)> {
     let fed = target.fed().enumerate().skip(target.key.len());
     fed.filter_map(|(place, fed)| {
         let (field, default) = fed.omitted()?;
