@@ -141,12 +141,8 @@ async fn foreign_keys(
     Ok(found)
 }
 
-/// The columns of a table. A domain counts as its base type, with the constraints and defaults of
-/// all its domains. The modifier -1 makes `format_type` return `bpchar` and `"bit"`, which unlike
-/// `character` and `bit` have no length of 1.
-async fn columns(executor: impl PgExecutor<'_>, table: i64) -> Result<Vec<Column>, sqlx::Error> {
-    let rows = sqlx::query(
-        "select a.attname::text, b.typname::text, format_type(b.oid, -1), b.oid::bigint, b.typarray::bigint,
+/// `$1` table, `$2` the equality of types that are the server's own.
+const COLUMNS: &str = "select a.attname::text, b.typname::text, format_type(b.oid, -1), b.oid::bigint, b.typarray::bigint,
                 d.modifier, a.attnotnull or d.required as required,
                 a.atthasdef or a.attidentity <> '' or d.has_default as has_default,
                 a.attgenerated <> '' or a.attidentity = 'a' as generated, b.typcategory::text,
@@ -176,12 +172,17 @@ async fn columns(executor: impl PgExecutor<'_>, table: i64) -> Result<Vec<Column
              select m.* from made m join pg_type t on t.oid = m.oid where t.typtype <> 'd'
          ) d
          join pg_type b on b.oid = d.oid
-         where a.attrelid::bigint = $1 and a.attnum > 0 and not a.attisdropped order by a.attnum",
-    )
-    .bind(table)
-    .bind(EQUALS)
-    .fetch_all(executor)
-    .await?;
+         where a.attrelid::bigint = $1 and a.attnum > 0 and not a.attisdropped order by a.attnum";
+
+/// The columns of a table. A domain counts as its base type, with the constraints and defaults of
+/// all its domains. The modifier -1 makes `format_type` return `bpchar` and `"bit"`, which unlike
+/// `character` and `bit` have no length of 1.
+async fn columns(executor: impl PgExecutor<'_>, table: i64) -> Result<Vec<Column>, sqlx::Error> {
+    let rows = sqlx::query(COLUMNS)
+        .bind(table)
+        .bind(EQUALS)
+        .fetch_all(executor)
+        .await?;
     rows.into_iter()
         .map(|row| {
             let modifier: i32 = row.try_get(5)?;

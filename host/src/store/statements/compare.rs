@@ -158,13 +158,11 @@ fn of_items(target: &Target, items: &Items) -> Comparison {
         ),
         false => ("", ""),
     };
+    let first = items.columns.first();
+    let first = first.map(|first| is(&first.column, "e.w0"));
     let key = target.key.iter().enumerate();
-    let mut is_item: Vec<String> = key
-        .map(|(index, fed)| is(&fed.column, &format!("e.k{index}")))
-        .collect();
-    if let Some(first) = items.columns.first() {
-        is_item.push(is(&first.column, "e.w0"));
-    }
+    let key = key.map(|(index, fed)| is(&fed.column, &format!("e.k{index}")));
+    let is_item: Vec<String> = key.chain(first).collect();
     let statement = format!(
         "with p as (select p.*, row_number() over () as number from {}),
 e as (select {distinct}p.number, {keys}, {} from p cross join lateral {} {order}),

@@ -18,7 +18,7 @@ use super::rollback::Rollback;
 use super::rows::{Changed, ChunkWriter};
 use crate::chunk::Prepared;
 use crate::policy::Halted;
-use crate::row::{Batch, Failure};
+use crate::row::Failure;
 use crate::store::{Blame, blame, catalog};
 
 /// Number of rows of a table that are written again to see if it refuses these too: one of them may

@@ -101,24 +101,7 @@ impl ChunkWriter<'_> {
         for wave in waves(prepared) {
             let wave = self.delete_of(prepared, wave, mode, &mut written).await?;
             let known = self.look_up_with(mode, prepared, &wave).await?;
-            let (mut changed, mut known_changed) = (Changed::default(), Vec::new());
-            for (row, known) in wave.into_iter().zip(known) {
-                if known.unchanged {
-                    written.rows.unchanged += 1;
-                } else {
-                    let part = if self.copies && known.new {
-                        &mut changed.new
-                    } else {
-                        &mut changed.known
-                    };
-                    part.push(row);
-                    if !known.in_first {
-                        changed.inserts.insert(row);
-                    }
-                    changed.all.push(row);
-                    known_changed.push(known);
-                }
-            }
+            let (changed, known_changed) = self.changed(wave, known, &mut written);
             let refused = match mode {
                 WriteMode::Trusting => self.write_at_once(prepared, changed.clone()).await?,
                 WriteMode::Isolating | WriteMode::Immediate => {
@@ -146,6 +129,34 @@ impl ChunkWriter<'_> {
             }
         }
         Ok(written)
+    }
+
+    /// The rows that are to be written, and what is known of each; counts the others.
+    fn changed(
+        &self,
+        wave: Vec<u32>,
+        known: Vec<Known>,
+        written: &mut Written,
+    ) -> (Changed, Vec<Known>) {
+        let (mut changed, mut known_changed) = (Changed::default(), Vec::new());
+        for (row, known) in wave.into_iter().zip(known) {
+            if known.unchanged {
+                written.rows.unchanged += 1;
+                continue;
+            }
+            let part = if self.copies && known.new {
+                &mut changed.new
+            } else {
+                &mut changed.known
+            };
+            part.push(row);
+            if !known.in_first {
+                changed.inserts.insert(row);
+            }
+            changed.all.push(row);
+            known_changed.push(known);
+        }
+        (changed, known_changed)
     }
 
     /// Counts a row that was not refused.
