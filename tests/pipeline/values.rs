@@ -69,8 +69,8 @@ async fn g_a_refusal_names_column_and_value() {
         ]
     };
     let source = Script::new(2, &fields).chunk(rows("new")).serve();
-    let rename = "rename = { labels = \"item_label.label\" }";
-    home.configure(&source.pipeline(&["items", "item_label"], rename));
+    let more = "rename = { labels = \"item_label.label\" }\ndead_letter_limit = \"100%\"";
+    home.configure(&source.pipeline(&["items", "item_label"], more));
     assert_eq!(home.run().done()["rows"]["inserted"], 1);
     insta::assert_snapshot!(refusals(&home).await.join("\n"), @r#"
     1 SQL_22001 [code] items.code: value too long for type character(2); received "abc"
