@@ -36,6 +36,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Postgres, SqlStr};
 
 pub use self::commit_order::{LaterChunk, Turn};
+pub use self::evidence::Evidence;
 use self::outcomes::Outcomes;
 use self::progress::Fates;
 use self::recorder::Recorder;
