@@ -185,7 +185,6 @@ impl Decoder {
             return Err(fault("ROW_TOO_LARGE", message, None));
         }
         let columns = self.schema.columns.len();
-        let width = self.schema.embeddings.len();
         // The first fault is kept while the rest is read: the policy may want the fields.
         let mut fault = None;
         let mut sort = Sort::Live;
@@ -199,11 +198,8 @@ impl Decoder {
                     set(&mut batch.values, row * columns + column, value);
                 }
                 Ok(Part::Embedding(column, vector)) => {
-                    set(
-                        &mut batch.embeddings.vectors,
-                        row * width + column,
-                        Some(vector),
-                    );
+                    let at = row * self.schema.embeddings.len() + column;
+                    set(&mut batch.embeddings.vectors, at, Some(vector));
                 }
                 Ok(Part::Sort(found)) => sort = found,
                 Ok(Part::Unknown) => {}

@@ -4,6 +4,7 @@ mod compare;
 mod control;
 mod items;
 mod lookup;
+mod of_table;
 mod pipeline;
 mod table;
 #[cfg(test)]
@@ -11,6 +12,6 @@ mod tests;
 mod turns;
 
 pub(super) use self::compare::{Comparison, comparisons};
+pub(super) use self::of_table::TableStatements;
 pub(super) use self::pipeline::{Fed, Statements};
-pub(super) use self::table::TableStatements;
 pub(super) use self::turns::{INDEXES, UniqueIndex};

@@ -1,9 +1,10 @@
 //! The statements of a table with a row for each item of a list. They take one list for each row
 //! and unnest it on the server, which can read and compare items of any type.
 
+use super::of_table::TableStatements;
 use super::table::{
-    Compared, TableStatements, array_type, as_stored, copy_statement, differs, looked_up,
-    on_conflict, parameter, read, value, with_touched,
+    Compared, array_type, as_stored, copy_statement, differs, looked_up, on_conflict, parameter,
+    read, value, with_touched,
 };
 use crate::route::{ColumnKind, Feed, ItemColumn, ItemFeed, Items, Target};
 use crate::store::copy::{Copy, List};

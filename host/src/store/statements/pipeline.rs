@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::control::Control;
 use super::items;
 use super::lookup::{lookup, tables_of_rows};
-use super::table::TableStatements;
+use super::of_table::TableStatements;
 use crate::route::absent::Treatment;
 use crate::route::{self, ColumnKind, Feed, ItemFeed, Target, Targets};
 use crate::store::by_key::ByKey;

@@ -1,75 +1,13 @@
-//! The statements of a table with a row for each row of the dataset, and the parts of SQL that
-//! every table needs.
+//! The SQL of a table with a row for each row of the dataset, and the parts that every table needs.
 //!
 //! Rows that are there are changed by `UPDATE`, and only new ones by `INSERT`: `ON CONFLICT` would
 //! take a number from each sequence of the table for every row that is there, and fire the
 //! triggers of an insert.
 
-use std::sync::Arc;
-
-use super::turns::Turns;
 use crate::route::{self, ColumnKind, EQUALS, Target, TargetColumn};
 use crate::store::copy::Copy;
 use crate::store::encode::{Column, ColumnSource};
 use crate::store::sql::{literal, quote};
-
-/// The statements of a table. Those that return positions return one array of them, from 1 on, or
-/// null for none.
-#[derive(Debug)]
-pub(in crate::store) struct TableStatements {
-    /// `$1` and on of all statements but `missing`.
-    pub parameters: Vec<Column>,
-    /// Inserts rows that are not there, and updates those that have come meanwhile. `None` for
-    /// the table of a list.
-    pub insert: Option<Arc<str>>,
-    /// Statements for rows that are there, in this order; for the table of a list, for all rows.
-    /// Positions of the rows that they change.
-    pub change: Vec<Arc<str>>,
-    /// Positions of rows that are there and still differ.
-    pub differing: Option<Arc<str>>,
-    /// Positions of rows, or of the rows of items, that are not there.
-    pub missing: Arc<str>,
-    /// The number of `parameters` that `missing` has.
-    pub keys: usize,
-    /// Raises an error: a row was written and is not found by its key.
-    pub unfound: Arc<str>,
-    /// Fields that leave a column to its default if a row leaves them out. Such a row cannot be
-    /// copied.
-    pub omits: Vec<usize>,
-    /// For new rows, if every column can be sent as the server stores it.
-    pub copy: Option<Copy>,
-    /// For unique values that move between rows; `None` for the items of lists.
-    pub turns: Option<Turns>,
-    /// True if something may keep the server from writing a row without an error.
-    pub guarded: bool,
-}
-
-impl TableStatements {
-    /// For a table that has no list's items.
-    pub(super) fn of_rows(target: &Target) -> Self {
-        let change = differs(compared(target));
-        Self {
-            parameters: target
-                .fed()
-                .map(parameter)
-                .chain(omitted(target).map(|(_, field, _)| Column::left_out(field)))
-                .collect(),
-            omits: omitted(target).map(|(_, field, _)| field).collect(),
-            insert: Some(insert(target).into()),
-            change: change
-                .iter()
-                .map(|differs| update(target, differs).into())
-                .collect(),
-            differing: change.map(|differs| differing(target, &differs).into()),
-            missing: missing(target).into(),
-            keys: target.key.len(),
-            unfound: unfound(target).into(),
-            copy: copy(target),
-            turns: Some(Turns::of(target)),
-            guarded: target.table.guarded,
-        }
-    }
-}
 
 /// The columns that rows feed, with those that the items of a list feed.
 pub(super) fn columns_of(target: &Target) -> impl Iterator<Item = &route::Column> {
@@ -115,7 +53,7 @@ pub(super) fn read(column: &route::Column, text: &str) -> String {
 
 /// `COPY` for new rows; `None` if the server has to cast a column or set it to the time, or
 /// refuses `COPY`.
-fn copy(target: &Target) -> Option<Copy> {
+pub(super) fn copy(target: &Target) -> Option<Copy> {
     let casts = target.fed().any(|column| column.kind.is_cast());
     if casts || !target.stamped.is_empty() || !target.table.copies {
         return None;
@@ -198,7 +136,7 @@ fn all_rows(target: &Target) -> String {
     rows(target.fed(), omitted(target).map(|(place, ..)| place))
 }
 
-fn insert(target: &Target) -> String {
+pub(super) fn insert(target: &Target) -> String {
     let (mut names, mut values) = (Vec::new(), Vec::new());
     for (index, fed) in target.fed().enumerate() {
         let default = fed.omitted().map_or("null", |(_, default)| default);
@@ -221,7 +159,7 @@ fn insert(target: &Target) -> String {
     )
 }
 
-fn update(target: &Target, differs: &str) -> String {
+pub(super) fn update(target: &Target, differs: &str) -> String {
     let first = target.key.len();
     let sets = target.columns.iter().enumerate().map(|(index, fed)| {
         let name = quote(&fed.column.name);
@@ -243,7 +181,7 @@ select array_agg(position) from done",
     )
 }
 
-fn differing(target: &Target, differs: &str) -> String {
+pub(super) fn differing(target: &Target, differs: &str) -> String {
     format!(
         "select array_agg(u.position) from {}
 join {} t on {}
@@ -254,7 +192,7 @@ join {} t on {}
     )
 }
 
-fn missing(target: &Target) -> String {
+pub(super) fn missing(target: &Target) -> String {
     format!(
         "select array_agg(u.position) from {}
 where not exists (select from {} t where {})",
@@ -264,7 +202,7 @@ where not exists (select from {} t where {})",
     )
 }
 
-fn unfound(target: &Target) -> String {
+pub(super) fn unfound(target: &Target) -> String {
     let message = format!(
         "{}: the row is not found by its key after it was written; does a trigger change the key?",
         target.table.name
@@ -315,7 +253,7 @@ pub(super) struct Compared<'c> {
 }
 
 /// The columns that are not part of the key, with their values in `u`.
-fn compared(target: &Target) -> Vec<Compared<'_>> {
+pub(super) fn compared(target: &Target) -> Vec<Compared<'_>> {
     let first = target.key.len();
     let columns = target.columns.iter().enumerate();
     let compared = columns.map(|(index, fed)| Compared {
