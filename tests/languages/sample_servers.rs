@@ -1,5 +1,6 @@
 //! The sample servers in Python are as good as those in Rust: from the same data, the example's
-//! configuration makes the same tables and the same dead letters.
+//! configuration makes the same tables and the same dead letters. And what a handler in Python
+//! raises is said with its text.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -180,6 +181,30 @@ async fn a_run_against_python_is_a_run_against_rust() {
     let told = api.lines.next().unwrap().unwrap();
     let expected = format!("invalidated target=recruit pipeline=recruit changed_rows={changed} ");
     assert!(told.starts_with(&expected), "{told}");
+}
+
+#[tokio::test]
+async fn f4_an_exception_in_a_python_handler_is_said_with_its_text() {
+    // With the default options of gRPC for Python.
+    let source = Server::start("../tests/languages/slow_server.py", &["1"]);
+    let place = Place::new();
+    let url = &source.url;
+    place.write(
+        "forebay.toml",
+        &format!(
+            "[pipelines.rows]\nsource = {{ grpc = \"{url}\", dataset = \"rows\" }}\nplugins = []\ntables = [\"items\"]\n"
+        ),
+    );
+    place.start_server();
+    let tables = "create extension if not exists vector; create table items (id int primary key, vector vector(2))";
+    place.execute(tables).await;
+    let ended = place.run(&["run"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let said = format!(
+        "gave up after 6 attempts: source {url} failed: UNKNOWN: Exception iterating responses: division by zero"
+    );
+    assert!(ended.out.contains(&said), "{ended:?}");
+    assert_eq!(place.rows("select id from items").await.len(), 1);
 }
 
 fn data(directory: &Path) -> PathBuf {
