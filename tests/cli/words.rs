@@ -380,3 +380,27 @@ fn i11_two_first_demos_in_one_folder_take_turns() {
         "{inserted:?}"
     );
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn i11_a_folder_need_not_be_utf_8() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let folder = place
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"f\xffolder"));
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let plugins = folder.join("plugins");
+    fs::create_dir(&plugins).unwrap();
+    for name in ["recruit-normalize", "recruit-rules", "recruit-dlq"] {
+        let file = format!("{name}.wasm");
+        fs::copy(guests("plugins").join(&file), plugins.join(&file)).unwrap();
+    }
+    let mut demo = support::command::forebay(&folder);
+    demo.args(["demo", "--rows", "200", "--dimensions", "8", "--plugins"])
+        .arg(&plugins);
+    let ended = support::command::Ended::of(&mut demo);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("recruit: done"), "{ended:?}");
+}

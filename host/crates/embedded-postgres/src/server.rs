@@ -83,6 +83,8 @@ pub(super) fn state(place: &Place, data: &Path) -> State {
     let Ok(text) = read(place, &data.join("postmaster.pid")) else {
         return State::Absent;
     };
+    // It names the data directory, whose path need not be UTF-8.
+    let text = String::from_utf8_lossy(&text);
     let mut lines = text.lines();
     let Some(pid) = lines
         .next()
@@ -105,11 +107,11 @@ pub(super) fn state(place: &Place, data: &Path) -> State {
     }
 }
 
-/// The text of a file of the server.
-fn read(place: &Place, path: &Path) -> Result<String, Error> {
-    let mut text = String::new();
+/// The bytes of a file of the server.
+fn read(place: &Place, path: &Path) -> Result<Vec<u8>, Error> {
+    let mut text = Vec::new();
     let mut file = guarded::open(path, place.account, File::options().read(true))?;
-    file.read_to_string(&mut text).map_err(Error::at(path))?;
+    file.read_to_end(&mut text).map_err(Error::at(path))?;
     Ok(text)
 }
 
@@ -330,13 +332,15 @@ pub(super) async fn stop(place: &Place, data: &Path) -> Result<(), Error> {
 fn forget_reused(place: &Place, data: &Path) -> Result<(), Error> {
     let path = data.join("postmaster.pid");
     let text = read(place, &path)?;
-    let rest = text.split_once('\n').map_or("", |(_, rest)| rest);
+    let rest = text.iter().position(|byte| *byte == b'\n');
+    let rest = rest.and_then(|end| text.get(end..)).unwrap_or_default();
     tracing::info!(path = %path.display(), "replacing a reused pid of a server that is gone");
     // In place, so that the file keeps its owner. Readers accept any size.
     let mut file = guarded::open(&path, place.account, File::options().write(true))?;
     // Emptied once it is known to be what it should be.
     file.set_len(0)
-        .and_then(|()| file.write_all(format!("{NO_PROCESS}\n{rest}").as_bytes()))
+        .and_then(|()| file.write_all(NO_PROCESS.to_string().as_bytes()))
+        .and_then(|()| file.write_all(rest))
         .map_err(Error::at(&path))?;
     let lock = place.socket().join(format!(".s.PGSQL.{PORT}.lock"));
     match fs::remove_file(&lock) {

@@ -23,14 +23,9 @@ pub(in crate::store) struct Control {
 impl Control {
     pub(super) fn new(target: &Target) -> Self {
         let table = &target.table;
-        let key: Vec<String> = target
-            .key
-            .iter()
-            .map(|fed| quote(&fed.column.name))
-            .collect();
-        let key = key.join(", ");
+        // By its place, since a key's type may have no operators on the search path.
         let row = format!(
-            "({key}) = (select {key} from {} limit 1 offset $1)",
+            "(tableoid, ctid) = (select tableoid, ctid from {} limit 1 offset $1)",
             table.quoted
         );
         let names: Vec<String> = columns_of(target)
