@@ -164,7 +164,7 @@ async fn a_chunk_with_too_many_rows_ends_the_run() {
     let source = script().chunk(rows(1..=10)).chunk(rows(11..=21)).serve();
     home.configure(&source.pipeline_with(&["items"], "plugins = []", 10, ""));
     let ended = home.run();
-    ended.said("sent 11 rows; at most 10 were requested");
+    ended.said("sent more than 10 rows in a chunk; at most 10 were requested");
     assert_eq!(ended.exit(1)["rows"]["inserted"], 10);
 }
 
@@ -223,8 +223,12 @@ async fn partitions_that_share_keys_get_out_of_each_others_way() {
     }
     let source = script.serve();
     let pipeline = source.pipeline(&["items"], "");
-    // Less than a chunk: then it is alone.
-    home.configure_with(&guests("plugins"), "limits.in_flight = \"1KiB\"", &pipeline);
+    // Room for the rows of a chunk without their bytes, so less than a chunk: then it is alone.
+    home.configure_with(
+        &guests("plugins"),
+        "limits.in_flight = \"36KiB\"",
+        &pipeline,
+    );
     let report = home.run().done();
     assert_eq!(report["rows"]["received"], 1_600);
     assert_eq!(report["rows"]["dead_lettered"], 0);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::items::{elements, item_value, rows, surplus};
-use super::table::{array_type, omitted, parameter, value};
+use super::table::{array_type, omitted, parameter, stored, value};
 use crate::route::absent::{FlagKind, Treatment};
 use crate::route::{self, ColumnKind, EQUALS, Feed, Items, Target, Targets};
 use crate::store::encode::{Column, ColumnSource};
@@ -190,22 +190,6 @@ select number, true, array_agg(distinct c) from d, unnest(columns) c group by nu
 
 fn is(column: &route::Column, value: &str) -> String {
     format!("t.{} {} {value}", quote(&column.name), column.equals)
-}
-
-/// A value as the server would store it. An explicit cast cuts a text that is too long, which the
-/// server refuses unless only spaces are cut off.
-pub(super) fn stored(column: &route::Column, value: String) -> String {
-    let declared = &column.declared_sql;
-    match column.type_name.as_str() {
-        "name" => format!("({value})::name"),
-        // Spaces at the end are of no importance.
-        "bpchar" => value,
-        _ if *declared == column.type_sql => value,
-        "varchar" => format!(
-            "case when rtrim({value}, ' ') = rtrim(({value})::{declared}, ' ') then ({value})::{declared} else {value} end"
-        ),
-        _ => format!("({value})::{declared}"),
-    }
 }
 
 /// True if a value of the table is another one than that which would be stored.

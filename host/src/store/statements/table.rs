@@ -268,6 +268,22 @@ pub(super) fn compared(target: &Target) -> Vec<Compared<'_>> {
     compared.collect()
 }
 
+/// A value as the server would store it. An explicit cast cuts a text that is too long, which the
+/// server refuses unless only spaces are cut off.
+pub(super) fn stored(column: &route::Column, value: String) -> String {
+    let declared = &column.declared_sql;
+    match column.type_name.as_str() {
+        "name" => format!("({value})::name"),
+        // Spaces at the end are of no importance.
+        "bpchar" => value,
+        _ if *declared == column.type_sql => value,
+        "varchar" => format!(
+            "case when rtrim({value}, ' ') = rtrim(({value})::{declared}, ' ') then ({value})::{declared} else {value} end"
+        ),
+        _ => format!("({value})::{declared}"),
+    }
+}
+
 /// A value as its column would store it: a `numeric(6, 2)` is rounded. Texts and bits that are too
 /// long are left alone: a cast would cut them off where the server refuses them.
 pub(super) fn as_stored(column: &route::Column, value: &str) -> String {

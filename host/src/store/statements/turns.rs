@@ -1,8 +1,7 @@
 //! The statements that find out which rows of a chunk wait for a unique value of another one, and
 //! that take values away from rows that wait for each other.
 
-use super::compare::stored;
-use super::table::{array_type, value};
+use super::table::{array_type, stored, value};
 use crate::route::{Target, TargetColumn};
 use crate::store::sql::quote;
 
