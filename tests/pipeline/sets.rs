@@ -261,6 +261,30 @@ async fn d3_an_older_row_never_overwrites_a_newer_one() {
 }
 
 #[tokio::test]
+async fn d3_a_row_that_is_kept_out_twice_in_a_chunk_still_waits() {
+    let home = Home::new().await;
+    home.database.execute(DOCS).await;
+    let source = Script::new(2, &FIELDS)
+        .changes()
+        .chunk([doc("taken", "x")])
+        .serve();
+    home.configure(&source.pipeline(&["docs"], ""));
+    home.run().done();
+    let later = doc("b", "x").text("parent", "taken");
+    source.change(|script| script.chunk([doc("b", "x"), later]));
+    assert_eq!(counts(&home.run().done()), [0, 0, 0, 2, 0]);
+    assert_eq!(letters(&home).await, ["b open"]);
+    home.database
+        .execute("update docs set slug = null where id = 'taken'")
+        .await;
+    assert_eq!(counts(&home.run().done()), [0, 0, 0, 0, 1]);
+    let last = home
+        .database
+        .number("select count(*) from docs where id = 'b' and parent = 'taken'");
+    assert_eq!(last.await, 1);
+}
+
+#[tokio::test]
 async fn d3_in_a_snapshot_only_rows_that_it_has_are_tried_again() {
     let home = Home::new().await;
     home.database.execute(DOCS).await;

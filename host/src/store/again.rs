@@ -113,7 +113,7 @@ pub(super) async fn supersede(
     let keys: Vec<&str> = prepared.batch.keys.iter().map(AsRef::as_ref).collect();
     let mut met = waiting.among(&keys);
     let repeated = repeated(prepared, &keys, letters);
-    met.extend(&repeated);
+    met.extend(repeated.iter().map(|(key, _)| key));
     for letter in letters.iter().filter(|it| may_succeed(&it.failure.code)) {
         let key = keys.get(letter.failure.row as usize);
         waiting.add(key.copied().unwrap_or_default());
@@ -125,29 +125,40 @@ pub(super) async fn supersede(
         "update forebay.dead_letter d set status = 'superseded'
          where d.pipeline = $1 and ",
         may_succeed!(),
-        " and d.key = any($2) and (d.last_seen <> now() or d.key = any($3))"
+        " and d.key = any($2) and (d.last_seen <> now()
+             or (d.key, d.code) in (select * from unnest($3::text[], $4::text[])))"
     ))
     .bind(place.pipeline)
     .bind(met)
-    .bind(repeated)
+    .bind(repeated.iter().map(|(key, _)| *key).collect::<Vec<_>>())
+    .bind(repeated.iter().map(|(_, code)| *code).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Keys of rows that have failed and came again later in the same chunk.
-fn repeated<'k>(prepared: &Prepared, keys: &[&'k str], letters: &[DeadLetter]) -> Vec<&'k str> {
+/// Keys and codes of rows that have failed and came again later in the same chunk. Where the last row
+/// of the key has failed in the same way, the entry is that of the last row, and stays.
+fn repeated<'k>(
+    prepared: &Prepared,
+    keys: &[&'k str],
+    letters: &'k [DeadLetter],
+) -> Vec<(&'k str, &'k str)> {
     if !prepared.keys.repeats() {
         return Vec::new();
     }
     let last: HashMap<&str, usize> = keys.iter().copied().zip(0..).collect();
-    let failed = letters.iter().filter(|it| may_succeed(&it.failure.code));
-    let failed = failed.filter_map(|letter| {
-        let row = letter.failure.row as usize;
-        let key = *keys.get(row)?;
-        last.get(key).is_some_and(|last| *last > row).then_some(key)
+    let failed: HashMap<usize, &str> = letters
+        .iter()
+        .filter(|it| may_succeed(&it.failure.code))
+        .map(|it| (it.failure.row as usize, it.failure.code.as_str()))
+        .collect();
+    let repeated = failed.iter().filter_map(|(row, code)| {
+        let key = *keys.get(*row)?;
+        let last = *last.get(key)?;
+        (last > *row && failed.get(&last) != Some(code)).then_some((key, *code))
     });
-    failed.collect()
+    repeated.collect()
 }
 
 /// Records what became of rows that were tried again: entries of rows that were written are
