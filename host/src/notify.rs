@@ -115,6 +115,9 @@ pub async fn deliver(
                 tracing::warn!(target = pending.target, %error, "notification not delivered; the next run tries again");
                 outcome.status = NotifyStatus::Pending;
                 outcome.error = Some(error);
+                if stop.is_cancelled() {
+                    break;
+                }
             }
         }
     }

@@ -99,6 +99,8 @@ impl Peer {
         if failure.is_explained() || host.is_empty() {
             return failure;
         }
+        // The brackets of an IPv6 address are part of the URI only.
+        let host = host.trim_start_matches('[').trim_end_matches(']');
         let speaks: Option<Speaks> = probe(host, port(&uri)).await;
         Failure::of_connection(error, &to, speaks)
     }

@@ -139,11 +139,13 @@ impl Source {
 
     /// Sends a request; connects first, unless there is a connection.
     async fn call(&self, call: Call, request: &impl Message) -> Result<Answers, Failure> {
-        let channel = {
-            let mut shared = self.channel.lock().await;
-            match &*shared {
-                Some(channel) => channel.clone(),
-                None => shared.insert(self.peer.connect().await?).clone(),
+        let known = self.channel.lock().await.clone();
+        let channel = match known {
+            Some(channel) => channel,
+            // Not under the lock: each partition has to learn by itself that the server is away.
+            None => {
+                let new = self.peer.connect().await?;
+                self.channel.lock().await.get_or_insert(new).clone()
             }
         };
         // A server may send its headers only with the first message.

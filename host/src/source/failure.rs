@@ -166,6 +166,10 @@ impl Failure {
                 Speaks::Other => Some(Self::fatal("the port speaks neither HTTP/2 nor TLS").hint(
                     format!("name the address of the gRPC server in `{key}.grpc`"),
                 )),
+                // So does a proxy while the server behind it is away.
+                Speaks::Nothing => Some(Self::away("the port answers nothing").hint(format!(
+                    "start the server behind it, or name the address of the gRPC server in `{key}.grpc`"
+                ))),
                 Speaks::Tls if to.is_tls() && !to.has_identity => {
                     let message = format!("it ended the TLS connection: {}", error_chain(error));
                     Some(Self::away(message).hint(wants_certificate(key)))
@@ -220,6 +224,10 @@ fn of_tls(error: &rustls::Error, to: &To<'_>) -> Option<Failure> {
         rustls::Error::InvalidCertificate(_) => Failure::fatal(error.to_string())
             .hint("renew the certificate of the server, and compare the clocks of both machines"),
         rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => no_http2(to),
+        // What a proxy says whose server is not there yet.
+        rustls::Error::AlertReceived(
+            AlertDescription::InternalError | AlertDescription::UserCanceled,
+        ) => Failure::away(error.to_string()),
         rustls::Error::AlertReceived(_) => refused_client(&error.to_string(), to),
         _ => return None,
     })

@@ -28,11 +28,14 @@ pub(super) enum Speaks {
     Tls,
     /// None of these.
     Other,
+    /// It answers with no byte.
+    Nothing,
 }
 
 /// What the port of a host speaks; `None` if it cannot be connected to.
 pub(super) async fn probe(host: &str, port: u16) -> Option<Speaks> {
-    match first_bytes(host, port, HTTP2).await?.as_slice() {
+    let first = first_bytes(host, port, HTTP2).await?;
+    match first.as_slice() {
         // The fourth byte of a frame is its type; a server begins with SETTINGS.
         [_, _, _, 4, ..] => return Some(Speaks::Http2),
         bytes if bytes.starts_with(b"HTTP/1") => return Some(Speaks::Http1),
@@ -45,6 +48,8 @@ pub(super) async fn probe(host: &str, port: u16) -> Option<Speaks> {
         Speaks::Tls
     } else if answer.starts_with(b"HTTP/1") {
         Speaks::Http1
+    } else if first.is_empty() && answer.is_empty() {
+        Speaks::Nothing
     } else {
         Speaks::Other
     })

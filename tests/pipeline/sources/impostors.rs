@@ -34,12 +34,14 @@ fn web_server() -> String {
 }
 
 /// A server that ends each connection without a word.
-fn mute_server() -> String {
+fn other_server(answer: &'static [u8]) -> String {
     let listener = TcpListener::bind(anywhere()).unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            drop(stream.unwrap().read(&mut [0; 1_024]));
+            let mut stream = stream.unwrap();
+            drop(stream.read(&mut [0; 1_024]));
+            drop(stream.write_all(answer));
         }
     });
     address.to_string()
@@ -127,7 +129,16 @@ async fn f5_what_is_no_source_is_said_as_what_it_is() {
         ("a page over HTTP/2", page.url(), ""),
         ("no page over HTTP/2", gone.url(), ""),
         ("a proxy without its server", away.url(), ""),
-        ("something else", format!("http://{}", mute_server()), ""),
+        (
+            "something else",
+            format!("http://{}", other_server(b"SSH-2.0-x\r\n")),
+            "",
+        ),
+        (
+            "a proxy before nothing",
+            format!("http://{}", other_server(b"")),
+            "",
+        ),
     ] {
         said += &format!("{what}: {}\n", checked(&home, &address, more));
     }
@@ -160,5 +171,7 @@ async fn f5_what_is_no_source_is_said_as_what_it_is() {
       hint: a proxy says so while the server behind it is away or fails
     something else: source URL: the port speaks neither HTTP/2 nor TLS
       hint: name the address of the gRPC server in `source.grpc`
+    a proxy before nothing: gave up after 100ms: source URL is away: the port answers nothing
+      hint: start the server behind it, or name the address of the gRPC server in `source.grpc`
     "#);
 }
