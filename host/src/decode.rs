@@ -188,13 +188,13 @@ impl Decoder {
         // The first fault is kept while the rest is read: the policy may want the fields.
         let mut fault = None;
         let mut sort = Sort::Live;
-        let mut given = self.needs.begin(batch, row);
+        self.needs.begin(batch, row, &mut order.given);
         order.begin(self.max_row_bytes);
         while bytes.has_remaining() {
             match self.part(&wire, &mut bytes, order) {
                 Ok(Part::Key(key)) => set(&mut batch.keys, row, key),
                 Ok(Part::Field(column, value)) => {
-                    set(&mut given, column, true);
+                    set(&mut order.given, column, true);
                     set(&mut batch.values, row * columns + column, value);
                 }
                 Ok(Part::Embedding(column, vector)) => {
@@ -218,7 +218,7 @@ impl Decoder {
         }
         fault.map_or(Ok(()), Err)?;
         self.check_embeddings(&mut batch.embeddings, row)?;
-        self.needs.note_left_out(batch, row, &given);
+        self.needs.note_left_out(batch, row, &order.given);
         Ok(sort)
     }
 

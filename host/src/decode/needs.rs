@@ -28,16 +28,15 @@ impl Needs {
         self.embeddings.get(index).copied().unwrap_or_default()
     }
 
-    /// Forgets what a row left out before it was decoded again. Returns a slot for each column
+    /// Forgets what a row left out before it was decoded again. `given` gets a slot for each column
     /// that may have a default: false until its field is met.
-    pub(super) fn begin(&self, batch: &mut Batch, row: usize) -> Vec<bool> {
-        let Some(last) = self.defaulted.last() else {
-            return Vec::new();
-        };
-        if !batch.left_out.is_empty() {
+    pub(super) fn begin(&self, batch: &mut Batch, row: usize, given: &mut Vec<bool>) {
+        given.clear();
+        given.resize(self.defaulted.last().map_or(0, |last| last + 1), false);
+        let last = batch.left_out.last();
+        if last.is_some_and(|(last, _)| *last as usize >= row) {
             batch.left_out.retain(|(other, _)| *other as usize != row);
         }
-        vec![false; last + 1]
     }
 
     /// Notes the fields that a row has left out.
