@@ -8,6 +8,7 @@
 use super::bind::{Binder, set_time};
 use super::kind::ColumnKind;
 use super::target::{Feed, ItemFeed, Items, Target, TargetColumn};
+use crate::config::KeyChoice;
 use crate::route::{Column, ForeignKey, Table};
 use crate::row::FieldType;
 
@@ -35,6 +36,10 @@ fn is_position(column: &Column) -> bool {
 impl Binder<'_> {
     /// Recognizes the table of a list by its key and by what feeds it.
     pub(super) fn list_of<'t>(&self, table: &'t Table) -> Option<List<'t>> {
+        // A key that is chosen for it makes it a table of rows.
+        if matches!(self.binding.key, KeyChoice::Tables(keys) if keys.contains_key(&table.name)) {
+            return None;
+        }
         let mut feeds = table
             .columns
             .iter()
@@ -142,8 +147,15 @@ impl Binder<'_> {
         };
         items.push(&extra, first);
         for column in &table.columns {
-            if !is_key(&column.name) && !column.generated {
+            if column.generated || list.key.contains(&column.name) {
+                continue;
+            }
+            if !is_key(&column.name) {
                 self.item_column(&mut target, &mut items, column);
+            } else if !column.has_default {
+                let message = "is part of the primary key, but nothing feeds it, and the server does not make it";
+                let hint = "give it a default, or make the list's key the primary key";
+                self.misfit(format!("{}.{}", table.name, column.name), message, hint);
             }
         }
         if !items.has_item() {
