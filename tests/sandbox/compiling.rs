@@ -3,11 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay::plugin::{CompileProcess, Compiler, Engine, Limits, Setup};
 use forebay::report::Usage;
+use support::command::Ended;
 use support::component::component;
 use support::sandbox::{batch, guest, runner, schema};
 
@@ -21,6 +23,24 @@ fn engine_with(program: &Path, limits: Limits, cache_directory: Option<PathBuf>)
         program: program.to_owned(),
         arguments: vec!["compile-plugin".into()],
     };
+    engine_of(process, limits, cache_directory)
+}
+
+/// An engine that has a script compile. The program and its arguments are `"$0" "$@"`.
+fn scripted(script: &str) -> Arc<Engine> {
+    let program = support::program().as_os_str().to_owned();
+    let process = CompileProcess {
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".into(), script.into(), program, "compile-plugin".into()],
+    };
+    engine_of(process, Limits::default(), None)
+}
+
+fn engine_of(
+    process: CompileProcess,
+    limits: Limits,
+    cache_directory: Option<PathBuf>,
+) -> Arc<Engine> {
     let setup = Setup {
         limits,
         cache_directory,
@@ -137,12 +157,88 @@ fn i14_what_is_refused_for_its_contents_is_said_as_before() {
     assert_eq!(hint, "the file is truncated or damaged: build it again");
 }
 
+/// Pipes hold 64 KiB.
+#[test]
+fn i14_a_process_that_says_much_is_not_waited_for() {
+    let began = Instant::now();
+    let name = "a".repeat(70_000);
+    let export = format!("(func (export \"{name}\"))");
+    let twice = component(&[("component", &format!("(core module {export} {export})"))]);
+    let (what, _) = refused(&engine(Limits::default(), None), &twice);
+    assert!(what.contains("duplicate export name `aaa"), "{what}");
+    assert_eq!(what.chars().count(), 2_000);
+
+    let (what, _) = refused(
+        &scripted("yes | head -c 200000; yes | head -c 200000 >&2; exit 1"),
+        &twice,
+    );
+    assert_eq!(what, "not a valid component: the compiler gave up on it");
+
+    // Every step of the compiler is written to standard error.
+    let engine = scripted(r#"export FOREBAY_LOG=trace; exec "$0" "$@""#);
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("it.wasm");
+    fs::write(&path, component(&[])).unwrap();
+    engine.load(&path).unwrap();
+    assert!(began.elapsed() < Duration::from_secs(120));
+}
+
+#[test]
+fn i14_a_process_that_the_system_kills_is_not_out_of_its_own_limit() {
+    let (what, hint) = refused(&scripted("kill -KILL $$"), &component(&[]));
+    assert_eq!(
+        what,
+        "was not compiled: the compiling process was killed from outside, as the system does when it \
+         runs out of memory"
+    );
+    assert_eq!(
+        hint,
+        "give the machine or the container more memory, or lower `plugins.limits.compile_memory` \
+         below what it has"
+    );
+}
+
+/// Only root may raise them.
+#[test]
+fn i14_limits_that_the_process_has_already_are_kept() {
+    scripted(r#"ulimit -t 50 && ulimit -d 900000 && exec "$0" "$@""#)
+        .load(&guest("faulty"))
+        .unwrap();
+}
+
+#[test]
+fn i14_a_directory_that_cannot_be_used_is_found_before_the_work() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut command = Command::new(support::program());
+    // Nothing comes on standard input, so that there is nothing to compile.
+    command
+        .args(["compile-plugin", "524288", "1073741824", "60"])
+        .arg(file.path());
+    let ended = Ended::of(&mut command);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(
+        ended.out, "{\"unkept\":\"the directory cannot be used\"}\n",
+        "{ended:?}"
+    );
+}
+
 #[test]
 fn i14_a_program_that_cannot_compile_is_named() {
-    for program in ["/nonexistent/forebay", "/bin/false"] {
+    for (program, what, hint) in [
+        (
+            "/nonexistent/forebay",
+            "cannot be compiled: the compiling process failed: No such file or directory (os error 2)",
+            "the host runs its own program for that: check that it can be executed",
+        ),
+        (
+            "/bin/false",
+            "not a valid component: the compiler gave up on it",
+            "build it with current tools",
+        ),
+    ] {
         let engine = engine_with(Path::new(program), Limits::default(), None);
         let error = engine.load(&guest("faulty")).unwrap_err();
-        assert!(error.what.contains("compil"), "{program}: {}", error.what);
+        assert_eq!((error.what.as_str(), error.hint.as_str()), (what, hint));
     }
 }
 

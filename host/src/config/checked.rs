@@ -76,7 +76,7 @@ impl Default for Limits {
 /// Endpoints of `forebay serve`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Serve {
-    /// Address of `/metrics` and `/health`; `None` for neither.
+    /// Address of `/metrics`, `/livez`, `/readyz` and `/health`; `None` for neither.
     pub listen: Option<SocketAddr>,
 }
 

@@ -1,5 +1,7 @@
 //! Runs the commands that build a plugin.
 
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{fs, io};
@@ -132,13 +134,44 @@ impl Built {
 /// If it cannot be read or written.
 pub fn place(file: &Path, output: &Path) -> Result<(), ProjectError> {
     let put = || {
-        if let Some(directory) = output.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        let mut part = output.as_os_str().to_owned();
-        part.push(".part");
-        fs::copy(file, &part)?;
-        fs::rename(&part, output)
+        let parent = output.parent();
+        let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
+        let directory = parent.unwrap_or(Path::new("."));
+        fs::create_dir_all(directory)?;
+        let mut part = tempfile::Builder::new()
+            // As files usually are; a temporary file is private.
+            .permissions(Permissions::from_mode(0o644))
+            .tempfile_in(directory)?;
+        io::copy(&mut File::open(file)?, &mut part)?;
+        part.persist(output)?;
+        Ok(())
     };
     put().map_err(cannot(format!("write {}", output.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_put_as_a_whole_or_not_at_all() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        fs::write(at("built"), "new").unwrap();
+        place(&at("built"), &at("plugins/a.wasm")).unwrap();
+        assert_eq!(fs::read(at("plugins/a.wasm")).unwrap(), b"new");
+        let permissions = fs::metadata(at("plugins/a.wasm")).unwrap().permissions();
+        // The rest is up to the umask.
+        assert_eq!(permissions.mode() & 0o711, 0o600);
+
+        // It cannot be read, or there is a directory in its place.
+        place(&at("nofile"), &at("plugins/a.wasm")).unwrap_err();
+        fs::create_dir(at("plugins/b.wasm")).unwrap();
+        place(&at("built"), &at("plugins/b.wasm")).unwrap_err();
+        let left = fs::read_dir(at("plugins")).unwrap().count();
+        assert_eq!(left, 2);
+        assert_eq!(fs::read(at("plugins/a.wasm")).unwrap(), b"new");
+    }
 }

@@ -24,7 +24,7 @@ pub(super) fn run(
     command: &mut Command,
 ) -> Result<Option<PathBuf>, ProjectError> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    if io::stderr().is_terminal() {
+    if io::stderr().is_terminal() && !anstyle_query::no_color() {
         command.env("CARGO_TERM_COLOR", "always");
     }
     let mut child = start(step, command)?;

@@ -162,12 +162,18 @@ fn linked(
     compile: Step,
     core: &str,
 ) -> Result<Plan, ProjectError> {
-    if !sources(project, "bindings", &["o"])?.is_empty() {
+    let objects = sources(project, "bindings", &["o"])?;
+    if objects.iter().any(|path| has_type(path)) {
         return Ok(adapted(project, kind, vec![compile], core));
     }
     let mut plan = componentized(project, world, kind, Path::new(core));
     plan.steps.insert(0, compile);
     Ok(plan)
+}
+
+/// True if wit-bindgen wrote this object, whose only content is the type of a world.
+fn has_type(object: &Path) -> bool {
+    object.to_string_lossy().ends_with("_component_type.o")
 }
 
 /// Turns the core module into a component, with an adapter for WASI preview 1.
@@ -210,4 +216,39 @@ fn sources(
     };
     let whole = project.directory.join(directory);
     listed().map_err(io(format!("list {}", whole.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::project::Recipe;
+
+    #[test]
+    fn only_the_object_with_the_type_replaces_its_embedding() {
+        let check = |object: &str, expected: &[Tool]| {
+            let directory = tempfile::tempdir().unwrap();
+            for name in ["src", "bindings"] {
+                fs::create_dir(directory.path().join(name)).unwrap();
+            }
+            fs::write(directory.path().join("bindings").join(object), "").unwrap();
+            for language in [Language::C, Language::Zig] {
+                let world = World::Validator;
+                let project = Project {
+                    directory: directory.path().to_owned(),
+                    name: "rules".to_owned(),
+                    recipe: Recipe::Known { language, world },
+                    wit: PathBuf::from("wit"),
+                };
+                let plan = plan(&project, (language, world), Kind::Heard).unwrap();
+                let tools: Vec<Tool> = plan.steps.iter().map(|step| step.tool).collect();
+                assert_eq!(tools, expected, "{object}");
+            }
+        };
+        let embedded = [Tool::Zig, Tool::WasmTools, Tool::WasmTools];
+        check("plugin_component_type.o", &[Tool::Zig, Tool::WasmTools]);
+        check("sqlite.o", &embedded);
+        check("component_type.c", &embedded);
+    }
 }

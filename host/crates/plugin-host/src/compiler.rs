@@ -8,15 +8,18 @@
 
 use std::ffi::OsString;
 use std::fs::DirBuilder;
+use std::io;
 use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::panic::resume_unwind;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use wasmtime::Engine;
@@ -26,8 +29,9 @@ use super::bare::bare;
 use super::cache::Cache;
 use super::features;
 use super::file;
-use super::limits::Limits;
+use super::limits::{Limits, MAX_MESSAGE};
 use super::load_error::Problem;
+use super::sanitize::cut;
 
 /// Wall-clock time that a process may take, in times of its processor time: on a busy machine, it
 /// waits.
@@ -36,6 +40,9 @@ const PATIENCE: u32 = 10;
 /// Time between two looks at whether the process has ended.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
+
+/// Maximum bytes kept of each output of a process. What it says takes a quarter of that.
+const MAX_SAID: u64 = 64 << 10;
 
 /// How components are compiled.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +86,18 @@ enum Said {
     Unkept(String),
 }
 
+/// How a compiling process ended.
+#[derive(Debug)]
+struct Ended {
+    status: ExitStatus,
+    /// The first [`MAX_SAID`] bytes of its standard output.
+    stdout: Vec<u8>,
+    /// The same of its standard error.
+    stderr: Vec<u8>,
+    /// True if it took too long and was killed for that.
+    was_stopped: bool,
+}
+
 /// Compiles a component.
 ///
 /// # Errors
@@ -109,9 +128,14 @@ impl CompileOrder {
     /// # Errors
     /// The text for standard output when there is no artefact.
     pub fn carry_out(&self) -> Result<(), String> {
+        let short = |text| cut(text, MAX_MESSAGE);
         let said = match self.compile() {
             Ok(()) => return Ok(()),
-            Err(said) => said,
+            Err(Said::Refused { what, hint }) => Said::Refused {
+                what: short(what),
+                hint: short(hint),
+            },
+            Err(Said::Unkept(reason)) => Said::Unkept(short(reason)),
         };
         Err(serde_json::to_string(&said).unwrap_or_default())
     }
@@ -119,23 +143,33 @@ impl CompileOrder {
     fn compile(&self) -> Result<(), Said> {
         let unkept = |error: &dyn std::fmt::Display| Said::Unkept(error.to_string());
         // Beyond the soft limit the process is ended by SIGXCPU.
-        setrlimit(Resource::RLIMIT_CPU, self.seconds, self.seconds + 1)
-            .and_then(|()| setrlimit(Resource::RLIMIT_CORE, 0, 0))
+        limit(Resource::RLIMIT_CPU, self.seconds, 1)
+            .and_then(|()| limit(Resource::RLIMIT_CORE, 0, 0))
             .map_err(|error| unkept(&error))?;
         #[cfg(target_os = "linux")]
-        setrlimit(Resource::RLIMIT_DATA, self.memory, self.memory)
-            .map_err(|error| unkept(&error))?;
+        limit(Resource::RLIMIT_DATA, self.memory, 0).map_err(|error| unkept(&error))?;
         let mut bytes = Vec::new();
         let read = std::io::stdin().lock().read_to_end(&mut bytes);
         read.map_err(|error| unkept(&error))?;
         let engine = bare(self.stack).map_err(|error| unkept(&error))?;
-        let refused = |Problem { what, hint }| Said::Refused { what, hint };
-        let component = compile(&engine, &bytes).map_err(refused)?;
+        // Before the work, which would be done a second time for another directory.
         let cache = Cache::open(self.into.clone(), &engine);
         let cache = cache.ok_or_else(|| unkept(&"the directory cannot be used"))?;
+        let probe = tempfile::NamedTempFile::new_in(&self.into);
+        drop(probe.map_err(|error| unkept(&error))?);
+        let refused = |Problem { what, hint }| Said::Refused { what, hint };
+        let component = compile(&engine, &bytes).map_err(refused)?;
         let kept = cache.try_put(&component, &file::digest(&bytes));
         kept.map_err(|error| unkept(&error))
     }
+}
+
+/// Limits a resource of this process, with the hard limit `margin` above. A hard limit that is lower
+/// already stays, because only root may raise it.
+fn limit(resource: Resource, most: u64, margin: u64) -> nix::Result<()> {
+    let (_, allowed) = getrlimit(resource)?;
+    let hard = most.saturating_add(margin).min(allowed);
+    setrlimit(resource, hard.saturating_sub(margin), hard)
 }
 
 impl CompileProcess {
@@ -181,7 +215,6 @@ impl CompileProcess {
             seconds: limits.compile_time.as_secs().max(1),
             into: cache.directory().to_owned(),
         };
-        let began = Instant::now();
         let ended = self
             .run(&order, bytes)
             .map_err(|error| cannot_run(&error))?;
@@ -197,12 +230,42 @@ impl CompileProcess {
                 tracing::warn!(%directory, reason, "cannot cache a compiled plugin");
                 Ok(None)
             }
-            _ => Err(ended_early(&ended, limits, began.elapsed())),
+            _ => Err(ended_early(&ended, &order)),
         }
     }
 
     /// Runs the process, and ends it if it takes too long.
-    fn run(&self, order: &CompileOrder, bytes: &[u8]) -> std::io::Result<Output> {
+    fn run(&self, order: &CompileOrder, bytes: &[u8]) -> io::Result<Ended> {
+        let mut child = self.command(order).spawn()?;
+        let (input, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                // A process that has ended early says why.
+                input.map(|mut input| input.write_all(bytes))
+            });
+            let stdout = scope.spawn(|| beginning(stdout));
+            let stderr = scope.spawn(|| beginning(stderr));
+            let patience = Duration::from_secs(order.seconds).saturating_mul(PATIENCE);
+            let waited = wait(&mut child, patience);
+            if waited.is_err() {
+                // Writing to it and reading from it end only with it.
+                drop(child.kill());
+            }
+            let (status, was_stopped) = waited?;
+            let read = |reader: ScopedJoinHandle<'_, io::Result<Vec<u8>>>| {
+                reader.join().unwrap_or_else(|panic| resume_unwind(panic))
+            };
+            Ok(Ended {
+                status,
+                stdout: read(stdout)?,
+                stderr: read(stderr)?,
+                was_stopped,
+            })
+        })
+    }
+
+    fn command(&self, order: &CompileOrder) -> Command {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let mut command = Command::new(&self.program);
         command
@@ -216,47 +279,49 @@ impl CompileProcess {
                 "RAYON_NUM_THREADS",
                 cores.saturating_sub(1).max(1).to_string(),
             )
+            // A filter for the host's log, by which the compiler would write megabytes.
+            .env_remove("FOREBAY_LOG")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        let input = child.stdin.take();
-        thread::scope(|scope| {
-            scope.spawn(move || {
-                // A process that has ended early says why.
-                input.map(|mut input| input.write_all(bytes))
-            });
-            let patience = Duration::from_secs(order.seconds) * PATIENCE;
-            let waited = wait(&mut child, patience);
-            if waited.is_err() {
-                // Writing to it ends only with it.
-                drop(child.kill());
-            }
-            waited
-        })?;
-        child.wait_with_output()
+        command
     }
 }
 
-/// Waits for a process to end, and ends it after `patience`.
-fn wait(child: &mut Child, patience: Duration) -> std::io::Result<()> {
+/// Reads an output to its end, so that the process need not wait for a reader. Keeps the first
+/// [`MAX_SAID`] bytes.
+fn beginning(output: Option<impl Read>) -> io::Result<Vec<u8>> {
+    let mut kept = Vec::new();
+    if let Some(output) = output {
+        let mut output = output.take(MAX_SAID);
+        output.read_to_end(&mut kept)?;
+        io::copy(&mut output.into_inner(), &mut io::sink())?;
+    }
+    Ok(kept)
+}
+
+/// Waits for a process to end, and ends it after `patience`: true if it did.
+fn wait(child: &mut Child, patience: Duration) -> io::Result<(ExitStatus, bool)> {
     let began = Instant::now();
     let mut pause = SHORTEST_WAIT;
-    while child.try_wait()?.is_none() {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok((status, false));
+        }
         if began.elapsed() > patience {
-            return child.kill();
+            child.kill()?;
+            return Ok((child.wait()?, true));
         }
         thread::sleep(pause);
         pause = (2 * pause).min(LONGEST_WAIT);
     }
-    Ok(())
 }
 
-/// The reason why a process ended without saying one, after this time.
-fn ended_early(ended: &Output, limits: &Limits, took: Duration) -> Problem {
+/// The reason why a process ended without saying one.
+fn ended_early(ended: &Ended, order: &CompileOrder) -> Problem {
     let signal = ended.status.signal().map(Signal::try_from);
     let said = String::from_utf8_lossy(&ended.stderr);
-    let seconds = limits.compile_time.as_secs().max(1);
+    let seconds = order.seconds;
     match signal {
         Some(Ok(Signal::SIGXCPU)) => Problem::new(
             format!(
@@ -265,18 +330,23 @@ fn ended_early(ended: &Output, limits: &Limits, took: Duration) -> Problem {
             ),
             "build it smaller, with its largest functions split, or raise the limit",
         ),
-        Some(Ok(Signal::SIGKILL)) if took > limits.compile_time * PATIENCE => Problem::new(
+        Some(Ok(Signal::SIGKILL)) if ended.was_stopped => Problem::new(
             format!(
                 "was not compiled in {} s, {PATIENCE} times `plugins.limits.compile_time`",
-                took.as_secs()
+                seconds.saturating_mul(u64::from(PATIENCE))
             ),
             "the machine may be busy: put the file in place again",
         ),
-        Some(Ok(Signal::SIGKILL)) => out_of_memory(limits),
+        Some(Ok(Signal::SIGKILL)) => Problem::new(
+            "was not compiled: the compiling process was killed from outside, as the system does \
+             when it runs out of memory",
+            "give the machine or the container more memory, or lower \
+             `plugins.limits.compile_memory` below what it has",
+        ),
         _ if is_out_of_memory(&said)
             || is_out_of_memory(&String::from_utf8_lossy(&ended.stdout)) =>
         {
-            out_of_memory(limits)
+            out_of_memory(order)
         }
         _ => Problem::new(
             "not a valid component: the compiler gave up on it",
@@ -285,8 +355,8 @@ fn ended_early(ended: &Output, limits: &Limits, took: Duration) -> Problem {
     }
 }
 
-fn out_of_memory(limits: &Limits) -> Problem {
-    let mib = limits.compile_memory >> 20;
+fn out_of_memory(order: &CompileOrder) -> Problem {
+    let mib = order.memory >> 20;
     Problem::new(
         format!("takes more than {mib} MiB of memory to compile (`plugins.limits.compile_memory`)"),
         "build it smaller, with its largest functions split, or raise the limit",
@@ -298,9 +368,9 @@ fn out_of_memory(limits: &Limits) -> Problem {
 fn is_out_of_memory(said: &str) -> bool {
     [
         "memory allocation of",
-        "os error 12",
+        "(os error 12)",
         "Cannot allocate memory",
-        "os error 11",
+        "(os error 11)",
     ]
     .iter()
     .any(|words| said.contains(words))
@@ -311,4 +381,69 @@ fn cannot_run(error: &dyn std::fmt::Display) -> Problem {
         format!("cannot be compiled: the compiling process failed: {error}"),
         "the host runs its own program for that: check that it can be executed",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// The reason that is given for a process that runs this script, with so much patience.
+    fn reason(script: &str, patience: Duration) -> String {
+        let mut child = Command::new("sh").args(["-c", script]).spawn().unwrap();
+        let (status, was_stopped) = wait(&mut child, patience).unwrap();
+        let ended = Ended {
+            status,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            was_stopped,
+        };
+        let order = CompileOrder {
+            stack: 512 << 10,
+            memory: 1 << 30,
+            seconds: 1,
+            into: PathBuf::new(),
+        };
+        ended_early(&ended, &order).what
+    }
+
+    #[test]
+    fn who_killed_a_process_is_said() {
+        assert_eq!(
+            reason("exec sleep 60", Duration::from_millis(20)),
+            "was not compiled in 10 s, 10 times `plugins.limits.compile_time`"
+        );
+        assert_eq!(
+            reason("kill -KILL $$", Duration::from_secs(60)),
+            "was not compiled: the compiling process was killed from outside, as the system does \
+             when it runs out of memory"
+        );
+        assert_eq!(
+            reason("kill -XCPU $$", Duration::from_secs(60)),
+            "takes more than 1 s of processor time to compile (`plugins.limits.compile_time`)"
+        );
+    }
+
+    #[test]
+    fn outputs_are_read_to_their_end() {
+        let mut long = io::repeat(b'a').take(3 * MAX_SAID);
+        let kept = beginning(Some(&mut long)).unwrap();
+        assert_eq!((kept.len() as u64, long.limit()), (MAX_SAID, 0));
+        assert_eq!(beginning(Some(&b"short"[..])).unwrap(), b"short");
+        assert_eq!(beginning(None::<io::Empty>).unwrap(), b"");
+    }
+
+    #[test]
+    fn other_errors_are_not_taken_for_a_lack_of_memory() {
+        for (said, expected) in [
+            ("memory allocation of 64 bytes failed", true),
+            ("Cannot allocate memory (os error 12)", true),
+            ("Resource temporarily unavailable (os error 11)", true),
+            ("Disk quota exceeded (os error 122)", false),
+            ("Connection timed out (os error 110)", false),
+        ] {
+            assert_eq!(is_out_of_memory(said), expected, "{said}");
+        }
+    }
 }

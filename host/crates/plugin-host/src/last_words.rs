@@ -4,7 +4,11 @@
 //! information, Go's prints the stacks of its goroutines, and Rust's gives advice. The place is that
 //! of the innermost frame in Python, and in Go of the innermost one outside of its libraries.
 
-/// The panic message of runtimes in Rust whose guest returned a value of a wrong type.
+/// Ends the line before a panic message of Python's runtime, componentize-py, up to the line number.
+const IN_PYTHON: &str = "panicked at runtime/src/lib.rs:";
+
+/// Its panic message if the guest returned a value of a wrong type. In Rust, any panic of a guest may
+/// begin like this.
 const WRONG_TYPE: &str = "called `Result::unwrap()` on an `Err` value: ";
 
 /// Hint for Python, whose components have no files.
@@ -15,6 +19,8 @@ const LATE_IMPORT: &str = "import it at the top of a file: a component has only 
 #[derive(Debug, Default)]
 pub(super) struct LastWords {
     last: Option<String>,
+    /// True if the last line is the message of a panic in Python's runtime.
+    is_of_python: bool,
     reason: Option<String>,
     /// File and line of the reason.
     place: Option<String>,
@@ -52,7 +58,8 @@ impl LastWords {
         } else if line.starts_with("goroutine ") && self.state == State::Text {
             self.state = State::Goroutine(false);
         }
-        self.last = Some(line);
+        let before = self.last.replace(line);
+        self.is_of_python = before.is_some_and(|before| before.contains(IN_PYTHON));
     }
 
     fn traceback(&mut self, line: &str) {
@@ -85,13 +92,14 @@ impl LastWords {
     pub(super) fn take(&mut self) -> Option<String> {
         let Self {
             last,
+            is_of_python,
             reason,
             place,
             ..
         } = std::mem::take(self);
         let is_placed = reason.is_some();
         let mut words = reason.or(last)?;
-        if let Some(cause) = words.strip_prefix(WRONG_TYPE) {
+        if is_of_python && let Some(cause) = words.strip_prefix(WRONG_TYPE) {
             words = format!("a value it returned has the wrong type: {cause}");
         }
         if let Some(place) = place.filter(|_| is_placed) {
@@ -159,6 +167,18 @@ mod tests {
              called `Result::unwrap()` on an `Err` value: TypeError(\"'int' is no 'str'\")\n\
              note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
             Some("a value it returned has the wrong type: TypeError(\"'int' is no 'str'\")"),
+        );
+        // Any other panic in Rust.
+        check(
+            "thread '<unnamed>' (1) panicked at src/lib.rs:7:1:\n\
+             called `Result::unwrap()` on an `Err` value: ParseIntError { kind: Empty }\n\
+             note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
+            Some("called `Result::unwrap()` on an `Err` value: ParseIntError { kind: Empty }"),
+        );
+        check(
+            "thread '<unnamed>' (1) panicked at runtime/src/lib.rs:1293:29:\nfirst\n\
+             called `Result::unwrap()` on an `Err` value: ParseIntError { kind: Empty }",
+            Some("called `Result::unwrap()` on an `Err` value: ParseIntError { kind: Empty }"),
         );
         // componentize-qjs 0.4.
         check(

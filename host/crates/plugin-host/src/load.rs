@@ -27,7 +27,8 @@ impl Engine {
     /// Loads a plugin: compiles it or takes it from the cache, links it, and calls its `describe`
     /// under the limits that apply to every call.
     ///
-    /// Blocks while the plugin is compiled, 10 ms to 20 s.
+    /// Blocks while the plugin is compiled: usually 10 ms to 20 s. A process of its own may take ten
+    /// times [`compile_time`](super::Limits::compile_time) of wall-clock time.
     ///
     /// # Errors
     /// When the file cannot be read or is not a plugin.

@@ -205,9 +205,12 @@ impl Batch {
     /// True if the source left out a field that has a default in a table, and no plugin has set it.
     #[must_use]
     pub fn is_left_out(&self, row: u32, column: usize) -> bool {
+        // Most values are there, which is quick to see.
+        if self.left_out.is_empty() || self.row(row).get(column) != Some(&Value::Null) {
+            return false;
+        }
         let place = u32::try_from(column).map(|column| (row, column));
         place.is_ok_and(|place| self.left_out.binary_search(&place).is_ok())
-            && self.row(row).get(column) == Some(&Value::Null)
     }
 
     /// Returns the values of a row, in the order of the schema's columns.

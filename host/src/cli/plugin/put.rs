@@ -1,10 +1,17 @@
 //! `forebay plugin put`: copies a component into the plugin directory, in one step.
 
+use std::fs;
+use std::fs::Permissions;
+use std::io;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use serde_json::json;
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
 use crate::cases;
 use crate::cli::exit::{Exit, UsageError};
@@ -45,11 +52,14 @@ impl Put {
         let cases = self.cases()?;
         let put_cases = component.with_extension("cases.toml");
         self.test(&plugin, cases.as_deref(), &component)?;
+        let copy = self.copy(&plugin, directory)?;
         // The host tests the component with the cases that it finds, so these come first.
         if let Some(cases) = &cases {
             place(cases, &put_cases)?;
         }
-        place(&self.plugin, &component)?;
+        copy.persist(&component)
+            .map_err(|error| error.error)
+            .with_context(|| format!("cannot write {}", component.display()))?;
         report(
             &plugin,
             &component,
@@ -66,6 +76,29 @@ impl Put {
         }
         let beside = self.plugin.with_extension("cases.toml");
         Ok(beside.is_file().then_some(beside))
+    }
+
+    /// Copies the component into the directory, under a name that no host looks at.
+    fn copy(&self, tested: &Plugin, directory: &Path) -> anyhow::Result<NamedTempFile> {
+        let bytes = fs::read(&self.plugin)
+            .with_context(|| format!("cannot read {}", self.plugin.display()))?;
+        if hex::encode(Sha256::digest(&bytes)) != tested.id().digest {
+            let hint = "try again once nothing writes to it";
+            return Err(UsageError(format!(
+                "{} was changed while it was tested\n  hint: {hint}",
+                self.plugin.display()
+            ))
+            .into());
+        }
+        let copied = || -> io::Result<NamedTempFile> {
+            let mut copy = tempfile::Builder::new()
+                // As files usually are; a temporary file is private.
+                .permissions(Permissions::from_mode(0o644))
+                .tempfile_in(directory)?;
+            copy.write_all(&bytes)?;
+            Ok(copy)
+        };
+        copied().with_context(|| format!("cannot write to {}", directory.display()))
     }
 
     /// Runs the cases that the host will run: those that are copied, or those that are there.
@@ -95,7 +128,15 @@ fn load(engine: &Arc<Engine>, path: &Path) -> Result<Arc<Plugin>, UsageError> {
         .map_err(|error| UsageError(error.to_string()))
 }
 
+/// The name of the plugin in a file; `None` if there is none.
+fn name_in(engine: &Arc<Engine>, path: &Path) -> Option<String> {
+    Some(engine.load(path).ok()?.id().name.clone())
+}
+
 /// The file of the plugin of this name in the directory, or the one that it gets.
+///
+/// # Errors
+/// When that file holds another plugin.
 fn place_of(engine: &Arc<Engine>, directory: &Path, name: &str) -> anyhow::Result<PathBuf> {
     if !directory.is_dir() {
         let hint = "create it, or name another one";
@@ -106,12 +147,23 @@ fn place_of(engine: &Arc<Engine>, directory: &Path, name: &str) -> anyhow::Resul
         .into());
     }
     let by_name = directory.join(format!("{name}.wasm"));
-    if by_name.exists() {
+    let there = name_in(engine, &by_name);
+    if there.as_deref() == Some(name) {
         return Ok(by_name);
     }
-    let files = Engine::files_of(directory)?;
-    let has_name = |path: &PathBuf| engine.load(path).is_ok_and(|it| it.id().name == name);
-    Ok(files.into_iter().find(has_name).unwrap_or(by_name))
+    let files = Engine::files_of(directory)?.into_iter();
+    let mut others = files.filter(|path| *path != by_name);
+    let its = others.find(|path| name_in(engine, path).as_deref() == Some(name));
+    match (its, there) {
+        (Some(its), _) => Ok(its),
+        (None, None) => Ok(by_name),
+        (None, Some(other)) => Err(UsageError(format!(
+            "{} is the plugin {other}, and would be replaced by {name}\n  hint: rename it to \
+             {other}.wasm, or remove it",
+            by_name.display()
+        ))
+        .into()),
+    }
 }
 
 fn report(
@@ -135,4 +187,65 @@ fn report(
     }
     println!("{}: {} {}", component.display(), id.name, id.version);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use support::component::component;
+
+    use super::*;
+    use crate::plugin::Limits;
+
+    #[test]
+    fn h10_a_plugin_goes_where_it_is_and_replaces_no_other() {
+        let engine = Engine::new(Limits::default(), None).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let named = |name| component(&[("name", name), ("name_len", "1")]);
+        let place = |name| place_of(&engine, directory.path(), name);
+        assert_eq!(place("a").unwrap(), at("a.wasm"));
+
+        fs::write(at("a.wasm"), named("b")).unwrap();
+        let refused = place("a").unwrap_err().to_string();
+        assert!(
+            refused.ends_with(
+                "/a.wasm is the plugin b, and would be replaced by a\n  hint: rename it to b.wasm, \
+                 or remove it"
+            ),
+            "{refused}"
+        );
+        assert_eq!(place("b").unwrap(), at("a.wasm"));
+        fs::write(at("other.wasm"), named("a")).unwrap();
+        assert_eq!(place("a").unwrap(), at("other.wasm"));
+
+        // What is damaged is replaced.
+        fs::write(at("c.wasm"), "damaged").unwrap();
+        assert_eq!(place("c").unwrap(), at("c.wasm"));
+    }
+
+    #[test]
+    fn h10_only_what_was_tested_is_put() {
+        let engine = Engine::new(Limits::default(), None).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let put = Put {
+            plugin: directory.path().join("made.wasm"),
+            cases: None,
+            directory: None,
+        };
+        let bytes = component(&[]);
+        fs::write(&put.plugin, &bytes).unwrap();
+        let tested = load(&engine, &put.plugin).unwrap();
+        let copy = put.copy(&tested, directory.path()).unwrap();
+        assert_eq!(fs::read(copy.path()).unwrap(), bytes);
+        fs::write(&put.plugin, component(&[("name", "another")])).unwrap();
+        let refused = put.copy(&tested, directory.path()).unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .contains("was changed while it was tested"),
+            "{refused}"
+        );
+    }
 }

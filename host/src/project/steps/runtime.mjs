@@ -214,6 +214,9 @@ const VALUES = {
   },
 };
 
+const ofField = ({ name }) => `field ${shown(name)}`;
+const valueOf = ({ value }) => tagged(VALUES, value, "a value");
+
 const OUTCOMES = {
   unchanged: none,
   set(fields) {
@@ -221,7 +224,7 @@ const OUTCOMES = {
     for (const field of fields) {
       object(field, "a field");
       text(field.name);
-      within(`field ${shown(field.name)}`, () => tagged(VALUES, field.value, "a value"));
+      within(ofField, valueOf, field);
     }
   },
   drop: text,
@@ -239,24 +242,32 @@ const DECISIONS = {
 function rejection(value) {
   object(value, "a rejection");
   const { code, message, field } = value;
-  within("code", () => text(code));
-  within("message", () => text(message));
-  if (field !== undefined && field !== null) within("field", () => text(field));
+  within("code", text, code);
+  within("message", text, message);
+  if (field !== undefined && field !== null) within("field", text, field);
 }
 
 function tagged(kinds, value, what) {
   const check = typeof value === "object" && value !== null ? kinds[value.tag] : undefined;
-  const tags = () => Object.keys(kinds).join(", ");
-  if (check === undefined) throw new Wrong(`${shown(value)} is not ${what}: its tag is one of ${tags()}`);
+  if (check === undefined) {
+    const tags = Object.keys(kinds).join(", ");
+    throw new Wrong(`${shown(value)} is not ${what}: its tag is one of ${tags}`);
+  }
   check(value.val);
 }
 
-/** Adds where it was to a wrong answer. */
-function within(where, check) {
+/**
+ * Checks a part of an answer. If it is wrong, adds where it was: a text, or a function that makes one of
+ * the part. For a part that is right, no text and no closure is made.
+ */
+function within(where, check, part) {
   try {
-    check();
+    check(part);
   } catch (error) {
-    if (error instanceof Wrong) error.message = `${where}: ${error.message}`;
+    if (error instanceof Wrong) {
+      const at = typeof where === "function" ? where(part) : where;
+      error.message = `${at}: ${error.message}`;
+    }
     throw error;
   }
 }
