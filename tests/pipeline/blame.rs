@@ -8,7 +8,7 @@ use std::time::Instant;
 use forebay::proto::FieldType;
 use forebay::proto::vector::Elements;
 use serde_json::Value;
-use support::{Database, Home, RowBuilder, Script, Scripted, row};
+use support::{Database, Home, RowBuilder, Script, Scripted, row, tombstone};
 
 const FIELDS: [(&str, FieldType); 3] = [
     ("body", FieldType::Text),
@@ -139,6 +139,67 @@ async fn a2_a_key_that_the_database_cannot_store_costs_itself() {
     }
 }
 
+#[tokio::test]
+async fn a2_a_key_that_the_database_cannot_store_hides_no_missing_row() {
+    let latin = "encoding 'LATIN1' locale 'C' template template0";
+    let home = Home::with(Database::created(latin).await);
+    home.database.execute(DOCS).await;
+    let named = |number: usize, doc: RowBuilder| match number {
+        60 => row("Łódź", &[1.0, 2.0]),
+        61 => row("Köln", &[1.0, 2.0]),
+        _ => doc,
+    };
+    let source = docs(50, named).serve();
+    home.configure(&source.pipeline(&["docs"], "missing = \"remove\""));
+    assert_eq!(fates(&home.run().done())[1], 99);
+    source.change(|_| {
+        let rest = (2..=100).map(|number| named(number, doc(number)));
+        Script::new(2, &FIELDS).chunk(rest)
+    });
+    let report = home.run().done();
+    assert_eq!(report["missing"]["removed"], 1, "{report:#}");
+    assert_eq!(count(&home).await, 98);
+}
+
+#[tokio::test]
+async fn a1_rows_that_a_table_has_kept_from_before_a_rule_are_no_evidence() {
+    let home = Home::new().await;
+    home.database.execute(DOCS).await;
+    home.database
+        .execute(
+            "insert into docs select 'old-' || i, 'short', '[1,2]' from generate_series(1, 5) i;
+         insert into docs select 'new-' || i, '', '[1,2]' from generate_series(1, 5) i;
+         alter table docs add constraint brief check (length(state) < 3) not valid",
+        )
+        .await;
+    let source = docs(1, |number, doc| match number {
+        60 => doc.text("state", "P0001"),
+        _ => doc,
+    });
+    let source = source.serve();
+    home.configure(&source.pipeline(&["docs"], ""));
+    assert_eq!(fates(&home.run().done()), [100, 99, 0, 0, 0, 1]);
+}
+
+#[tokio::test]
+async fn b1_a_sequence_behind_its_rows_stops_the_run() {
+    let home = Home::new().await;
+    home.database
+        .execute(
+            "create table docs (no serial primary key, id text not null unique, vector vector(2));
+             insert into docs (id, vector) select 'old-' || i, '[1,2]' from generate_series(1, 20000) i;
+             select setval('docs_no_seq', 100)",
+        )
+        .await;
+    let source = docs(50, |_, doc| doc).serve();
+    home.configure(&source.pipeline(&["docs"], ""));
+    let ended = home.run();
+    ended
+        .said("SQLSTATE 23505 (docs_pkey)")
+        .said("hint: no row is to blame");
+    assert_eq!(fates(&ended.exit(3))[5], 0);
+}
+
 /// A run that halts because a table refuses all rows alike: nothing is dead-lettered, the message
 /// says what is wrong, and once it is mended nothing is missing.
 async fn halts(home: &Home, source: &Scripted, more: &str, said: &[&str], mend: &str) {
@@ -262,6 +323,43 @@ async fn b2_a_chunk_of_bad_rows_stops_nothing_where_the_table_takes_others() {
     let source = source.serve();
     home.configure(&source.pipeline(&["docs"], ""));
     assert_eq!(fates(&home.run().done()), [100, 90, 0, 0, 0, 10]);
+}
+
+#[tokio::test]
+async fn b2_a_table_that_lets_no_row_go_stops_the_run_and_one_row_costs_itself() {
+    let keep = |condition: &str| {
+        format!(
+            "create function keep() returns trigger language plpgsql as $$ begin
+                 if {condition} then raise exception 'kept' using errcode = '42501'; end if;
+                 return old; end $$;
+             create trigger keep before delete on docs for each row execute function keep()"
+        )
+    };
+    for (condition, code, dead_letters, left) in
+        [("true", 3, 0, 100), ("old.id = 'doc-1'", 0, 1, 91)]
+    {
+        let home = Home::new().await;
+        home.database.execute(DOCS).await;
+        let source = docs(50, |_, doc| doc).changes().serve();
+        home.configure(&source.pipeline(&["docs"], ""));
+        home.run().done();
+        home.database.execute(&keep(condition)).await;
+        let gone = |number: i32| tombstone(&format!("doc-{number}"));
+        source.change(|script| script.chunk((1..=10).map(gone)));
+        let ended = home.run();
+        if code == 3 {
+            ended
+                .said("docs refuses 10 deleted rows of a chunk alike, and accepts none: SQLSTATE 42501")
+                .said("hint: no row is to blame");
+        }
+        assert_eq!(fates(&ended.exit(code))[5], dead_letters);
+        assert_eq!(count(&home).await, left);
+        home.database.execute("drop trigger keep on docs").await;
+        if code == 3 {
+            home.run().done();
+            assert_eq!(count(&home).await, 90);
+        }
+    }
 }
 
 #[tokio::test]

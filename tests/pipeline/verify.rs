@@ -116,8 +116,8 @@ async fn d5_what_somebody_else_changed_is_counted_and_repaired() {
     // What is equal for the server, or not ours, is no difference.
     home.database
         .execute(
-            "update docs set name = 'NAME', extra = '{\"a\": 2, \"b\": 1.00}', note = 'theirs',
-                 updated_at = now();
+            "update docs set extra = '{\"a\": 2, \"b\": 1.00}', note = 'theirs', updated_at = now();
+             update docs set name = 'NAME' where id = 'doc-10';
              update docs set price = 0 where id in ('doc-1', 'doc-2');
              update docs set span = '1 day', mood = 'sad', place = '(2,2)' where id = 'doc-2';
              update vectors set vector = '[9,9]' where id = 'doc-3';
@@ -132,12 +132,13 @@ async fn d5_what_somebody_else_changed_is_counted_and_repaired() {
         .await;
     let before = position(&home).await;
     let verified = verify(&home, &[], 5);
-    assert_eq!(counts(&verified), [40, 31, 1, 8, 0], "{verified:#}");
+    assert_eq!(counts(&verified), [40, 30, 1, 9, 0], "{verified:#}");
     assert_eq!(
         findings(&verified),
         [
             "docs 1",
             "docs.price 2",
+            "docs.name 1",
             "docs.span 1",
             "docs.place 1",
             "docs.mood 1",
@@ -155,9 +156,9 @@ async fn d5_what_somebody_else_changed_is_counted_and_repaired() {
     assert_eq!(home.database.number(runs).await, 1);
 
     let repaired = verify(&home, &["--repair"], 0);
-    assert_eq!(repaired["repaired"]["received"], 9, "{repaired:#}");
+    assert_eq!(repaired["repaired"]["received"], 10, "{repaired:#}");
     assert_eq!(repaired["repaired"]["inserted"], 1);
-    assert_eq!(repaired["repaired"]["updated"], 8);
+    assert_eq!(repaired["repaired"]["updated"], 9);
     let verified = verify(&home, &[], 0);
     assert_eq!(counts(&verified), [40, 40, 0, 0, 0], "{verified:#}");
     // What is right already was left alone.

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, SqlStr};
 
 use super::by_key::ByKey;
 use super::encode::ArrayParam;
 use super::run::Run;
 use super::statements::{Comparison, comparisons};
-use super::{Blame, Store, StoreError, blame};
+use super::{Blame, Store, StoreError, blame, settings};
 use crate::route::Targets;
 use crate::route::absent::FLAGGED;
 use crate::row::Batch;
@@ -19,6 +19,7 @@ use crate::row::Batch;
 #[derive(Debug)]
 pub struct Comparer {
     store: Store,
+    begin: SqlStr,
     comparisons: Vec<Comparison>,
     find: ByKey,
 }
@@ -51,6 +52,7 @@ impl Comparer {
     pub fn new(store: &Store, targets: &Targets) -> Self {
         Self {
             store: store.clone(),
+            begin: settings::begin(store, targets),
             comparisons: comparisons(targets),
             find: ByKey::find(targets),
         }
@@ -97,8 +99,7 @@ impl Comparer {
         batch: &Batch,
         rows: &[u32],
     ) -> Result<Vec<Difference>, sqlx::Error> {
-        let begin = self.store.begin_statement();
-        let mut transaction = self.store.pool.begin_with(begin).await?;
+        let mut transaction = self.store.pool.begin_with(self.begin.clone()).await?;
         let mut differences = Vec::new();
         for (table, comparison) in self.comparisons.iter().enumerate() {
             let statement = AssertSqlSafe(Arc::clone(&comparison.statement));
@@ -131,8 +132,7 @@ impl Comparer {
     /// # Errors
     /// If a query fails.
     pub async fn present(&self, keys: &[&str]) -> Result<BTreeSet<usize>, StoreError> {
-        let begin = self.store.begin_statement();
-        let mut transaction = self.store.pool.begin_with(begin).await?;
+        let mut transaction = self.store.pool.begin_with(self.begin.clone()).await?;
         let found = self.find.apply(&mut transaction, keys).await?;
         transaction.commit().await?;
         Ok(found)
@@ -245,4 +245,4 @@ impl Store {
 }
 
 /// Digest of a row that is not believed to be as it was written: it equals no row's digest.
-const DOUBTED: uuid::Uuid = uuid::Uuid::max();
+pub(super) const DOUBTED: uuid::Uuid = uuid::Uuid::max();

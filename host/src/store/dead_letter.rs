@@ -7,6 +7,7 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::again::may_succeed;
 use super::connect::Store;
 use super::error::StoreError;
 use super::run::Place;
@@ -14,7 +15,7 @@ use super::sql::{ascii, from_row, without_nul};
 use super::{Blame, blame};
 use crate::chunk::DeadLetter;
 use crate::route::digest;
-use crate::row::{Batch, Failure};
+use crate::row::{Batch, Failure, Stage};
 
 /// Writes dead letters. A row that fails the same way again updates its entry. In a database whose
 /// encoding lacks some of their characters, those that are not ASCII are escaped: such a character
@@ -91,7 +92,7 @@ async fn insert(
     .bind(entries.iter().map(|(identity, _)| *identity).collect::<Vec<_>>())
     .bind(entries.iter().map(|(_, (_, seen))| *seen).collect::<Vec<_>>())
     .bind(entries.iter().map(|(_, (letter, _))| storable(&letter.queue)).collect::<Vec<_>>())
-    .bind(failures().map(|failure| key(batch, failure).map(storable)).collect::<Vec<_>>())
+    .bind(failures().map(|failure| key(batch, failure).map(|key| stored_key(key, failure, storable))).collect::<Vec<_>>())
     .bind(failures().map(|failure| failure.stage.as_str()).collect::<Vec<_>>())
     .bind(failures().map(|failure| storable(&failure.code)).collect::<Vec<_>>())
     .bind(failures().map(|failure| storable(&failure.message)).collect::<Vec<_>>())
@@ -103,6 +104,14 @@ async fn insert(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// A key that a table has read already is kept as it is: later rows find their entry by it.
+fn stored_key(key: &str, failure: &Failure, storable: fn(&str) -> String) -> String {
+    match failure.stage {
+        Stage::Write if may_succeed(&failure.code) => without_nul(key),
+        _ => storable(key),
+    }
 }
 
 /// The codes of a run's dead letters with their numbers of rows, the most frequent first.

@@ -15,8 +15,9 @@ mod treat;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
+use super::halving::Halving;
 use super::run::Run;
-use super::{Store, StoreError};
+use super::{Blame, Store, StoreError, blame};
 use crate::route::absent::{FLAGGED, Missing, Treatment};
 use crate::row::Batch;
 
@@ -59,6 +60,34 @@ pub(super) async fn note_met(
         .filter(|(row, _)| has_key(*row))
         .map(|(_, key)| key.as_ref())
         .collect();
+    if keys.iter().all(|key| key.is_ascii()) {
+        return insert_met(connection, run, batch, &keys).await;
+    }
+    sqlx::query("savepoint met")
+        .execute(&mut *connection)
+        .await?;
+    if let Err(error) = insert_met(connection, run, batch, &keys).await {
+        if blame(&error) == Blame::Server {
+            return Err(error);
+        }
+        sqlx::query("rollback to savepoint met")
+            .execute(&mut *connection)
+            .await?;
+        let keys = representable(connection, &keys).await?;
+        insert_met(connection, run, batch, &keys).await?;
+    }
+    sqlx::query("release savepoint met")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn insert_met(
+    connection: &mut PgConnection,
+    run: Uuid,
+    batch: &Batch,
+    keys: &[&str],
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "insert into forebay.seen_keys (run, rows, keyless, hashes)
          select $1, $2, $3, coalesce(array_agg(hashtextextended(key collate \"C\", 0)), '{}')
@@ -71,6 +100,27 @@ pub(super) async fn note_met(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// The keys whose characters the database's encoding has. No table can have the others.
+async fn representable<'k>(
+    connection: &mut PgConnection,
+    keys: &[&'k str],
+) -> Result<Vec<&'k str>, sqlx::Error> {
+    let mut found = Vec::with_capacity(keys.len());
+    let mut halving = Halving::of_all(connection, keys).await?;
+    while let Some(part) = halving.next() {
+        let read = sqlx::query("select $1::text[] is null").bind(part);
+        match read.execute(&mut *connection).await {
+            Ok(_) => found.extend_from_slice(part),
+            Err(error) if blame(&error) == Blame::Refusal => {
+                halving.undo(connection, part).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    halving.end(connection).await?;
+    Ok(found)
 }
 
 /// Removes the keys that earlier runs of a pipeline have left: runs that were abandoned, and runs

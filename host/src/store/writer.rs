@@ -36,6 +36,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Postgres, SqlStr};
 
 pub use self::commit_order::{LaterChunk, Turn};
+use self::evidence::Believed;
 pub use self::evidence::Evidence;
 use self::outcomes::Outcomes;
 use self::progress::Fates;
@@ -235,6 +236,7 @@ impl Writer {
             statements: &self.statements,
             pipeline: self.recorder.pipeline(),
             evidence: &self.evidence,
+            believed: Believed::new(),
             outcomes: Outcomes::new(self.statements.tables.len(), prepared.batch.keys.len()),
         };
         failpoints::point!("write.begin");
@@ -256,6 +258,7 @@ impl Writer {
             Blame::Server => error.into(),
         })?;
         failpoints::point!("commit.after");
+        self.evidence.committed(chunk.believed, &fates.rows);
         let dead_letter_share = recent.total().share();
         self.recorder.committed(prepared, recent);
         Ok(Committed {

@@ -43,6 +43,8 @@ impl Pipeline {
     ) -> Result<Counts, PipelineError> {
         let (store, name) = (&self.host.store, &self.config.name);
         let partitions = &self.dataset.partitions;
+        // Comparing takes long: another host may have begun a run meanwhile.
+        self.refuse_unfinished().await?;
         let run = self
             .host
             .retrying(|| store.begin(name, partitions, self.new_run()))

@@ -194,7 +194,7 @@ fn is(column: &route::Column, value: &str) -> String {
 
 /// True if a value of the table is another one than that which would be stored.
 fn differs(column: &route::Column, kind: ColumnKind, found: &str, stored: &str) -> String {
-    if kind.is_cast() || kind == ColumnKind::Json {
+    if kind.is_cast() || matches!(kind, ColumnKind::Label | ColumnKind::Json) {
         format!("{found}::text is distinct from ({stored})::text")
     } else if column.equals != EQUALS {
         // `is distinct from` finds only operators of the search path.

@@ -17,6 +17,8 @@ pub(in crate::store) struct Turns {
     is_row: String,
     /// The columns of the key, not quoted.
     key: Vec<String>,
+    /// The operators by which they are equal.
+    equals: Vec<String>,
     /// Other columns that rows feed.
     columns: Vec<TargetColumn>,
     /// Columns that rows do not feed, quoted.
@@ -57,9 +59,9 @@ impl Turns {
         let is_fed = |name: &str| target.fed().any(|fed| fed.column.name == name);
         let columns = target.table.columns.iter().map(|column| &column.name);
         let key = target.key.iter().map(|fed| fed.column.name.clone());
-        let is_row = key.clone().map(|name| {
-            let name = quote(&name);
-            format!("t.{name} = v.{name}")
+        let is_row = target.key.iter().map(|fed| {
+            let name = quote(&fed.column.name);
+            format!("t.{name} {} v.{name}", fed.column.equals)
         });
         Self {
             table: target.table.quoted.clone(),
@@ -71,6 +73,11 @@ impl Turns {
             ),
             is_row: is_row.collect::<Vec<_>>().join(" and "),
             key: key.collect(),
+            equals: target
+                .key
+                .iter()
+                .map(|fed| fed.column.equals.to_string())
+                .collect(),
             columns: target.columns.clone(),
             unfed: columns
                 .filter(|name| !is_fed(name))
@@ -103,9 +110,9 @@ impl Turns {
         let condition = index.predicate.as_ref();
         let condition = condition.map(|it| format!(" where {it}"));
         let held = self.key.iter().map(|name| format!("t.{}", quote(name)));
-        let is_held = self.key.iter().map(|name| {
+        let is_held = self.key.iter().zip(&self.equals).map(|(name, equals)| {
             let name = quote(name);
-            format!("b.{name} = h.{name}")
+            format!("b.{name} {equals} h.{name}")
         });
         format!(
             "with v as materialized ({rows}),

@@ -6,6 +6,7 @@
 //! one that is deleted and then written is there. A tombstone that the database refuses is a
 //! failed row like any other.
 
+use super::evidence::ENOUGH;
 use super::isolate::failure;
 use super::rollback::{Rollback, WriteMode};
 use super::rows::{ChunkWriter, Written, trusted};
@@ -30,8 +31,7 @@ impl ChunkWriter<'_> {
         let (deleted, rest): (Vec<u32>, Vec<u32>) = rows
             .into_iter()
             .partition(|row| prepared.batch.is_deleted(*row));
-        self.delete(&prepared.batch, &deleted, mode, written)
-            .await?;
+        self.delete(prepared, &deleted, mode, written).await?;
         Ok(rest)
     }
 
@@ -42,13 +42,8 @@ impl ChunkWriter<'_> {
         refused: &Failure,
         written: &mut Written,
     ) -> Result<(), Rollback> {
-        self.delete(
-            &prepared.batch,
-            &[refused.row],
-            WriteMode::Isolating,
-            written,
-        )
-        .await?;
+        self.delete(prepared, &[refused.row], WriteMode::Isolating, written)
+            .await?;
         for failure in &mut written.failures {
             if failure.row == refused.row {
                 failure.attempt = refused.attempt + 1;
@@ -59,7 +54,7 @@ impl ChunkWriter<'_> {
 
     async fn delete(
         &mut self,
-        batch: &Batch,
+        prepared: &Prepared,
         rows: &[u32],
         mode: WriteMode,
         written: &mut Written,
@@ -67,7 +62,7 @@ impl ChunkWriter<'_> {
         if rows.is_empty() {
             return Ok(());
         }
-        let keys = keys(batch, rows);
+        let keys = keys(&prepared.batch, rows);
         let delete = &self.statements.delete;
         let Applied { found, refused } = match mode {
             WriteMode::Trusting => match delete.apply(&mut self.transaction, &keys).await {
@@ -90,10 +85,16 @@ impl ChunkWriter<'_> {
         written.rows.updated += removed;
         written.rows.deleted += removed;
         written.rows.unchanged += (rows.len() - refused.len()) as u64 - removed;
-        for (index, error) in refused {
-            let row = rows.get(index).copied().unwrap_or_default();
-            written.failures.push(failure(row, &error));
+        let failures = refused.iter().map(|(index, error)| {
+            let row = rows.get(*index).copied().unwrap_or_default();
+            failure(row, error)
+        });
+        let failures: Vec<Failure> = failures.collect();
+        // A few may be all that the table has.
+        if removed == 0 && failures.len() >= ENOUGH {
+            self.judge_tombstones(prepared, &failures).await?;
         }
+        written.failures.extend(failures);
         Ok(())
     }
 

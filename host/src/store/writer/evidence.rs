@@ -2,10 +2,11 @@
 //! believed to be bad without evidence.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::row::Failure;
 use crate::store::again::may_succeed;
+use crate::store::run::Counts;
 
 /// Number of rows refused alike that are not believed any more if nothing was ever accepted.
 pub(super) const ENOUGH: usize = 10;
@@ -15,15 +16,18 @@ pub(super) const ENOUGH: usize = 10;
 pub(super) enum Manner {
     New,
     Known,
+    Deleted,
 }
 
 impl Manner {
-    pub(super) const ALL: [Self; 2] = [Self::New, Self::Known];
+    /// Manners of rows that are written.
+    pub(super) const WRITTEN: [Self; 2] = [Self::New, Self::Known];
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::New => "new",
             Self::Known => "known",
+            Self::Deleted => "deleted",
         }
     }
 }
@@ -50,18 +54,41 @@ impl Reason {
 }
 
 /// Number of rows by table, manner and reason.
-type Believed = HashMap<(usize, Manner, Reason), usize>;
+pub(super) type Believed = HashMap<(usize, Manner, Reason), usize>;
 
-/// Rows that a run has believed to be bad while their table was empty.
+/// Adds rows; returns the number of those of a kind.
+pub(super) fn add(believed: &mut Believed, kind: (usize, Manner, Reason), rows: usize) -> usize {
+    let count = believed.entry(kind).or_default();
+    *count += rows;
+    *count
+}
+
+/// Rows that a run has believed to be bad because a table could not be asked, most often since it was
+/// empty. Forgotten when a row is accepted.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence(Arc<Mutex<Believed>>);
 
 impl Evidence {
-    /// Adds rows; returns the number of those refused alike so far.
-    pub(super) fn add(&self, table: usize, manner: Manner, reason: &Reason, rows: usize) -> usize {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = known.entry((table, manner, reason.clone())).or_default();
-        *count += rows;
-        *count
+    fn lock(&self) -> MutexGuard<'_, Believed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Number of rows of a kind in chunks that are committed.
+    pub(super) fn count(&self, kind: &(usize, Manner, Reason)) -> usize {
+        self.lock().get(kind).copied().unwrap_or_default()
+    }
+
+    /// Takes over what was believed in a chunk that is committed, and what it has written.
+    pub(super) fn committed(&self, believed: Believed, rows: &Counts) {
+        let mut known = self.lock();
+        let is_accepted = |manner: Manner| match manner {
+            Manner::New => rows.inserted > 0,
+            Manner::Known => rows.updated > rows.deleted,
+            Manner::Deleted => rows.deleted > 0,
+        };
+        known.retain(|(_, manner, _), _| !is_accepted(*manner));
+        for (kind, rows) in believed {
+            add(&mut known, kind, rows);
+        }
     }
 }

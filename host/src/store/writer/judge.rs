@@ -7,12 +7,13 @@
 //! written. An empty table cannot answer; there a few rows refused alike are believed to be bad, and
 //! more are not.
 //!
-//! Rows that a unique value or a reference keeps out are judged one by one: these depend on other
-//! rows, and may be accepted once those are there or gone.
+//! Rows that a unique value or a reference keeps out may be accepted once other rows are there or
+//! gone: for them only a table that refuses its own rows alike is to blame, as with a sequence that
+//! is behind its rows.
 
 use sqlx::AssertSqlSafe;
 
-use super::evidence::{ENOUGH, Manner, Reason};
+use super::evidence::{ENOUGH, Manner, Reason, add};
 use super::isolate::{Refused, failure};
 use super::rollback::Rollback;
 use super::rows::{Changed, ChunkWriter};
@@ -21,9 +22,9 @@ use crate::policy::Halted;
 use crate::row::Failure;
 use crate::store::{Blame, blame, catalog};
 
-/// Number of rows of a table that are written again to see if it refuses these too: one of them may
-/// be a row that it would not accept today.
-const CONTROLS: i64 = 3;
+/// Number of rows at each end of a table that are written again to see if it refuses these too: some
+/// of them may be rows that it would not accept today.
+const CONTROLS: i64 = 2;
 
 /// Answer of a table.
 enum Answer {
@@ -47,7 +48,7 @@ impl ChunkWriter<'_> {
         refused: &[Refused],
     ) -> Result<(), Rollback> {
         for table in 0..=self.statements.tables.len() {
-            for manner in Manner::ALL {
+            for manner in Manner::WRITTEN {
                 let is_of = |row: &u32| rows.inserts.contains(row) == (manner == Manner::New);
                 let here: Vec<&Failure> = refused
                     .iter()
@@ -72,8 +73,8 @@ impl ChunkWriter<'_> {
         Ok(())
     }
 
-    /// Halts if the first rows that a table was given were all refused, and it refuses rows that it
-    /// has as well: then there is no need to try the others.
+    /// Halts if the first rows that a table was given were all refused, and it would refuse any
+    /// statement: then there is no need to try the others.
     pub(super) async fn judge_first(
         &mut self,
         prepared: &Prepared,
@@ -81,11 +82,32 @@ impl ChunkWriter<'_> {
         rows: &Changed,
         first: &[Failure],
     ) -> Result<(), Rollback> {
-        for manner in Manner::ALL {
-            let here = first
-                .iter()
-                .filter(|failure| rows.inserts.contains(&failure.row) == (manner == Manner::New));
-            for (reason, alike) in by_reason(&here.collect::<Vec<_>>()) {
+        let Some(Answer::Refuses(evidence)) = self.ask_table(table, Manner::New).await? else {
+            return Ok(());
+        };
+        let is_new = |failure: &Failure| rows.inserts.contains(&failure.row);
+        let manner = match first.iter().all(is_new) {
+            true => Manner::New,
+            false => Manner::Known,
+        };
+        let first: Vec<&Failure> = first.iter().collect();
+        Err(self.halt(prepared, table, manner, &first, &evidence).into())
+    }
+
+    /// Judges the tombstones of a wave of which none was carried out.
+    ///
+    /// # Errors
+    /// [`Halted`] if a table would not let any row go.
+    pub(super) async fn judge_tombstones(
+        &mut self,
+        prepared: &Prepared,
+        refused: &[Failure],
+    ) -> Result<(), Rollback> {
+        let manner = Manner::Deleted;
+        let groups = by_reason(&refused.iter().collect::<Vec<_>>());
+        // A row that others refer to is judged alone.
+        for (reason, alike) in groups.into_iter().filter(|(it, _)| !it.is_about_others()) {
+            for table in 0..self.statements.tables.len() {
                 if let Answer::Refuses(evidence) = self.ask(table, manner, &reason).await? {
                     return Err(self.halt(prepared, table, manner, &alike, &evidence).into());
                 }
@@ -107,7 +129,13 @@ impl ChunkWriter<'_> {
             Answer::Accepts => return Ok(()),
             Answer::Refuses(evidence) => evidence,
             Answer::Silent => {
-                let rows = self.evidence.add(table, manner, reason, refused.len());
+                // What waits for other rows may be accepted later.
+                if reason.is_about_others() {
+                    return Ok(());
+                }
+                let believed = (table, manner, reason.clone());
+                let rows = self.evidence.count(&believed)
+                    + add(&mut self.believed, believed, refused.len());
                 if rows < ENOUGH {
                     return Ok(());
                 }
@@ -160,43 +188,61 @@ impl ChunkWriter<'_> {
         manner: Manner,
         reason: &Reason,
     ) -> Result<Answer, Rollback> {
+        if let Some(answer) = self.ask_table(table, manner).await? {
+            return Ok(answer);
+        }
         let statements = self.statements;
-        let Some(control) = statements.controls.get(table) else {
-            return Ok(Answer::Silent);
-        };
-        if let Err(error) = self.try_nothing(table).await? {
-            let error = failure(0, &error);
-            return Ok(Answer::Refuses(format!(
-                "it refuses the statement itself: {}",
-                error.message
-            )));
-        }
-        let change = catalog::change(&mut self.transaction, &control.quoted, &control.fed);
-        if let Some(change) = change.await? {
-            return Ok(Answer::Refuses(format!(
-                "the table has changed since the run began: {change}"
-            )));
-        }
-        let statement = match manner {
-            Manner::New => Some(&control.insert),
-            Manner::Known => control.update.as_ref(),
-        };
-        let Some(statement) = statement else {
-            return Ok(Answer::Silent);
-        };
+        let control = statements.controls.get(table);
         let mut answer = Answer::Silent;
-        for row in 0..CONTROLS {
-            match self.try_control(statement, row).await? {
-                Ok(0) => break,
-                Ok(_) => return Ok(Answer::Accepts),
-                Err(error) if Reason::of(&failure(0, &error)) == *reason => {
-                    let evidence = "a row that it has already is refused as well";
-                    answer = Answer::Refuses(evidence.into());
+        for end in control.iter().flat_map(|control| &control.ends) {
+            let statement = match manner {
+                Manner::New => Some(&end.insert),
+                Manner::Known => end.update.as_ref(),
+                Manner::Deleted => Some(&end.delete),
+            };
+            let Some(statement) = statement else { break };
+            for row in 0..CONTROLS {
+                match self.try_control(statement, row).await? {
+                    Ok(0) => break,
+                    Ok(_) => return Ok(Answer::Accepts),
+                    Err(error) if Reason::of(&failure(0, &error)) == *reason => {
+                        let evidence = "a row that it has already is refused as well";
+                        answer = Answer::Refuses(evidence.into());
+                    }
+                    Err(_) => {}
                 }
-                Err(_) => {}
             }
         }
         Ok(answer)
+    }
+
+    /// Asks a table if it would refuse any statement, or has changed.
+    async fn ask_table(
+        &mut self,
+        table: usize,
+        manner: Manner,
+    ) -> Result<Option<Answer>, Rollback> {
+        let statements = self.statements;
+        let Some(control) = statements.controls.get(table) else {
+            return Ok(None);
+        };
+        let tried = match manner {
+            Manner::New | Manner::Known => self.try_nothing(table).await?,
+            Manner::Deleted => Ok(()),
+        };
+        if let Err(error) = tried {
+            let error = failure(0, &error);
+            return Ok(Some(Answer::Refuses(format!(
+                "it refuses the statement itself: {}",
+                error.message
+            ))));
+        }
+        let change = catalog::change(&mut self.transaction, &control.quoted, &control.fed);
+        Ok(change.await?.map(|change| {
+            Answer::Refuses(format!(
+                "the table has changed since the run began: {change}"
+            ))
+        }))
     }
 
     /// Writes no row into a table: the inner result.
@@ -241,14 +287,13 @@ impl ChunkWriter<'_> {
     }
 }
 
-/// The failures by their reason, without those that are about other rows.
+/// The failures by their reason.
 fn by_reason<'f>(failures: &[&'f Failure]) -> Vec<(Reason, Vec<&'f Failure>)> {
     let mut groups: Vec<(Reason, Vec<&Failure>)> = Vec::new();
     for failure in failures {
         let reason = Reason::of(failure);
         match groups.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, group)) => group.push(failure),
-            None if reason.is_about_others() => {}
             None => groups.push((reason, vec![failure])),
         }
     }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use sqlx::{AssertSqlSafe, Postgres, Row, Transaction};
 use uuid::Uuid;
 
-use super::evidence::Evidence;
+use super::evidence::{Believed, Evidence};
 use super::outcomes::Outcomes;
 use super::rollback::{Rollback, WriteMode};
 use crate::chunk::{Prepared, Settled};
 use crate::policy::{self, Budget, Policy};
 use crate::route::absent::FLAGGED;
 use crate::row::{Drop, Failure, Stage};
+use crate::store::compare::DOUBTED;
 use crate::store::encode::{ArrayParam, Column};
 use crate::store::run::Counts;
 use crate::store::statements::Statements;
@@ -38,6 +39,8 @@ pub(super) struct ChunkWriter<'w> {
     pub statements: &'w Statements,
     pub pipeline: i32,
     pub evidence: &'w Evidence,
+    /// Rows of this attempt that are believed to be bad.
+    pub believed: Believed,
     pub outcomes: Outcomes,
 }
 
@@ -101,7 +104,7 @@ impl ChunkWriter<'_> {
         for wave in waves(prepared) {
             let wave = self.delete_of(prepared, wave, mode, &mut written).await?;
             let known = self.look_up_with(mode, prepared, &wave).await?;
-            let (changed, known_changed) = self.changed(wave, known, &mut written);
+            let (changed, known_changed) = self.changed(mode, wave, known, &mut written);
             let refused = match mode {
                 WriteMode::Trusting => self.write_at_once(prepared, changed.clone()).await?,
                 WriteMode::Isolating | WriteMode::Immediate => {
@@ -134,6 +137,7 @@ impl ChunkWriter<'_> {
     /// The rows that are to be written, and what is known of each; counts the others.
     fn changed(
         &self,
+        mode: WriteMode,
         wave: Vec<u32>,
         known: Vec<Known>,
         written: &mut Written,
@@ -150,7 +154,8 @@ impl ChunkWriter<'_> {
                 &mut changed.known
             };
             part.push(row);
-            if !known.in_first {
+            // Only a search for rows to blame asks for these.
+            if mode != WriteMode::Trusting && !known.in_first {
                 changed.inserts.insert(row);
             }
             changed.all.push(row);
@@ -235,7 +240,7 @@ impl ChunkWriter<'_> {
             unchanged: in_all
                 && digest.is_some()
                 && digest == prepared.digests.get(*row as usize).copied(),
-            flagged: digest == Some(FLAGGED),
+            flagged: digest == Some(FLAGGED) || digest == Some(DOUBTED),
         });
         let known: Vec<Known> = known.collect();
         if known.len() != rows.len() {
@@ -281,7 +286,8 @@ impl ChunkWriter<'_> {
         }
         let copied = self.remember_new(prepared, &rows.new).await;
         copied.map_err(trusted)?;
-        self.remember(prepared, &rows.known).await?;
+        let remembered = self.remember(prepared, &rows.known).await;
+        remembered.map_err(trusted)?;
         Ok(Vec::new())
     }
 

@@ -112,6 +112,17 @@ impl ChunkWriter<'_> {
             rest.retain(|row| changed.binary_search(row).is_err());
             self.outcomes.touch(changed);
         }
+        if !rest.is_empty() {
+            // Equal, or deleted since they were looked up.
+            let keys = statements.parameters.get(..statements.keys);
+            let keys = keys.unwrap_or_default();
+            let gone = self
+                .rows_of(&statements.missing, keys, batch, &rest)
+                .await?;
+            rest.retain(|row| gone.binary_search(row).is_err());
+            self.insert(statements, batch, &gone).await?;
+            self.outcomes.touch(gone);
+        }
         let differing = statements.differing.as_ref();
         if let Some(differing) = differing.filter(|_| statements.guarded && !rest.is_empty()) {
             let columns = &statements.parameters;
