@@ -1,8 +1,8 @@
 //! The command line.
 //!
 //! Results go to standard output, as text or with `--json` as JSON; logs and progress go to
-//! standard error. Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 halted by policy,
-//! 5 the tables differ from the source (`verify`), 130 interrupted after everything received was committed.
+//! standard error. Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 halted, 4 too many dead
+//! letters, 5 the tables differ from the source (`verify`), 130 interrupted.
 
 /// Like `std::print!`, but does not panic when the reader is gone; see [`output::write`].
 macro_rules! print {

@@ -281,7 +281,7 @@ async fn e2_the_mapping_is_shown_and_what_is_left_out_is_warned_of() {
     let home = home(tables, &source, &["docs"], "").await;
     let ended = check(&home, &[]);
     insta::assert_snapshot!(shown(&ended), @r#"
-    ok   pipeline rows: dataset rows (5 fields, 2 embeddings, "unknown" rows) into public.docs
+    ok   pipeline rows: dataset rows (5 fields, 2 embeddings, an unknown number of rows) into public.docs
          public.docs: rows are found by id
            column       type                      fed by
            id           uuid                      the row's key
@@ -337,7 +337,7 @@ async fn e2_the_mapping_is_shown_and_what_is_left_out_is_warned_of() {
     let rename = "rename = { createdAt = \"created_at\", sourceUrl = \"source_url\", Author-Name = \"author_name\", vector = \"embedding\" }";
     home.configure(&source.pipeline(&["docs"], rename));
     insta::assert_snapshot!(shown(&check(&home, &[])), @r#"
-    ok   pipeline rows: dataset rows (5 fields, 2 embeddings, "unknown" rows) into public.docs
+    ok   pipeline rows: dataset rows (5 fields, 2 embeddings, an unknown number of rows) into public.docs
          public.docs: rows are found by id
            column       type                      fed by
            id           uuid                      the row's key
@@ -496,7 +496,7 @@ async fn rows_are_tried_without_being_written() {
     let tried = |rows: &str| check(&home, &["--rows", rows]);
     let ended = tried("50");
     insta::assert_snapshot!(shown(&ended), @r#"
-    ok   pipeline rows: dataset rows (2 fields, 1 embeddings, "unknown" rows) into public.docs
+    ok   pipeline rows: dataset rows (2 fields, 1 embeddings, an unknown number of rows) into public.docs
          public.docs: rows are found by id
            column  type       fed by
            id      integer    the row's key

@@ -58,7 +58,7 @@ async fn what_could_be_better_is_said_and_does_not_stop_a_run() {
     .await;
     let ended = check(&home);
     insta::assert_snapshot!(shown(&ended), @r#"
-    ok   pipeline rows: dataset rows (0 fields, 1 embeddings, "unknown" rows) into public.items
+    ok   pipeline rows: dataset rows (0 fields, 1 embeddings, an unknown number of rows) into public.items
          index public.around (ivfflat): kept
          index public.near (hnsw): kept
          index public.near_again (hnsw): kept
@@ -107,7 +107,7 @@ async fn long_vectors_and_partitions_are_told_apart() {
     .await;
     let ended = check(&home);
     insta::assert_snapshot!(shown(&ended), @r#"
-    ok   pipeline rows: dataset rows (0 fields, 1 embeddings, "unknown" rows) into public.items
+    ok   pipeline rows: dataset rows (0 fields, 1 embeddings, an unknown number of rows) into public.items
          public.items: rows are found by id
            column  type           fed by
            id      integer        the row's key

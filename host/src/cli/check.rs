@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::exit::{Exit, Interrupted};
 use super::global::Global;
@@ -196,9 +196,10 @@ async fn check_pipeline(
         .iter()
         .map(|target| target.table.quoted.clone())
         .collect();
-    let rows = dataset
-        .row_count
-        .map_or_else(|| Value::from("unknown"), Value::from);
+    let rows = dataset.row_count.map_or_else(
+        || "an unknown number of".to_owned(),
+        |rows| rows.to_string(),
+    );
     let indexes = pipeline.index_outlook().await?;
     let indexes: String = indexes.iter().map(|line| format!("\n{line}")).collect();
     let detail = format!(

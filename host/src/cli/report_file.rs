@@ -98,11 +98,11 @@ fn kind(path: &Path) -> io::Result<Kind> {
     if file_type.is_dir() {
         return Err(ErrorKind::IsADirectory.into());
     }
-    if file_type.is_socket() {
-        return Err(io::Error::other("it is a socket"));
-    }
     if is_stdout(&target) {
         return Ok(Kind::Stdout);
+    }
+    if file_type.is_socket() {
+        return Err(io::Error::other("it is a socket"));
     }
     if itself.is_file() {
         return probe(path).map(|()| Kind::Regular);

@@ -15,6 +15,7 @@ use crate::config;
 use crate::config::Config;
 use crate::error::{PipelineError, with_causes};
 use crate::pipeline::{Host, Pipeline};
+use crate::printable::lines;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::store::run::Status;
@@ -91,7 +92,7 @@ impl Runs {
 
     fn show(&self, global: &Global) -> anyhow::Result<()> {
         for error in &self.errors {
-            eprintln!("error: {}", with_causes(error.as_ref()));
+            eprintln!("error: {}", lines(&with_causes(error.as_ref())));
         }
         let nothing_ran = self.errors.len() == self.reports.len();
         if global.json {
@@ -138,8 +139,17 @@ async fn run(host: &Host, chosen: &[config::Pipeline], stop: &CancellationToken)
     let (mut reports, mut errors, mut exit) = (Vec::new(), Vec::new(), Exit::Done);
     for (config, prepared) in chosen.iter().zip(prepared) {
         let ended = match prepared {
-            Ok(_) if !may_run => continue,
-            Ok(_) if stop.is_cancelled() => break,
+            Ok(_) if !may_run => {
+                tracing::warn!(
+                    pipeline = config.name,
+                    "not run, because another pipeline does not fit"
+                );
+                continue;
+            }
+            Ok(_) if stop.is_cancelled() => {
+                exit = exit.max(Exit::Interrupted);
+                break;
+            }
             Ok(pipeline) => run_one(&config.name, &pipeline, stop).await,
             Err(error) => Err(error),
         };
