@@ -148,8 +148,6 @@ fn no_file_is_long() {
     assert!(long.is_empty(), "{long:?}");
 }
 
-/// Every file of tests is a part of a program that `host/Cargo.toml` declares, and
-/// `tests/README.md` says what it proves.
 /// The rooms of the host in the order of `lib.rs`.
 fn rooms() -> Vec<String> {
     let text = fs::read_to_string(root().join("host/src/lib.rs")).unwrap();

@@ -209,7 +209,8 @@ fn items(keys: i64) -> Scripted {
 async fn i4_a_host_that_stands_still_in_a_transaction_holds_no_other_up() {
     let home = Home::new().await;
     home.database.execute(ITEMS).await;
-    let source = items(100);
+    // One chunk: a second writer that stands still within a COPY is ended by statement_timeout.
+    let source = items(50);
     // With the defaults, the locks of the first host would outlive the patience of the second.
     let more = "database.idle_in_transaction_timeout = \"1s\"\ndatabase.lock_timeout = \"500ms\"\n\
                 retry.give_up_after = \"100s\"";
@@ -227,7 +228,7 @@ async fn i4_a_host_that_stands_still_in_a_transaction_holds_no_other_up() {
     stands.signal(Signal::SIGSTOP);
     let ended = home.run();
     let report = ended.done();
-    assert_eq!(report["rows"]["inserted"], 100, "{report:#}");
+    assert_eq!(report["rows"]["inserted"], 50, "{report:#}");
     assert_eq!(report["starts"], 2);
     drop(stands);
 }
