@@ -8,14 +8,14 @@ use uuid::Uuid;
 
 use crate::plugin::{Chain, Comparison};
 use crate::row::{Batch, Drop, Failure, KeySet};
-use crate::source::wire;
+use crate::source::{Chunk, Units};
 
 /// A chunk as received, with its share of the memory limit.
 #[derive(Debug)]
 pub struct Received {
     /// The chunk from the source.
-    pub chunk: wire::Chunk,
-    /// Size of its encoded rows, in bytes.
+    pub chunk: Chunk,
+    /// Memory of its rows as they came, in bytes.
     pub bytes: usize,
     /// Its share of the bytes in flight; released with the chunk.
     pub permit: OwnedSemaphorePermit,
@@ -26,6 +26,8 @@ pub struct Received {
 /// A chunk that is ready to be written.
 #[derive(Debug)]
 pub struct Prepared {
+    /// Its rows as they came, for dead letters.
+    pub units: Units,
     /// Its rows. Live ones are to be written; the others are in `settled`.
     pub batch: Batch,
     /// Digest of what would be written, by row.
@@ -36,7 +38,7 @@ pub struct Prepared {
     pub settled: Settled,
     /// The position after this chunk.
     pub position: String,
-    /// Size of its encoded rows, in bytes.
+    /// Memory of its rows as they came, in bytes.
     pub bytes: usize,
     /// Time of each step.
     pub times: Times,

@@ -21,11 +21,12 @@ mod problems;
 pub mod schedule;
 mod schema;
 mod shape;
+mod source;
 mod suggestion;
 mod variables;
 
 pub use self::auth::{Auth, Identity, Token};
-pub use self::checked::{Config, IndexMode, Limits, Notify, Pipeline, Serve, Source};
+pub use self::checked::{Config, IndexMode, Limits, Notify, Pipeline, Serve};
 pub use self::database::{DatabaseUrl, Sessions};
 pub(crate) use self::environment::VERSION;
 pub use self::environment::{database_url_from_environment, search_path};
@@ -34,6 +35,7 @@ pub use self::missing::{Missing, MissingPolicy};
 pub use self::plugins::{Canary, Plugins, Shadow};
 pub use self::problems::{ConfigError, Problem};
 pub use self::schema::schema;
+pub use self::source::{Grpc, Source, Transport};
 pub(crate) use self::suggestion::closest;
 
 #[cfg(test)]

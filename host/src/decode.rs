@@ -1,31 +1,29 @@
-//! Decodes bytes to rows, with limits.
+//! Decodes undecoded rows, in whatever format, to a [`Batch`], with limits.
 //!
-//! Walks the encoded `forebay.v1.Row` messages of a chunk once and keeps slices of them: no
-//! text or vector is copied, no map is built. A fault in a row makes a [`Failure`] of that row
-//! and of no other. Duplicate fields and unknown members are treated as protobuf says: the last
-//! duplicate wins, unknown members are skipped.
+//! Walks the encoded messages of a chunk once and keeps slices of them: no text or vector is
+//! copied, no map is built. A fault in a row makes a [`Failure`] of that row and of no other.
+//! Duplicate fields and unknown members are treated as protobuf says: the last duplicate wins,
+//! unknown members are skipped.
 
 mod fault;
 mod fields;
 mod needs;
 mod order;
+mod row;
 mod wire;
 
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use bytestring::ByteString;
-use prost::encoding::WireType;
 use uuid::Uuid;
 
 use self::fault::{Fault, fault};
 pub use self::needs::{Need, Needs};
 use self::order::Orders;
-use self::wire::{delimited, map_entry, member, skip, text, utf8, varint};
 use crate::plugin::head;
-use crate::row::{
-    Batch, EmbeddingColumn, Embeddings, Failure, FieldType, Schema, Stage, Value, Vector,
-};
+use crate::row::{Batch, EmbeddingColumn, Embeddings, Failure, Schema, Stage, Value, Vector};
+use crate::source::{Format, Units};
 
 /// Type of the target tables' primary key, which a row's key must fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +68,8 @@ pub struct Decoder {
     pub max_row_bytes: usize,
     /// What the tables need of a row.
     pub needs: Needs,
+    /// The encoding of rows that come as messages.
+    pub format: Format,
 }
 
 /// The kind of a row.
@@ -101,8 +101,8 @@ impl Decoder {
     /// Decodes the rows of a chunk. Rows that fail are in `failures`, tombstones in `deleted`,
     /// all others in `live`.
     #[must_use]
-    pub fn decode(&self, wire: Vec<Bytes>) -> Batch {
-        let rows = wire.len();
+    pub fn decode(&self, units: &Units) -> Batch {
+        let rows = units.len();
         let mut batch = Batch {
             schema: Arc::clone(&self.schema),
             keys: vec![ByteString::new(); rows],
@@ -116,24 +116,47 @@ impl Decoder {
                 vectors: vec![None; rows * self.schema.embeddings.len()],
             },
             live: Vec::with_capacity(rows),
-            wire,
             ..Batch::default()
         };
-        let mut order = Orders::new(&self.schema);
-        for row in 0..rows {
-            self.decode_next(&mut batch, row, &mut order);
+        match units {
+            Units::Messages(messages) => {
+                let mut order = Orders::new(&self.schema);
+                for (row, message) in messages.iter().enumerate() {
+                    self.decode_next(&mut batch, row, message, &mut order);
+                }
+            }
         }
         batch
     }
 
-    /// Decodes one row of a batch again, from its wire bytes.
-    pub fn decode_row(&self, batch: &mut Batch, row: usize) {
-        self.decode_next(batch, row, &mut Orders::new(&self.schema));
+    /// Decodes one row of a batch again, from the units that it came of.
+    pub fn decode_row(&self, units: &Units, batch: &mut Batch, row: usize) {
+        match units {
+            Units::Messages(messages) => {
+                if let Some(message) = messages.get(row) {
+                    self.decode_next(batch, row, message, &mut Orders::new(&self.schema));
+                }
+            }
+        }
     }
 
-    fn decode_next<'s>(&'s self, batch: &mut Batch, row: usize, order: &mut Orders<'s>) {
+    fn decode_next<'s>(
+        &'s self,
+        batch: &mut Batch,
+        row: usize,
+        message: &Bytes,
+        order: &mut Orders<'s>,
+    ) {
+        let read = match &self.format {
+            Format::Row => self.row(batch, row, message, order),
+        };
+        self.settle(batch, row, read);
+    }
+
+    /// Puts a row that was read where it belongs.
+    fn settle(&self, batch: &mut Batch, row: usize, read: Result<Sort, Fault>) {
         let index = u32::try_from(row).unwrap_or(u32::MAX);
-        match self.row(batch, row, order) {
+        match read {
             Ok(Sort::Live) => batch.live.push(index),
             Ok(Sort::Deleted) => batch.deleted.push(index),
             Err(fault) => {
@@ -162,51 +185,15 @@ impl Decoder {
         }
     }
 
-    fn row<'s>(
-        &'s self,
+    /// Checks a row whose members have all been read: its key, and unless it is a tombstone, the first
+    /// `fault` that was met, its vectors, and what it has left out: `given` has the columns that came.
+    fn check(
+        &self,
         batch: &mut Batch,
         row: usize,
-        order: &mut Orders<'s>,
+        (sort, fault): (Sort, Option<Fault>),
+        given: &[bool],
     ) -> Result<Sort, Fault> {
-        let Some(wire) = batch.wire.get(row).cloned() else {
-            return Ok(Sort::Live);
-        };
-        let mut bytes = wire.as_ref();
-        if bytes.len() > self.max_row_bytes {
-            let message = format!(
-                "the row has {} bytes; limits.row allows {}",
-                bytes.len(),
-                self.max_row_bytes
-            );
-            // The key is worth knowing even then; most encoders write it first.
-            if let Ok(Part::Key(key)) = self.part(&wire, &mut bytes, order) {
-                set(&mut batch.keys, row, key);
-            }
-            return Err(fault("ROW_TOO_LARGE", message, None));
-        }
-        let columns = self.schema.columns.len();
-        // The first fault is kept while the rest is read: the policy may want the fields.
-        let mut fault = None;
-        let mut sort = Sort::Live;
-        self.needs.begin(batch, row, &mut order.given);
-        order.begin(self.max_row_bytes);
-        while bytes.has_remaining() {
-            match self.part(&wire, &mut bytes, order) {
-                Ok(Part::Key(key)) => set(&mut batch.keys, row, key),
-                Ok(Part::Field(column, value)) => {
-                    set(&mut order.given, column, true);
-                    set(&mut batch.values, row * columns + column, value);
-                }
-                Ok(Part::Embedding(column, vector)) => {
-                    let at = row * self.schema.embeddings.len() + column;
-                    set(&mut batch.embeddings.vectors, at, Some(vector));
-                }
-                Ok(Part::Sort(found)) => sort = found,
-                Ok(Part::Unknown) => {}
-                Err(error) if error.0 == "ROW_MALFORMED" => return Err(error),
-                Err(error) => fault = fault.or(Some(error)),
-            }
-        }
         let key = batch
             .keys
             .get(row)
@@ -218,83 +205,15 @@ impl Decoder {
         }
         fault.map_or(Ok(()), Err)?;
         self.check_embeddings(&mut batch.embeddings, row)?;
-        self.needs.note_left_out(batch, row, &order.given);
+        self.needs.note_left_out(batch, row, given);
         Ok(sort)
     }
 
-    fn part<'s>(
-        &'s self,
-        row: &Bytes,
-        bytes: &mut &[u8],
-        order: &mut Orders<'s>,
-    ) -> Result<Part, Fault> {
-        let (tag, wire_type) = member(bytes)?;
-        match (tag, wire_type) {
-            (1, WireType::LengthDelimited) => Ok(Part::Key(text(row, delimited(bytes)?)?)),
-            (2, WireType::LengthDelimited) => self.field(row, delimited(bytes)?, order),
-            (3, WireType::LengthDelimited) => self.embedding(row, delimited(bytes)?, order),
-            (4, WireType::Varint) => Ok(Part::Sort(match varint(bytes)? {
-                0 => Sort::Live,
-                _ => Sort::Deleted,
-            })),
-            (1..=4, _) => Err(fault(
-                "ROW_MALFORMED",
-                format!("member {tag} has the wrong wire type"),
-                None,
-            )),
-            _ => {
-                skip(wire_type, tag, bytes)?;
-                Ok(Part::Unknown)
-            }
-        }
-    }
-
-    fn field<'s>(
-        &'s self,
-        row: &Bytes,
-        entry: &[u8],
-        order: &mut Orders<'s>,
-    ) -> Result<Part, Fault> {
-        let (name, value) = map_entry(entry)?;
-        let found = order.fields.next(name);
-        let declared = found.and_then(|at| {
-            let column = self.schema.columns.get(at)?;
-            Some((at, &column.name, column.field_type?))
-        });
-        let Some((column, name, declared)) = declared else {
-            let name = utf8(name)?;
-            let name = excerpt(name);
-            let message = format!("the dataset declares no field `{name}`");
-            return Err(fault("FIELD_UNKNOWN", message, Some(name)));
-        };
-        let value = fields::value(row, value, &mut order.items).map_err(|mut fault| {
-            fault.2 = Some(name.clone());
-            fault
-        })?;
-        if !fits(&value, declared) {
-            let actual = kind(&value);
-            let message = format!("`{name}` is declared {declared:?} but is {actual}");
-            return Err(fault("FIELD_TYPE", message, Some(name.clone())));
-        }
-        Ok(Part::Field(column, value))
-    }
-
-    fn embedding<'s>(
-        &'s self,
-        row: &Bytes,
-        entry: &[u8],
-        order: &mut Orders<'s>,
-    ) -> Result<Part, Fault> {
-        let (name, vector) = map_entry(entry)?;
-        let Some(column) = order.embeddings.next(name) else {
-            let name = excerpt(utf8(name)?);
-            let message = format!("the dataset declares no embedding `{name}`");
-            return Err(fault("EMBEDDING_UNKNOWN", message, Some(name)));
-        };
-        match fields::vector(row, vector)? {
-            Some(vector) => Ok(Part::Embedding(column, vector)),
-            None => Ok(Part::Unknown),
-        }
+    /// The fault of a row that is larger than a row may be.
+    fn too_large(&self, bytes: usize) -> Fault {
+        let most = self.max_row_bytes;
+        let message = format!("the row has {bytes} bytes; limits.row allows {most}");
+        fault("ROW_TOO_LARGE", message, None)
     }
 
     /// Checks a key. A key that is not spelled as the database would (a UUID in capitals, `007`) is
@@ -381,46 +300,9 @@ fn vector_fault(declared: &EmbeddingColumn, vector: &Vector) -> Option<(&'static
     Some(("EMBEDDING_NOT_FINITE", message))
 }
 
-/// A member of a row.
-enum Part {
-    Key(ByteString),
-    Field(usize, Value),
-    Embedding(usize, Vector),
-    Sort(Sort),
-    Unknown,
-}
-
 fn set<T>(slots: &mut [T], index: usize, value: T) {
     if let Some(slot) = slots.get_mut(index) {
         *slot = value;
-    }
-}
-
-fn fits(value: &Value, declared: FieldType) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Boolean(_) => declared == FieldType::Boolean,
-        Value::Integer(_) => declared == FieldType::Integer,
-        Value::Real(_) => declared == FieldType::Real,
-        Value::Text(_) => declared == FieldType::Text,
-        Value::Binary(_) => declared == FieldType::Binary,
-        Value::Timestamp(_) => declared == FieldType::Timestamp,
-        Value::Texts(_) => declared == FieldType::Texts,
-        Value::Json(_) => declared == FieldType::Json,
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Boolean(_) => "a boolean",
-        Value::Integer(_) => "an integer",
-        Value::Real(_) => "a real",
-        Value::Text(_) => "a text",
-        Value::Binary(_) => "binary",
-        Value::Timestamp(_) => "a timestamp",
-        Value::Texts(_) => "texts",
-        Value::Json(_) => "JSON",
     }
 }
 

@@ -136,9 +136,7 @@ impl Partition {
         } = &self.checkpoint;
         let schema = &self.targets.schema;
         let chunk_rows = decode::chunk_rows(schema, self.in_flight, source.chunk_rows);
-        let open = self
-            .source
-            .open(&source.dataset, partition, position, chunk_rows);
+        let open = self.source.open(partition, position, chunk_rows);
         let chunks = tokio::select! {
             chunks = open => chunks?,
             // A source may be silent for long before its first chunk.

@@ -135,9 +135,6 @@ fn subset(batch: &Batch, failures: &[Failure]) -> (Batch, Vec<Failure>) {
         subset
             .keys
             .extend(batch.keys.get(failure.row as usize).cloned());
-        subset
-            .wire
-            .extend(batch.wire.get(failure.row as usize).cloned());
         subset.values.extend_from_slice(batch.row(failure.row));
         reindexed.push(Failure {
             row: index,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::chunk::{Prepared, Received, Settled, Times};
@@ -15,6 +14,7 @@ use crate::policy::{Budget, Decided, Halted, Retry, carry_out};
 use crate::rollout::{Rollout, Verdict};
 use crate::route::Targets;
 use crate::row::{Batch, Failure, KeySet, Value};
+use crate::source::Units;
 
 /// Prepares the chunks of one worker.
 pub struct Preparer {
@@ -93,7 +93,6 @@ impl Preparer {
             permit,
             mut chain,
         } = received;
-        let mut wire = chunk.rows;
         let sorted = loop {
             match self.rollout.verdict(&chain) {
                 Verdict::Keep => {}
@@ -102,7 +101,7 @@ impl Preparer {
             }
             timed(&mut times.plugins, || self.runner.take_up(&chain));
             let mut sorted = Sorted::default();
-            let result = self.sort(wire, &mut sorted, &mut times);
+            let result = self.sort(&chunk.units, &mut sorted, &mut times);
             let observed = self.runner.take_observed();
             let verdict = match &result {
                 Ok(()) | Err(Failed::Halted(_)) => self.rollout.judge(&chain, &observed),
@@ -111,7 +110,6 @@ impl Preparer {
             match (verdict, result) {
                 (Verdict::Again(other), _) => {
                     self.runner.take_comparisons();
-                    wire = sorted.batch.wire;
                     chain = other;
                 }
                 (Verdict::Halt(message), _) => return Err(Halted { message }),
@@ -125,10 +123,11 @@ impl Preparer {
         };
         Ok(Prepared {
             keys: Arc::new(KeySet::of(&sorted.batch)),
+            units: chunk.units,
             batch: sorted.batch,
             digests: sorted.digests,
             settled: sorted.settled,
-            position: chunk.resume_token,
+            position: chunk.position,
             bytes,
             times,
             permit,
@@ -137,16 +136,15 @@ impl Preparer {
         })
     }
 
-    /// Sorts encoded rows into rows to write and others. Also after an error `sorted` holds the
-    /// encoded rows.
+    /// Sorts undecoded rows into rows to write and others.
     fn sort(
         &mut self,
-        wire: Vec<Bytes>,
+        units: &Units,
         sorted: &mut Sorted,
         times: &mut Times,
     ) -> Result<(), Failed> {
         let mut budget = Budget::default();
-        sorted.batch = timed(&mut times.decode, || self.decoder.decode(wire));
+        sorted.batch = timed(&mut times.decode, || self.decoder.decode(units));
         let Sorted {
             batch,
             digests,
@@ -160,7 +158,7 @@ impl Preparer {
         while !retries.is_empty() {
             // During a retry only the retried rows are live.
             let done = std::mem::take(&mut batch.live);
-            let attempts = self.decode_again(batch, retries);
+            let attempts = self.decode_again(units, batch, retries);
             timed(&mut times.plugins, || self.runner.run(batch))?;
             timed(&mut times.route, || self.targets.route(batch, digests));
             batch.live.extend(done);
@@ -191,14 +189,19 @@ impl Preparer {
     }
 
     /// Decodes rows again; returns the number of failed attempts of each.
-    fn decode_again(&self, batch: &mut Batch, retries: Vec<Retry>) -> HashMap<u32, u32> {
+    fn decode_again(
+        &self,
+        units: &Units,
+        batch: &mut Batch,
+        retries: Vec<Retry>,
+    ) -> HashMap<u32, u32> {
         let mut attempts = HashMap::new();
         for retry in retries {
             thread::sleep(retry.after);
             let row = retry.failure.row;
             attempts.insert(row, retry.failure.attempt);
             batch.row_mut(row).fill(Value::Null);
-            self.decoder.decode_row(batch, row as usize);
+            self.decoder.decode_row(units, batch, row as usize);
         }
         batch.live.sort_unstable();
         attempts

@@ -1,4 +1,5 @@
-//! The source: an embedding server that streams the chunks after a position over gRPC.
+//! The source of a pipeline: a transport, which yields chunks of undecoded rows, and knows what a
+//! position is.
 //!
 //! Received buffers are shared, not copied, all the way to the tables. Back pressure is gRPC's
 //! own: a chunk that is not taken from the stream is not requested.
@@ -6,17 +7,21 @@
 mod answers;
 mod call;
 mod channel;
-mod client;
 mod dataset;
 mod error;
 mod failure;
+mod native;
 mod position;
 mod probe;
+mod server;
+mod transport;
+mod units;
 pub mod wire;
 
 pub use self::call::call;
 pub use self::channel::Peer;
-pub use self::client::{Chunks, Source};
-pub use self::dataset::Dataset;
+pub use self::dataset::{Dataset, Format};
 pub use self::error::SourceError;
 pub use self::failure::{Failure, Kind};
+pub use self::transport::{Chunks, Source};
+pub use self::units::{Chunk, Units};

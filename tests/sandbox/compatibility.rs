@@ -283,7 +283,6 @@ fn batch(schema: &Arc<Schema>, keys: &'static [&'static str]) -> Batch {
     let text = |text: &'static str| Value::Text(ByteString::from_static(text));
     let mut batch = Batch {
         schema: Arc::clone(schema),
-        wire: vec![Bytes::new(); keys.len()],
         keys: keys.iter().copied().map(ByteString::from_static).collect(),
         values: vec![Value::Null; keys.len() * schema.columns.len()],
         embeddings: Embeddings {

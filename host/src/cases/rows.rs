@@ -3,8 +3,6 @@
 use std::borrow::Borrow;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::suite::{CaseFailure, CaseRow};
 use crate::row::{Batch, Embeddings, Failure, Schema, Value};
 
@@ -57,7 +55,6 @@ pub(super) fn failures(
 fn blank(schema: &Arc<Schema>, rows: usize) -> Batch {
     Batch {
         schema: Arc::clone(schema),
-        wire: vec![Bytes::new(); rows],
         values: vec![Value::Null; rows * schema.columns.len()],
         ..Batch::default()
     }

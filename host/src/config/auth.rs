@@ -108,7 +108,7 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
-    use crate::config::{Config, ConfigError};
+    use crate::config::{Config, ConfigError, Transport};
 
     fn parse(grpc: &str, keys: &str) -> Result<Auth, ConfigError> {
         let text = format!(
@@ -116,7 +116,9 @@ mod tests {
         );
         let variable = |name: &str| (name == "TOKEN").then(|| "s3cret".to_owned());
         let config = Config::parse(Path::new("conf/forebay.toml"), &text, &variable)?;
-        Ok(config.pipelines.into_iter().next().unwrap().source.auth)
+        let source = config.pipelines.into_iter().next().unwrap().source;
+        let Transport::Grpc(grpc) = source.transport;
+        Ok(grpc.auth)
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::str::FromStr;
 
-use super::checked::{Config, IndexMode, Limits, Notify, Pipeline, Serve, Source};
+use super::checked::{Config, IndexMode, Limits, Notify, Pipeline, Serve};
 use super::database::DatabaseUrl;
 use super::file::File;
 use super::format::{duration, parse_percent, size};
-use super::{auth, database, defaults, file, key, missing, plugins};
+use super::{auth, database, defaults, file, key, missing, plugins, source};
 
 /// The file with its defaults. The schema has accepted every text that is parsed here.
 pub(super) fn build(path: &Path, file: File) -> Config {
@@ -50,8 +50,6 @@ fn parsed<T: FromStr>(text: Option<String>) -> Option<T> {
 
 fn pipeline(directory: &Path, name: String, raw: file::Pipeline) -> Pipeline {
     // A minimum that stands alone is the maximum too.
-    let chunk_rows = raw.source.chunk_rows.unwrap_or(defaults::CHUNK_ROWS);
-    let joined = raw.source.chunk_rows.unwrap_or(defaults::MAX_CHUNK_ROWS);
     let writers = raw.writers.unwrap_or(defaults::WRITERS);
     let max_writers = raw
         .max_writers
@@ -59,14 +57,7 @@ fn pipeline(directory: &Path, name: String, raw: file::Pipeline) -> Pipeline {
         .unwrap_or(defaults::MAX_WRITERS);
     Pipeline {
         name,
-        source: Source {
-            grpc: raw.source.grpc,
-            dataset: raw.source.dataset,
-            chunk_rows,
-            max_chunk_rows: raw.source.max_chunk_rows.unwrap_or(joined),
-            idle_timeout: duration(raw.source.idle_timeout, defaults::IDLE_TIMEOUT),
-            auth: auth::auth(directory, raw.source.auth),
-        },
+        source: source::source(directory, raw.source),
         plugins: raw.plugins,
         tables: raw.tables,
         rename: raw.rename,

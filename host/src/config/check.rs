@@ -11,7 +11,7 @@ use super::format::parse_size;
 use super::problems::{ConfigError, Problem, Problems, line_of};
 use super::shape::check_shape;
 use super::variables::substitute;
-use super::{auth, database, defaults, environment, key, missing, plugins};
+use super::{auth, database, defaults, environment, key, missing, plugins, source};
 
 impl Config {
     /// Reads and checks a file. `${NAME}` in a text stands for an environment variable.
@@ -79,6 +79,7 @@ fn check_relations(document: &Value, problems: &mut Problems<'_>) {
         missing::check_limit(name, pipeline, problems);
         key::check_tables(name, pipeline, problems);
         check_bounds(name, pipeline, problems);
+        source::check(name, pipeline, problems);
         auth::check(name, pipeline, problems);
         plugins::check_names(name, pipeline, problems);
         plugins::check_settings(name, pipeline, problems);

@@ -14,6 +14,7 @@ use super::key::KeyChoice;
 use super::missing::Missing;
 use super::plugins::Plugins;
 use super::schedule::Schedule;
+use super::source::Source;
 
 /// A checked configuration.
 #[derive(Debug, Clone)]
@@ -138,23 +139,6 @@ impl IndexMode {
             Self::Rebuild => "rebuild",
         }
     }
-}
-
-/// Source of the rows.
-#[derive(Debug, Clone)]
-pub struct Source {
-    /// `http://`, `https://` or `unix:` followed by a path.
-    pub grpc: String,
-    /// As the server lists it.
-    pub dataset: String,
-    /// Maximum number of rows in a chunk that the server sends.
-    pub chunk_rows: u32,
-    /// Maximum number of rows in a chunk when chunks are joined.
-    pub max_chunk_rows: u32,
-    /// Maximum time without a chunk that moves the position.
-    pub idle_timeout: Duration,
-    /// How host and server prove who they are.
-    pub auth: Auth,
 }
 
 /// Receiver of a call after a run that has changed rows.

@@ -322,9 +322,9 @@ pub(super) struct MissingFlag {
 pub(super) struct Source {
     /// Address of the embedding server: `http://host:port`, `https://host:port` or `unix:/path`.
     #[schemars(extend("format" = "grpc-address"))]
-    pub grpc: String,
+    pub grpc: Option<String>,
     /// Name of the dataset on that server.
-    pub dataset: String,
+    pub dataset: Option<String>,
     /// Maximum number of rows in a chunk that the server is asked to send, 1 to 10,000.
     #[schemars(extend("default" = defaults::CHUNK_ROWS), range(min = 1, max = 10_000))]
     pub chunk_rows: Option<u32>,

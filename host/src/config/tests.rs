@@ -204,8 +204,9 @@ tables = ["t"]
         (a.name.as_str(), a.plugins.as_deref()),
         ("a", Some(&[][..]))
     );
+    let Transport::Grpc(grpc) = &b.source.transport;
     assert_eq!(
-        (b.source.grpc.as_str(), b.source.chunk_rows),
+        (grpc.address.as_str(), b.source.chunk_rows),
         ("unix:/run/embed.sock", 50)
     );
     assert_eq!((b.source.max_chunk_rows, &b.writers), (50, &(3..=3)));
@@ -271,11 +272,11 @@ source = "http://localhost:50051"
       hint: such as "64MiB"
     conf/forebay.toml:16: retry.give_up_after: `0s` is not a duration
       hint: such as "500ms" or "5m"
-    conf/forebay.toml:19: pipelines.recruit.source.grpc: missing
-      hint: add this key
     conf/forebay.toml:19: pipelines.recruit.source.chunk_rows: 0 is less than the minimum of 1
     conf/forebay.toml:19: pipelines.recruit.source.grcp: unknown key
       hint: did you mean `grpc`?
+    conf/forebay.toml:19: pipelines.recruit.source.grpc: missing
+      hint: add this key
     conf/forebay.toml:21: pipelines.recruit.tables: is empty
       hint: name at least one
     conf/forebay.toml:22: pipelines.recruit.rename: is not a table

@@ -7,7 +7,7 @@ use super::*;
 use crate::proto;
 use crate::proto::value::Kind;
 use crate::proto::vector::Elements;
-use crate::row::{Column, EmbeddingColumn};
+use crate::row::{Column, EmbeddingColumn, FieldType};
 
 const KEY: &str = "6f9619ff-8b86-d011-b42d-00c04fc964ff";
 const MAX_ROW_BYTES: usize = 4_096;
@@ -46,6 +46,7 @@ fn decoder(key_type: KeyType) -> Decoder {
         key_type,
         max_row_bytes: MAX_ROW_BYTES,
         needs: Needs::default(),
+        format: Format::Row,
     }
 }
 
@@ -129,7 +130,7 @@ fn with_bytes(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn decode(key_type: KeyType, wire: Vec<u8>) -> Batch {
-    decoder(key_type).decode(vec![wire.into()])
+    decoder(key_type).decode(&Units::Messages(vec![wire.into()]))
 }
 
 /// The fate of the row of a batch of one, in words.
@@ -185,7 +186,8 @@ fn texts_and_vectors_are_slices_of_the_received_buffer() {
     // As in a chunk: the row is a slice of a larger buffer.
     let wire = Bytes::from([vec![9; 100], row().encode_to_vec(), vec![9; 100]].concat());
     let received = wire.as_ptr_range();
-    let batch = decoder(KeyType::Uuid).decode(vec![wire.slice(100..wire.len() - 100)]);
+    let batch =
+        decoder(KeyType::Uuid).decode(&Units::Messages(vec![wire.slice(100..wire.len() - 100)]));
     let inside = |bytes: &[u8]| bytes.is_empty() || received.contains(&bytes.as_ptr());
     assert!(inside(batch.keys[0].as_bytes()));
     for value in batch.row(0) {
@@ -423,12 +425,13 @@ fn rows_without_a_readable_key_are_known() {
         [changed(|row| row.key = KEY.to_uppercase()), vec![0xff; 20]].concat(),
     ];
     let decoder = decoder(KeyType::Uuid);
-    let mut batch = decoder.decode(rows.map(Bytes::from).into());
+    let units = Units::Messages(rows.map(Bytes::from).into());
+    let mut batch = decoder.decode(&units);
     assert_eq!(batch.keyless, [1, 2, 5]);
     assert_eq!(batch.keys[6], KEY);
     // A retry does not count them twice.
     for row in [5, 1] {
-        decoder.decode_row(&mut batch, row);
+        decoder.decode_row(&units, &mut batch, row);
     }
     assert_eq!(batch.keyless, [1, 2, 5]);
 }
@@ -486,7 +489,7 @@ fn a_bad_row_costs_its_neighbours_nothing() {
         changed(|row| row.key.clear()),
         row().encode_to_vec(),
     ];
-    let batch = decoder(KeyType::Uuid).decode(rows.map(Bytes::from).into());
+    let batch = decoder(KeyType::Uuid).decode(&Units::Messages(rows.map(Bytes::from).into()));
     assert_eq!(batch.live, [0, 3]);
     assert_eq!(batch.row(0), batch.row(3));
     let failed: Vec<_> = batch

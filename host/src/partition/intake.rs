@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -18,8 +17,7 @@ use crate::chunk::{Prepared, Received};
 use crate::error::PipelineError;
 use crate::policy::Halted;
 use crate::rollout::Rollout;
-use crate::source::wire::Chunk;
-use crate::source::{Chunks, SourceError};
+use crate::source::{Chunk, Chunks, SourceError};
 use crate::workers::{WorkerGone, Workers};
 use crate::{failpoints, metrics};
 
@@ -201,8 +199,8 @@ impl Receiver {
 
     /// Waits for room, and gives the chunk to a worker. `None` if the semaphore is closed.
     async fn hand_over(&mut self, chunk: Chunk) -> Option<Result<InPreparation, PipelineError>> {
-        let bytes = size(&chunk);
-        let cost = bytes + chunk.rows.len() * self.stream.row_cost;
+        let bytes = chunk.units.bytes();
+        let cost = bytes + chunk.units.len() * self.stream.row_cost;
         // A chunk larger than the whole room takes all of it, and is then alone.
         let permits = u32::try_from(cost.min(self.in_flight)).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room);
@@ -215,10 +213,6 @@ impl Receiver {
         });
         Some(in_preparation.map_err(|gone| PipelineError::Broken(gone.to_string())))
     }
-}
-
-fn size(chunk: &Chunk) -> usize {
-    chunk.rows.iter().map(Bytes::len).sum()
 }
 
 /// A stream whose chunks are joined if that pays.
@@ -241,14 +235,14 @@ impl Stream {
         let Ok(Some(mut chunk)) = first else {
             return first;
         };
-        let cost = |chunk: &Chunk| size(chunk) + chunk.rows.len() * self.row_cost;
+        let cost = |chunk: &Chunk| chunk.units.bytes() + chunk.units.len() * self.row_cost;
         let (rows, mut bytes) = (self.rows.load(Ordering::Relaxed), cost(&chunk));
-        while chunk.rows.len() < rows && bytes < self.bytes {
+        while chunk.units.len() < rows && bytes < self.bytes {
             match self.chunks.next().now_or_never() {
-                Some(Ok(Some(more))) if chunk.rows.len() + more.rows.len() <= rows => {
+                Some(Ok(Some(more))) if chunk.units.len() + more.units.len() <= rows => {
                     bytes += cost(&more);
-                    chunk.rows.extend(more.rows);
-                    chunk.resume_token = more.resume_token;
+                    chunk.units.append(more.units);
+                    chunk.position = more.position;
                 }
                 Some(ended) => {
                     self.ended = Some(ended);

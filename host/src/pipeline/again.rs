@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +15,7 @@ use crate::chunk::{Prepared, Received};
 use crate::error::PipelineError;
 use crate::failpoints;
 use crate::policy::{DeadLetterLimit, Tally, TooManyDeadLetters, Window};
-use crate::source::wire::Chunk;
+use crate::source::{Chunk, Units};
 use crate::store::again::{Direction, Origin, without_waiting};
 use crate::store::run::Run;
 use crate::workers::{WorkerGone, Workers};
@@ -118,6 +117,7 @@ impl Pipeline {
                 let Some(last) = letters.ids.last().copied() else {
                     return Ok(None);
                 };
+                let rows = Units::Messages(rows);
                 let prepared = self.prepare_again(workers, rows, "").await?;
                 let writer = self.open_writer(run, checkpoint, NO_LIMIT).await?;
                 let committed = writer.commit_again(&prepared, letters, workers).await?;
@@ -133,23 +133,22 @@ impl Pipeline {
         Ok(written)
     }
 
-    /// Prepares encoded rows with today's schema, plugins and tables, as a chunk that leaves its
+    /// Prepares undecoded rows with today's schema, plugins and tables, as a chunk that leaves its
     /// partition at `position`.
     pub(super) async fn prepare_again(
         &self,
         workers: &Workers,
-        rows: Vec<Bytes>,
+        units: Units,
         position: &str,
     ) -> Result<Prepared, PipelineError> {
         let gone = |_| PipelineError::Broken(WorkerGone.to_string());
         // The caller holds no more than these rows.
         let permit = Arc::new(Semaphore::new(1)).acquire_owned().await;
         let received = Received {
-            bytes: rows.iter().map(Bytes::len).sum(),
+            bytes: units.bytes(),
             chunk: Chunk {
-                rows,
-                resume_token: position.to_owned(),
-                sequence: 0,
+                units,
+                position: position.to_owned(),
             },
             permit: permit.map_err(|error| PipelineError::Broken(error.to_string()))?,
             chain: self.rollout.chain(),

@@ -55,9 +55,7 @@ impl Pipeline {
         lost: Losses,
     ) -> Result<Self, PipelineError> {
         let source = Source::new(&config.source, host.config.limits);
-        let dataset = host
-            .retrying(|| source.dataset(&config.source.dataset))
-            .await?;
+        let dataset = host.retrying(|| source.dataset()).await?;
         let known = host
             .retrying(|| host.store.plugin_versions(&config.name))
             .await?;

@@ -53,7 +53,7 @@ impl Pipeline {
         if self.dataset.continues || received >= first {
             return Ok(None);
         }
-        let again = self.source.dataset(&self.config.source.dataset).await;
+        let again = self.source.dataset().await;
         let promised = match again {
             Ok(dataset) => dataset.row_count.map_or(0, |rows| rows.min(first)),
             Err(_) => first,

@@ -143,10 +143,7 @@ impl Pipeline {
         partition: &str,
     ) -> Result<Intake, PipelineError> {
         let source = &self.config.source;
-        let chunks = self
-            .source
-            .open(&source.dataset, partition, "", source.chunk_rows)
-            .await?;
+        let chunks = self.source.open(partition, "", source.chunk_rows).await?;
         let in_flight = self.host.config.limits.in_flight;
         let context = IntakeContext {
             pipeline: self.config.name.clone(),
@@ -164,7 +161,7 @@ impl Pipeline {
 
 /// Sorts the first `most` rows of a chunk by their fate; returns how many there were.
 fn take(chunk: &Prepared, most: u64, outcomes: &mut Outcomes) -> u64 {
-    let taken = most.min(chunk.batch.wire.len() as u64);
+    let taken = most.min(chunk.units.len() as u64);
     let is_taken = |row: u32| u64::from(row) < taken;
     let key = |row: u32| {
         let key = chunk.batch.keys.get(row as usize);

@@ -181,7 +181,8 @@ impl Pipeline {
     pub(super) fn start_workers(&self) -> Result<Workers, PipelineError> {
         let preparers = (0..workers::count())
             .map(|_| {
-                let decoder = self.targets.decoder(self.host.config.limits.row);
+                let format = self.dataset.format.clone();
+                let decoder = self.targets.decoder(format, self.host.config.limits.row);
                 Preparer::new(
                     decoder,
                     Arc::clone(&self.targets),

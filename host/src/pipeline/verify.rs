@@ -68,7 +68,7 @@ impl Pipeline {
         for (partition, name) in self.dataset.partitions.iter().enumerate() {
             let look = async |prepared: Prepared, row: u64| {
                 let place = Place { partition, row };
-                let rows = prepared.batch.wire.len() as u64;
+                let rows = prepared.units.len() as u64;
                 compare(&comparer, &prepared, place, &mut findings).await?;
                 progress.rows.fetch_add(rows, Ordering::Relaxed);
                 Ok(())
@@ -104,10 +104,7 @@ impl Pipeline {
         let (mut position, mut before) = (String::new(), 0);
         loop {
             let read: Result<End, PipelineError> = async {
-                let chunks = self
-                    .source
-                    .open(&source.dataset, partition, &position, chunk_rows)
-                    .await?;
+                let chunks = self.source.open(partition, &position, chunk_rows).await?;
                 let context = IntakeContext {
                     pipeline: self.config.name.clone(),
                     workers: Arc::clone(workers),
@@ -120,7 +117,7 @@ impl Pipeline {
                 let joined = Arc::new(AtomicUsize::new(source.max_chunk_rows as usize));
                 let mut intake = Intake::start(context, chunks, joined);
                 while let Some(prepared) = intake.next().await? {
-                    let (next, rows) = (prepared.position.clone(), prepared.batch.wire.len());
+                    let (next, rows) = (prepared.position.clone(), prepared.units.len());
                     each(prepared, before).await?;
                     (position, before) = (next, before + rows as u64);
                     patience.progress();

@@ -10,6 +10,7 @@ use super::table::{Column, Table};
 use crate::config::KeyChoice;
 use crate::decode::{Decoder, KeyType, Needs};
 use crate::row::Schema;
+use crate::source::Format;
 
 /// Source of a column's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,12 +166,13 @@ impl Targets {
 
     /// The decoder of rows for these tables; rows have at most `max_row_bytes` bytes.
     #[must_use]
-    pub fn decoder(&self, max_row_bytes: usize) -> Decoder {
+    pub fn decoder(&self, format: Format, max_row_bytes: usize) -> Decoder {
         Decoder {
             schema: Arc::clone(&self.schema),
             key_type: self.key_type,
             max_row_bytes,
             needs: self.needs.clone(),
+            format,
         }
     }
 

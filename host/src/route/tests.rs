@@ -376,7 +376,6 @@ fn f16s(elements: &[f32]) -> Vector {
 fn batch(values: [Value; 4], vector: Vector) -> Batch {
     Batch {
         schema: Arc::new(schema()),
-        wire: vec![Bytes::new()],
         keys: vec!["k".into()],
         values: values.into(),
         embeddings: Embeddings {

@@ -54,7 +54,7 @@ pub(super) struct Call {
 }
 
 impl Answers {
-    /// Sends the request.
+    /// Sends an encoded request.
     ///
     /// # Errors
     /// If the server is away, refuses the request, or is not one of gRPC.
@@ -62,12 +62,12 @@ impl Answers {
         peer: &Peer,
         mut channel: Channel,
         call: Call,
-        question: &impl Message,
+        question: Bytes,
     ) -> Result<Self, Failure> {
-        let mut encoded = BytesMut::with_capacity(PREFIX + question.encoded_len());
+        let mut encoded = BytesMut::with_capacity(PREFIX + question.len());
         encoded.put_u8(0);
-        encoded.put_u32(u32::try_from(question.encoded_len()).unwrap_or(u32::MAX));
-        question.encode(&mut encoded).map_err(broken)?;
+        encoded.put_u32(u32::try_from(question.len()).unwrap_or(u32::MAX));
+        encoded.put(question);
         let mut request = http::Request::post(call.path)
             .version(Version::HTTP_2)
             .header(header::TE, "trailers")

@@ -30,6 +30,7 @@ pub async fn call<M: Message + Default>(
     };
     let answer = async {
         let channel = peer.connect().await?;
+        let request = request.encode_to_vec().into();
         let mut answers = Answers::open(peer, channel, call, request).await?;
         answers
             .next(message)

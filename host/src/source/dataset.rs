@@ -1,4 +1,4 @@
-//! A dataset as its server describes it.
+//! A dataset as its source describes it.
 
 use std::collections::HashSet;
 
@@ -7,11 +7,21 @@ use crate::printable::printable;
 use crate::proto;
 use crate::row::{Column, EmbeddingColumn, FieldType, MAX_DIMENSIONS, Schema};
 
-/// A dataset, as its server describes it.
+/// How the rows of a dataset are encoded.
+#[derive(Debug, Clone, Default)]
+pub enum Format {
+    /// `forebay.v1.Row`.
+    #[default]
+    Row,
+}
+
+/// A dataset, as its source describes it.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     /// Its fields and embeddings.
     pub schema: Schema,
+    /// The encoding of its rows.
+    pub format: Format,
     /// At least one; the empty string if the dataset has no partitions.
     pub partitions: Vec<String>,
     /// Rows in all partitions, if known.
@@ -66,6 +76,7 @@ pub(super) fn describe(dataset: proto::Dataset, limits: &Limits) -> Result<Datas
     }
     Ok(Dataset {
         schema,
+        format: Format::Row,
         partitions,
         row_count: dataset.row_count,
         continues,

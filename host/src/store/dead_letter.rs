@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use serde::Serialize;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
@@ -13,7 +14,7 @@ use super::error::StoreError;
 use super::run::Place;
 use super::sql::{ascii, from_row, without_nul};
 use super::{Blame, blame};
-use crate::chunk::DeadLetter;
+use crate::chunk::{DeadLetter, Prepared};
 use crate::route::digest;
 use crate::row::{Batch, Failure, Stage};
 
@@ -23,9 +24,10 @@ use crate::row::{Batch, Failure, Stage};
 pub(super) async fn write(
     connection: &mut PgConnection,
     place: Place<'_>,
-    batch: &Batch,
+    prepared: &Prepared,
     letters: &[DeadLetter],
 ) -> Result<(), sqlx::Error> {
+    let batch = &prepared.batch;
     let is_ascii = |letter: &DeadLetter| {
         let failure = &letter.failure;
         let texts = [&failure.code, &failure.message, &letter.queue];
@@ -34,19 +36,19 @@ pub(super) async fn write(
             && others.iter().flatten().all(|text| text.is_ascii())
     };
     if letters.iter().all(is_ascii) {
-        return insert(connection, place, batch, letters, without_nul).await;
+        return insert(connection, place, prepared, letters, without_nul).await;
     }
     sqlx::query("savepoint letters")
         .execute(&mut *connection)
         .await?;
-    if let Err(error) = insert(connection, place, batch, letters, without_nul).await {
+    if let Err(error) = insert(connection, place, prepared, letters, without_nul).await {
         if blame(&error) == Blame::Server {
             return Err(error);
         }
         sqlx::query("rollback to savepoint letters")
             .execute(&mut *connection)
             .await?;
-        insert(connection, place, batch, letters, ascii).await?;
+        insert(connection, place, prepared, letters, ascii).await?;
     }
     sqlx::query("release savepoint letters")
         .execute(connection)
@@ -57,16 +59,17 @@ pub(super) async fn write(
 async fn insert(
     connection: &mut PgConnection,
     place: Place<'_>,
-    batch: &Batch,
+    prepared: &Prepared,
     letters: &[DeadLetter],
     storable: fn(&str) -> String,
 ) -> Result<(), sqlx::Error> {
+    let batch = &prepared.batch;
     // Rows of one identity within a chunk make one entry, as they would in two chunks: the last
     // one counts.
     let mut latest: HashMap<Uuid, (&DeadLetter, i64)> = HashMap::new();
     for letter in letters {
         latest
-            .entry(identity(batch, &letter.failure))
+            .entry(identity(prepared, &letter.failure))
             .and_modify(|(last, seen)| (*last, *seen) = (letter, *seen + 1))
             .or_insert((letter, 1));
     }
@@ -74,7 +77,8 @@ async fn insert(
     // In the order of the chunk, so that the entries' numbers are in that order too.
     entries.sort_unstable_by_key(|(_, (letter, _))| letter.failure.row);
     let failures = || entries.iter().map(|(_, (letter, _))| &letter.failure);
-    let wire: Vec<&[u8]> = failures().map(|failure| wire(batch, failure)).collect();
+    let wire: Vec<Bytes> = failures().map(|failure| wire(prepared, failure)).collect();
+    let wire: Vec<&[u8]> = wire.iter().map(AsRef::as_ref).collect();
     sqlx::query(
         "insert into forebay.dead_letter as d (pipeline, partition, run, identity, seen, queue, key, stage, code,
              message, field, plugin, plugin_digest, wire, attempts)
@@ -137,16 +141,14 @@ fn key<'b>(batch: &'b Batch, failure: &Failure) -> Option<&'b str> {
 }
 
 /// The encoded row as it came. It is kept as bytes, which may hold NUL.
-fn wire<'b>(batch: &'b Batch, failure: &Failure) -> &'b [u8] {
-    batch
-        .wire
-        .get(failure.row as usize)
-        .map_or(&[][..], |wire| wire)
+fn wire(prepared: &Prepared, failure: &Failure) -> Bytes {
+    prepared.units.encoded(failure.row as usize)
 }
 
 /// Equal for two failures that are the same. A row is identified by its key; rows without a valid
 /// key are identified by their content, in whatever order their encoder put it.
-fn identity(batch: &Batch, failure: &Failure) -> Uuid {
+fn identity(prepared: &Prepared, failure: &Failure) -> Uuid {
+    let batch = &prepared.batch;
     let mut hasher = Xxh3::new();
     let plugin = failure
         .plugin
@@ -162,7 +164,7 @@ fn identity(batch: &Batch, failure: &Failure) -> Uuid {
             digest::row(&mut hasher, batch, failure.row);
         }
         ("ROW_MALFORMED", _) | (_, None) => {
-            hasher.update(wire(batch, failure));
+            hasher.update(&wire(prepared, failure));
         }
         (_, Some(key)) => digest::text(&mut hasher, key),
     }

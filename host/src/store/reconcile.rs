@@ -94,7 +94,7 @@ async fn insert_met(
          from unnest($4::text[]) k(key)",
     )
     .bind(run)
-    .bind(i32::try_from(batch.wire.len()).unwrap_or(i32::MAX))
+    .bind(i32::try_from(batch.keys.len()).unwrap_or(i32::MAX))
     .bind(i32::try_from(batch.keyless.len()).unwrap_or(i32::MAX))
     .bind(keys)
     .execute(connection)

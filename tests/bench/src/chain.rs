@@ -14,6 +14,7 @@ use forebay::config::Config;
 use forebay::decode::{Decoder, KeyType, Needs};
 use forebay::plugin::{Chain, Engine, Limits, Runner};
 use forebay::row::Schema;
+use forebay::source::{Format, Units};
 
 use crate::figures::Spread;
 use crate::markdown::{line, spread};
@@ -66,6 +67,7 @@ pub(crate) async fn measure(
         key_type: KeyType::Uuid,
         max_row_bytes: 1 << 20,
         needs: Needs::default(),
+        format: Format::Row,
     };
     let rows = Rows::first(source.shape)?;
     let rows: Vec<Bytes> = (0..rows.len()).map(|place| rows.at(place)).collect();
@@ -100,7 +102,7 @@ async fn schema(url: &str) -> anyhow::Result<(Schema, usize)> {
     let config = Config::parse(Path::new("bench.toml"), &config, &|_| None)?;
     let pipeline = config.pipelines.first().context("there is a pipeline")?;
     let source = forebay::source::Source::new(&pipeline.source, config.limits);
-    let dataset = source.dataset(&pipeline.source.dataset).await?;
+    let dataset = source.dataset().await?;
     Ok((dataset.schema, pipeline.source.chunk_rows as usize))
 }
 
@@ -128,7 +130,7 @@ impl Subject {
     fn round(&mut self, decoder: &Decoder, chunks: &[&[Bytes]]) -> anyhow::Result<()> {
         let mut figures = Vec::with_capacity(chunks.len());
         for chunk in chunks {
-            let mut batch = decoder.decode(chunk.to_vec());
+            let mut batch = decoder.decode(&Units::Messages(chunk.to_vec()));
             let began = Instant::now();
             self.runner.run(&mut batch)?;
             let failures = std::mem::take(&mut batch.failures);

@@ -83,7 +83,6 @@ pub fn batch(schema: &Arc<Schema>, rows: u32) -> Batch {
     let text = |text: &'static str| Value::Text(ByteString::from_static(text));
     Batch {
         schema: Arc::clone(schema),
-        wire: vec![Bytes::new(); rows as usize],
         keys: (0..rows)
             .map(|row| ByteString::from(format!("k{row}")))
             .collect(),

@@ -46,7 +46,6 @@
 //! let row = |years| [text("Acme"), Value::Integer(years), text("fluent"), text("Rust")];
 //! let mut batch = Batch {
 //!     schema: Arc::clone(&schema),
-//!     wire: vec![Bytes::new(); 3],
 //!     keys: ["a", "b", "c"].map(ByteString::from_static).to_vec(),
 //!     values: [3, 61, 60].into_iter().flat_map(row).collect(),
 //!     live: vec![0, 1, 2],

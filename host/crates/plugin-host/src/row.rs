@@ -164,14 +164,12 @@ impl Embeddings {
     }
 }
 
-/// The rows of a chunk. `wire`, `keys` and `uuids` have one entry per received row, `values` and
+/// The rows of a chunk. `keys` and `uuids` have one entry per received row, `values` and
 /// `embeddings` as many as the schema is wide.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Columns and embeddings of the rows.
     pub schema: Arc<Schema>,
-    /// The rows as received: encoded `forebay.v1.Row` messages.
-    pub wire: Vec<Bytes>,
     /// Keys; empty if the key is missing or unreadable.
     pub keys: Vec<ByteString>,
     /// The keys as UUIDs, if they are UUIDs; nil for a missing or invalid key. Otherwise empty.

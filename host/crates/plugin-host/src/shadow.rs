@@ -40,7 +40,6 @@ impl Before {
     pub(super) fn of(batch: &Batch) -> Self {
         Self(Batch {
             schema: Arc::clone(&batch.schema),
-            wire: Vec::new(),
             keys: batch.keys.clone(),
             uuids: Vec::new(),
             values: batch.values.clone(),

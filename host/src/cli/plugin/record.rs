@@ -9,8 +9,6 @@ mod path_to_plugin;
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use bytes::Bytes;
-
 use self::path_to_plugin::{Found, PathToPlugin};
 use crate::cases::record;
 use crate::cli::exit::{Exit, UsageError};
@@ -21,7 +19,7 @@ use crate::config;
 use crate::error::PipelineError;
 use crate::pipeline::{Host, Pipeline};
 use crate::plugin::Plugin;
-use crate::source::Source;
+use crate::source::{Source, Units};
 use crate::store::dead_letter::Filter;
 
 #[derive(Debug, clap::Args)]
@@ -178,7 +176,7 @@ impl Record {
             let (key, code) = (entry.key.as_deref().unwrap_or("without a key"), &entry.code);
             found.push(Found {
                 name: format!("dead letter {id} of {}, row {key}: {code}", config.name),
-                wire: Bytes::from(wire),
+                row: Units::Messages(vec![wire.into()]),
                 entry: Some(entry),
             });
         }
@@ -196,24 +194,16 @@ impl Record {
         let source = Source::new(&config.source, host.config.limits);
         let partition = pipeline.dataset().partitions.first();
         let partition = partition.map(String::as_str).unwrap_or_default();
-        let mut chunks = source
-            .open(
-                &config.source.dataset,
-                partition,
-                "",
-                config.source.chunk_rows,
-            )
-            .await?;
+        let mut chunks = source.open(partition, "", config.source.chunk_rows).await?;
         let mut found = Vec::new();
         while found.len() < limit {
             let Some(chunk) = chunks.next().await? else {
                 break;
             };
             let first = found.len() + 1;
-            let rows = chunk.rows.into_iter().enumerate();
-            found.extend(rows.map(|(index, wire)| Found {
-                name: format!("row {} of {}", first + index, config.source.dataset),
-                wire,
+            found.extend((0..chunk.units.len()).map(|row| Found {
+                name: format!("row {} of {}", first + row, config.source.dataset),
+                row: chunk.units.select(&[row]),
                 entry: None,
             }));
         }

@@ -88,15 +88,15 @@ impl Pipeline {
         let write = async |prepared: Prepared, before: u64| {
             let batch = &prepared.batch;
             let (mut rows, mut keys) = (Vec::new(), Vec::new());
-            for (index, (wire, key)) in (before..).zip(batch.wire.iter().zip(&batch.keys)) {
+            for (row, key) in batch.keys.iter().enumerate() {
                 if findings.wants(
                     key,
                     Place {
-                        row: index,
+                        row: before + row as u64,
                         ..place
                     },
                 ) {
-                    rows.push(wire.clone());
+                    rows.push(row);
                     keys.push(&**key);
                 }
             }
@@ -105,6 +105,7 @@ impl Pipeline {
             }
             store.doubt(run.pipeline, &keys).await?;
             let position = &checkpoint.position;
+            let rows = prepared.units.select(&rows);
             let chunk = self.prepare_again(workers, rows, position).await?;
             let limit = self.config.dead_letter_limit_percent;
             let mut writer = self.open_writer(run, checkpoint, limit).await?;

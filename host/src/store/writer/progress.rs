@@ -145,7 +145,7 @@ impl Fates {
         let drops = prepared.batch.drops.iter().chain(&earlier.drops).cloned();
         let drops: Vec<_> = drops.chain(settled.drops).collect();
         let rows = Counts {
-            received: prepared.batch.wire.len() as u64,
+            received: prepared.units.len() as u64,
             dropped: drops.len() as u64,
             dead_lettered: letters.len() as u64,
             ..written

@@ -82,7 +82,7 @@ impl Recorder {
             run: self.run.id,
         };
         if !fates.letters.is_empty() {
-            dead_letter::write(connection, place, &prepared.batch, &fates.letters).await?;
+            dead_letter::write(connection, place, prepared, &fates.letters).await?;
             failpoints::point!("write.dead_letters");
         }
         let waiting = &self.run.waiting;

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::cases::record::NewCase;
 use crate::cases::{CaseFailure, record};
 use crate::cli::exit::UsageError;
@@ -12,12 +10,13 @@ use crate::decode::Decoder;
 use crate::pipeline::{Host, Pipeline};
 use crate::plugin::{Chain, Plugin, Settings, apart, codes};
 use crate::row::{Batch, Failure, Stage};
+use crate::source::Units;
 use crate::store::dead_letter::Entry;
 
 /// A row as received, with its dead letter if it has one.
 pub(super) struct Found {
     pub(super) name: String,
-    pub(super) wire: Bytes,
+    pub(super) row: Units,
     pub(super) entry: Option<Entry>,
 }
 
@@ -65,13 +64,13 @@ impl PathToPlugin {
             plugin,
             settings,
             before,
-            decoder: targets.decoder(host.config.limits.row),
+            decoder: targets.decoder(pipeline.dataset().format.clone(), host.config.limits.row),
         })
     }
 
     /// A row as a case, or the reason why it cannot be one.
     pub(super) fn case(&self, found: &Found) -> anyhow::Result<Result<NewCase, String>> {
-        let batch = self.decoder.decode(vec![found.wire.clone()]);
+        let batch = self.decoder.decode(&found.row);
         let entry = found.entry.as_ref();
         let case = NewCase {
             name: found.name.clone(),

@@ -1,20 +1,15 @@
-//! The client of one embedding server, and the stream of a partition's chunks.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! The own protocol: a server of `forebay.v1`, and the stream of a partition's chunks.
 
 use bytes::Bytes;
 use prost::Message;
-use tokio::sync::Mutex;
-use tokio::time::timeout;
-use tonic::transport::Channel;
 
 use super::answers::{Answers, Call, Encoded, garbled, message};
-use super::channel::Peer;
 use super::dataset::{Dataset, describe};
 use super::error::SourceError;
 use super::failure::Failure;
 use super::position::{Position, Step};
+use super::server::Server;
+use super::units::{Chunk, Units};
 use super::wire;
 use super::wire::Unusable;
 use crate::printable::printable;
@@ -29,17 +24,12 @@ const MAX_LIST_BYTES: usize = 4 << 20;
 /// Number of datasets that a message about an unknown one names.
 const MAX_NAMES: usize = 20;
 
-/// Time after which the log says that a source is silent.
-const SILENT: Duration = Duration::from_secs(60);
-
-/// A client of one embedding server.
+/// A dataset of a server that speaks `forebay.v1`.
 #[derive(Debug, Clone)]
-pub struct Source {
-    peer: Arc<Peer>,
-    /// The connection that streams share, until a call fails.
-    channel: Arc<Mutex<Option<Channel>>>,
+pub struct Native {
+    server: Server,
+    dataset: String,
     limits: config::Limits,
-    idle_timeout: Duration,
 }
 
 /// A message of which nothing but the name of a dataset is read.
@@ -56,36 +46,28 @@ struct Listed {
     datasets: Vec<Bytes>,
 }
 
-impl Source {
-    /// Makes a client, which connects when it is used.
-    #[must_use]
-    pub fn new(source: &config::Source, limits: config::Limits) -> Self {
+impl Native {
+    pub(super) fn new(grpc: &config::Grpc, dataset: &str, limits: config::Limits) -> Self {
         Self {
-            peer: Arc::new(Peer {
-                address: source.grpc.clone(),
-                key: "source",
-                auth: source.auth.clone(),
-            }),
-            channel: Arc::default(),
+            server: Server::new(grpc),
+            dataset: dataset.to_owned(),
             limits,
-            idle_timeout: source.idle_timeout,
         }
     }
 
-    /// Requests the description of a dataset.
-    ///
-    /// # Errors
-    /// If the server is away, has no such dataset, or its description is invalid.
-    pub async fn dataset(&self, name: &str) -> Result<Dataset, SourceError> {
+    /// Requests the description of the dataset.
+    pub(super) async fn dataset(&self) -> Result<Dataset, SourceError> {
+        let name = &self.dataset;
         let call = Call {
             path: "/forebay.v1.EmbeddingSourceService/ListDatasets",
-            key: self.peer.key,
+            key: self.server.key(),
             max_bytes: MAX_LIST_BYTES,
             limit: "forebay.v1.ListDatasetsResponse",
         };
         let listed = async {
-            let mut answers = self.call(call, &proto::ListDatasetsRequest {}).await?;
-            let listed = self.within("an answer", answers.next(message::<Listed>));
+            let mut answers = self.server.call(call, Bytes::new()).await?;
+            let listed = answers.next(message::<Listed>);
+            let listed = self.server.within("an answer", listed);
             let listed = listed.await?.ok_or_else(|| garbled("no response"))?;
             find(name, listed)
         };
@@ -93,112 +75,45 @@ impl Source {
             Ok(dataset) => describe(dataset, &self.limits).map_err(|fault| {
                 let message = format!("dataset `{name}`: {}", fault.message);
                 let failure = Failure::fatal(message);
-                self.error(match fault.hint {
+                self.server.error(match fault.hint {
                     Some(hint) => failure.hint(hint),
                     None => failure,
                 })
             }),
-            Err(failure) => Err(self.failed(failure).await),
+            Err(failure) => Err(self.server.failed(failure).await),
         }
     }
 
     /// Opens the stream of chunks after `position`.
-    ///
-    /// # Errors
-    /// If the server is away or refuses the position.
-    pub async fn open(
+    pub(super) async fn open(
         &self,
-        dataset: &str,
         partition: &str,
         position: &str,
         max_chunk_rows: u32,
     ) -> Result<Chunks, SourceError> {
         let request = proto::StreamChunksRequest {
-            dataset: dataset.to_owned(),
+            dataset: self.dataset.clone(),
             partition: partition.to_owned(),
             resume_token: position.to_owned(),
             max_chunk_rows,
         };
         let call = Call {
             path: "/forebay.v1.EmbeddingSourceService/StreamChunks",
-            key: self.peer.key,
+            key: self.server.key(),
             max_bytes: self.limits.chunk,
             limit: "limits.chunk",
         };
-        match self.call(call, &request).await {
+        match self.server.call(call, request.encode_to_vec().into()).await {
             Ok(answers) => Ok(Chunks {
-                source: self.clone(),
+                server: self.server.clone(),
                 answers,
                 max_chunk_rows: max_chunk_rows as usize,
                 sequence: 0,
                 position: Position::new(position),
             }),
-            Err(failure) => Err(self.failed(failure).await),
+            Err(failure) => Err(self.server.failed(failure).await),
         }
     }
-
-    /// Sends a request; connects first, unless there is a connection.
-    async fn call(&self, call: Call, request: &impl Message) -> Result<Answers, Failure> {
-        let known = self.channel.lock().await.clone();
-        let channel = match known {
-            Some(channel) => channel,
-            // Not under the lock: each partition has to learn by itself that the server is away.
-            None => {
-                let new = self.peer.connect().await?;
-                self.channel.lock().await.get_or_insert(new).clone()
-            }
-        };
-        // A server may send its headers only with the first message.
-        self.within(
-            "an answer",
-            Answers::open(&self.peer, channel, call, request),
-        )
-        .await
-    }
-
-    /// Waits for the server, at most `source.idle_timeout`. The log says so when it takes long.
-    async fn within<T>(
-        &self,
-        what: &str,
-        answer: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
-        let idle = self.idle_timeout;
-        let silent = SILENT.min(idle / 2);
-        tokio::pin!(answer);
-        if let Ok(answer) = timeout(silent, &mut answer).await {
-            return answer;
-        }
-        let (after, most) = (words(silent), words(idle));
-        let address = &self.peer.address;
-        tracing::warn!(
-            source = %address,
-            "the source is silent: waiting for {what} since {after}, for at most {most} (`source.idle_timeout`)"
-        );
-        match timeout(idle.saturating_sub(silent), answer).await {
-            Ok(answer) => answer,
-            Err(_) => Err(
-                Failure::away(format!("silent for {most}, with {what} to come"))
-                    .hint("if it needs longer between two chunks, raise `source.idle_timeout`"),
-            ),
-        }
-    }
-
-    fn error(&self, failure: Failure) -> SourceError {
-        SourceError {
-            address: self.peer.address.clone(),
-            failure,
-        }
-    }
-
-    /// As [`Self::error`]; the next call connects anew.
-    async fn failed(&self, failure: Failure) -> SourceError {
-        self.channel.lock().await.take();
-        self.error(failure)
-    }
-}
-
-fn words(time: Duration) -> humantime::FormattedDuration {
-    humantime::format_duration(time)
 }
 
 /// The dataset of this name.
@@ -227,7 +142,7 @@ fn find(name: &str, listed: Listed) -> Result<proto::Dataset, Failure> {
 /// The chunks of a partition, in order.
 #[derive(Debug)]
 pub struct Chunks {
-    source: Source,
+    server: Server,
     answers: Answers,
     max_chunk_rows: usize,
     sequence: u64,
@@ -235,17 +150,17 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// The next chunk that moves the position; `None` when there is nothing more for now.
-    /// Cancel-safe.
-    ///
-    /// # Errors
-    /// If the server went away, is silent for too long, or violated the protocol.
-    pub async fn next(&mut self) -> Result<Option<wire::Chunk>, SourceError> {
-        let source = self.source.clone();
-        match source.within("a chunk", self.moving()).await {
-            Ok(chunk) => Ok(chunk),
-            Err(failure) => Err(source.failed(failure).await),
-        }
+    /// The next chunk that moves the position. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Result<Option<Chunk>, SourceError> {
+        let server = self.server.clone();
+        let chunk = match server.within("a chunk", self.moving()).await {
+            Ok(chunk) => chunk,
+            Err(failure) => return Err(server.failed(failure).await),
+        };
+        Ok(chunk.map(|chunk| Chunk {
+            units: Units::Messages(chunk.rows),
+            position: chunk.resume_token,
+        }))
     }
 
     async fn moving(&mut self) -> Result<Option<wire::Chunk>, Failure> {

@@ -1,0 +1,78 @@
+//! The transports: how rows come in, and what a position is.
+//!
+//! A transport says what a dataset has, and yields the chunks of a partition after a position. What
+//! the rows of a chunk are made of concerns the dataset's [`Format`](super::Format) alone.
+
+use super::Dataset;
+use super::error::SourceError;
+use super::native;
+use super::native::Native;
+use super::units::Chunk;
+use crate::config;
+
+/// The source of a pipeline.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A server that speaks `forebay.v1`.
+    Native(Native),
+}
+
+/// The chunks of a partition, in order.
+#[derive(Debug)]
+pub enum Chunks {
+    /// From a server that speaks `forebay.v1`.
+    Native(native::Chunks),
+}
+
+impl Source {
+    /// Makes a source, which connects when it is used.
+    #[must_use]
+    pub fn new(source: &config::Source, limits: config::Limits) -> Self {
+        match &source.transport {
+            config::Transport::Grpc(grpc) => {
+                Self::Native(Native::new(grpc, &source.dataset, limits))
+            }
+        }
+    }
+
+    /// Requests the description of the dataset.
+    ///
+    /// # Errors
+    /// If the source is away, has no such dataset, or its description is invalid.
+    pub async fn dataset(&self) -> Result<Dataset, SourceError> {
+        match self {
+            Self::Native(native) => native.dataset().await,
+        }
+    }
+
+    /// Opens a partition after `position`; an empty one is the beginning.
+    ///
+    /// # Errors
+    /// If the source is away or refuses the position.
+    pub async fn open(
+        &self,
+        partition: &str,
+        position: &str,
+        max_chunk_rows: u32,
+    ) -> Result<Chunks, SourceError> {
+        match self {
+            Self::Native(native) => {
+                let chunks = native.open(partition, position, max_chunk_rows);
+                chunks.await.map(Chunks::Native)
+            }
+        }
+    }
+}
+
+impl Chunks {
+    /// The next chunk that moves the position; `None` when there is nothing more for now.
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// If the source went away, is silent for too long, or violated its protocol.
+    pub async fn next(&mut self) -> Result<Option<Chunk>, SourceError> {
+        match self {
+            Self::Native(chunks) => chunks.next().await,
+        }
+    }
+}

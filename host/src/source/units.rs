@@ -1,0 +1,77 @@
+//! What a transport delivers: rows that nobody has decoded, and the position after them.
+
+use bytes::Bytes;
+
+/// A chunk as it came from its source.
+#[derive(Debug, Clone, Default)]
+pub struct Chunk {
+    /// Its rows.
+    pub units: Units,
+    /// The position after them, which only the transport understands.
+    pub position: String,
+}
+
+/// The rows of a chunk, each with its index. Only a format knows what is in them.
+#[derive(Debug, Clone)]
+pub enum Units {
+    /// Encoded messages, a row each, as slices of the received buffer.
+    Messages(Vec<Bytes>),
+}
+
+impl Default for Units {
+    fn default() -> Self {
+        Self::Messages(Vec::new())
+    }
+}
+
+impl Units {
+    /// Number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Messages(rows) => rows.len(),
+        }
+    }
+
+    /// True if there are no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Memory that the rows take as they came, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Messages(rows) => rows.iter().map(Bytes::len).sum(),
+        }
+    }
+
+    /// Appends the rows of another chunk of the same stream.
+    pub fn append(&mut self, more: Self) {
+        match (self, more) {
+            (Self::Messages(rows), Self::Messages(more)) => rows.extend(more),
+        }
+    }
+
+    /// Some of the rows, in this order. Indices that do not exist are left out.
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Self {
+        match self {
+            Self::Messages(all) => Self::Messages(
+                rows.iter()
+                    .filter_map(|row| all.get(*row).cloned())
+                    .collect(),
+            ),
+        }
+    }
+
+    /// A row as a dead letter keeps it: as it came, if it came as bytes of its own. Empty if it does
+    /// not exist.
+    #[must_use]
+    pub fn encoded(&self, row: usize) -> Bytes {
+        match self {
+            Self::Messages(rows) => rows.get(row).cloned().unwrap_or_default(),
+        }
+    }
+}
