@@ -1,17 +1,46 @@
 //! The host is killed at every step and at random moments. Started again, it comes to what an
-//! undisturbed run comes to: nothing lost, nothing twice, and the API server knows.
+//! undisturbed run comes to: nothing lost, nothing twice, and the API server knows. All of it with
+//! the database over a Unix socket, and over TCP.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
-use support::{Ended, Recruit};
+use support::{Ended, Over, Recruit};
+
+/// Makes each of these a test over either way to the database.
+macro_rules! over_both {
+    ($($killed:ident,)*) => {
+        mod unix {
+            $(#[tokio::test]
+            async fn $killed() {
+                super::$killed(super::Over::Unix).await;
+            })*
+        }
+        mod tcp {
+            $(#[tokio::test]
+            async fn $killed() {
+                super::$killed(super::Over::Tcp).await;
+            })*
+        }
+    };
+}
+
+over_both!(
+    while_it_begins,
+    while_it_receives_and_prepares,
+    while_it_writes,
+    around_the_commit,
+    at_the_end,
+    again_and_again,
+    at_random_moments,
+);
 
 /// Kills at each of these passages of `point`, each time in a run of its own.
-async fn killed_at(point: &str, passages: &[u32]) {
+async fn killed_at(over: Over, point: &str, passages: &[u32]) {
     for passage in passages {
-        let what = format!("killed at passage {passage} of {point}");
-        let recruit = Recruit::new().await;
+        let what = format!("killed at passage {passage} of {point}, over {over:?}");
+        let recruit = Recruit::over(over).await;
         kill_at(&recruit, point, *passage, &what);
         finish(&recruit, &what).await;
     }
@@ -41,36 +70,31 @@ async fn is_finished(recruit: &Recruit) -> bool {
     recruit.home.database.number(finished).await == 1
 }
 
-#[tokio::test]
-async fn while_it_begins() {
-    killed_at("run.begun", &[1]).await;
-    killed_at("stream.open", &[1]).await;
+async fn while_it_begins(over: Over) {
+    killed_at(over, "run.begun", &[1]).await;
+    killed_at(over, "stream.open", &[1]).await;
 }
 
-#[tokio::test]
-async fn while_it_receives_and_prepares() {
-    killed_at("chunk.received", &[1, 4, 15]).await;
-    killed_at("chunk.prepared", &[1, 7]).await;
+async fn while_it_receives_and_prepares(over: Over) {
+    killed_at(over, "chunk.received", &[1, 4, 15]).await;
+    killed_at(over, "chunk.prepared", &[1, 7]).await;
 }
 
-#[tokio::test]
-async fn while_it_writes() {
-    killed_at("write.begin", &[1, 9]).await;
+async fn while_it_writes(over: Over) {
+    killed_at(over, "write.begin", &[1, 9]).await;
     // Each chunk passes it at least twice; those with refused rows, many times.
-    killed_at("write.table", &[1, 2, 8, 20, 31]).await;
-    killed_at("write.rows", &[6]).await;
-    killed_at("write.dead_letters", &[1, 3]).await;
-    killed_at("write.checkpoint", &[1, 5]).await;
+    killed_at(over, "write.table", &[1, 2, 8, 20, 31]).await;
+    killed_at(over, "write.rows", &[6]).await;
+    killed_at(over, "write.dead_letters", &[1, 3]).await;
+    killed_at(over, "write.checkpoint", &[1, 5]).await;
 }
 
-#[tokio::test]
-async fn around_the_commit() {
-    killed_at("commit.before", &[1, 10, 15]).await;
-    killed_at("commit.after", &[1, 10, 15]).await;
+async fn around_the_commit(over: Over) {
+    killed_at(over, "commit.before", &[1, 10, 15]).await;
+    killed_at(over, "commit.after", &[1, 10, 15]).await;
 }
 
-#[tokio::test]
-async fn at_the_end() {
+async fn at_the_end(over: Over) {
     for point in [
         "partition.complete",
         "notify.before",
@@ -79,13 +103,12 @@ async fn at_the_end() {
         "finish.before",
         "finish.after",
     ] {
-        killed_at(point, &[1]).await;
+        killed_at(over, point, &[1]).await;
     }
 }
 
-#[tokio::test]
-async fn again_and_again() {
-    let recruit = Recruit::new().await;
+async fn again_and_again(over: Over) {
+    let recruit = Recruit::over(over).await;
     let points = [
         ("run.begun", 1),
         ("write.table", 5),
@@ -110,8 +133,7 @@ async fn again_and_again() {
     finish(&recruit, "killed again and again").await;
 }
 
-#[tokio::test]
-async fn at_random_moments() {
+async fn at_random_moments(over: Over) {
     let seed = match std::env::var("FOREBAY_TEST_SEED") {
         Ok(seed) => seed.parse().unwrap(),
         Err(_) => SystemTime::now()
@@ -124,7 +146,7 @@ async fn at_random_moments() {
     let mut kills = 0;
     // A host may be quicker than whoever kills it.
     for _ in 0..10 {
-        kills += killed_at_moments(&mut random, seed).await;
+        kills += killed_at_moments(over, &mut random, seed).await;
         if kills > 0 {
             break;
         }
@@ -134,8 +156,8 @@ async fn at_random_moments() {
 }
 
 /// Kills a run until it has come to its end; how often that was.
-async fn killed_at_moments(random: &mut Random, seed: u64) -> u32 {
-    let recruit = Recruit::new().await;
+async fn killed_at_moments(over: Over, random: &mut Random, seed: u64) -> u32 {
+    let recruit = Recruit::over(over).await;
     let mut kills = 0;
     while !is_finished_or_unborn(&recruit, kills).await {
         let mut host = recruit.home.start("");

@@ -30,6 +30,8 @@ mod sources;
 mod stop;
 mod stress;
 mod tables;
+mod tcp;
+mod tls;
 mod types;
 mod values;
 mod verify;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use forebay::demo::dataset::Dataset;
 use forebay::demo::embedding_server;
 use forebay::proto::FieldType;
-use support::{Home, Recruit, Script, nowhere, row};
+use support::{Home, Over, Recruit, Script, nowhere, row};
 
 #[tokio::test]
 async fn a_source_that_breaks_off_is_asked_again_from_the_checkpoint() {
@@ -50,7 +50,7 @@ async fn a_source_that_stays_away_is_given_up() {
 
 #[tokio::test]
 async fn a_database_that_ends_its_connections_is_connected_again() {
-    let recruit = Recruit::new().await;
+    let recruit = Recruit::over(Over::Tcp).await;
     let database = &recruit.home.database;
     // Chunk 6 waits for this row; by then there is something to lose.
     let held = database.hold(&same_key(&recruit.clean_key(550))).await;
@@ -63,6 +63,8 @@ async fn a_database_that_ends_its_connections_is_connected_again() {
     assert!(ended.await >= 1);
     host.until("trying again");
     held.rollback().await.unwrap();
+    // New connections are as fast.
+    host.until("TCP_NODELAY is set");
     let report = host.wait().done();
     assert_eq!(report["starts"], 1);
     recruit

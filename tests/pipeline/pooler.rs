@@ -5,21 +5,19 @@
 //! Forebay refuses it. The test that needs them kept puts a relay before it then that keeps them.
 
 mod relay;
+mod tls;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use nix::unistd::geteuid;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
-use support::{Home, Recruit, nowhere, skip};
+use support::{Home, Recruit, as_nobody, nowhere, skip};
 use tempfile::TempDir;
 
 /// Connections to the server for transactions: fewer than clients, so that they change hands.
@@ -61,6 +59,17 @@ fn version(program: &Path) -> (u32, u32) {
 impl Pooler {
     /// `statements`: for how many prepared statements of a client there is room.
     fn start(program: &Path, url: &str, mode: &str, statements: u32) -> Self {
+        Self::start_with(program, url, mode, statements, |_| String::new())
+    }
+
+    /// With more settings, and with files that these name in a directory of its own.
+    fn start_with(
+        program: &Path,
+        url: &str,
+        mode: &str,
+        statements: u32,
+        more: impl FnOnce(&Path) -> String,
+    ) -> Self {
         let (database, query) = url.split_once("///").unwrap().1.split_once('?').unwrap();
         let value = |name: &str| {
             let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -86,7 +95,8 @@ impl Pooler {
         let settings = format!(
             "[databases]\n* = host={host} port={server_port} user={user}\n\
              [pgbouncer]\nlisten_addr = {ip}\nlisten_port = {port}\nunix_socket_dir = {sockets}\n\
-             auth_type = any\npool_mode = {mode}\ndefault_pool_size = {size}\n{statements}\n"
+             auth_type = any\npool_mode = {mode}\ndefault_pool_size = {size}\n{statements}\n{more}\n",
+            more = more(directory.path())
         );
         let file = directory.path().join("pgbouncer.ini");
         fs::write(&file, settings).unwrap();
@@ -95,13 +105,7 @@ impl Pooler {
             .arg(&file)
             .stdin(Stdio::null())
             .stderr(Stdio::piped());
-        if geteuid().is_root() {
-            // It refuses root, as the server does, and runs as the same user.
-            const NOBODY: u32 = 65_534;
-            chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
-            chown(&file, Some(NOBODY), Some(NOBODY)).unwrap();
-            command.uid(NOBODY).gid(NOBODY);
-        }
+        as_nobody(&mut command, directory.path());
         let mut child = command.spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let mut lines = log.lines().map(Result::unwrap);

@@ -176,8 +176,6 @@ async fn all_that_a_role_lacks_is_said_at_once() {
            hint: grant delete, insert, update on all tables in schema forebay to ROLE
          items: ROLE lacks select, insert, update
            hint: grant select, insert, update on public.items to ROLE
-         items: row-level security applies to ROLE: hidden rows would look new
-           hint: alter role ROLE bypassrls, or use the role that owns the table
          closed.items: ROLE lacks usage on the schema closed
            hint: grant usage on schema closed to ROLE
     "#);

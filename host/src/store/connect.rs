@@ -10,7 +10,7 @@
 
 use std::io::ErrorKind;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::capacity::allowed;
 use super::error::{ANSWER, Blame, DatabaseFailure, StoreError, blame, explained, unusable};
 use super::message::described;
-use super::url;
+use super::{no_delay, tls, url};
 use crate::config::{DatabaseUrl, Sessions};
 
 /// The writer only looks up rows by key. Without these settings, the planner scans a table that
@@ -51,9 +51,8 @@ const OTHERS: u32 = 2;
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(super) pool: PgPool,
-    /// True if `COPY` runs at full speed. Over TCP it waits 40 ms for each chunk, since sqlx 0.9.0
-    /// does not set TCP_NODELAY (its issue 4335); a Unix socket has no such delay.
-    pub(super) copies: bool,
+    /// The port of the server; `None` for a Unix socket.
+    port: Option<u16>,
     pub(super) sharing: Sharing,
     begin: SqlStr,
 }
@@ -68,12 +67,12 @@ impl Store {
         let Connected {
             pool,
             sharing,
-            local,
+            port,
             begin,
         } = connect(url, sessions).await?;
         Ok(Self {
             pool,
-            copies: local,
+            port,
             sharing,
             begin,
         })
@@ -83,6 +82,30 @@ impl Store {
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.sharing == Sharing::Shared
+    }
+
+    /// True if the server is reached by a Unix socket: its disk may be visible here.
+    pub(super) fn is_local(&self) -> bool {
+        self.port.is_none()
+    }
+
+    /// True if `COPY` runs at full speed over the connections that are open now: always, unless
+    /// TCP_NODELAY cannot be set, which is said once.
+    pub(super) fn copies_at_full_speed(&self) -> bool {
+        static SAID: Once = Once::new();
+        let Some(port) = self.port else { return true };
+        let set = no_delay::set(port);
+        match &set {
+            Ok(connections) => tracing::debug!(port, connections, "TCP_NODELAY is set"),
+            Err(error) => SAID.call_once(|| {
+                tracing::warn!(
+                    port,
+                    %error,
+                    "TCP_NODELAY cannot be set on the connections to the database: new rows are inserted, not copied, and take a third longer"
+                );
+            }),
+        }
+        set.is_ok()
     }
 
     /// The statement that begins a transaction, for `begin_with`: on shared connections, it makes
@@ -133,8 +156,8 @@ pub(super) enum Sharing {
 pub(super) struct Connected {
     pub pool: PgPool,
     pub sharing: Sharing,
-    /// True for a Unix socket.
-    pub local: bool,
+    /// The port of the server; `None` for a Unix socket.
+    pub port: Option<u16>,
     /// One statement or several, sent together.
     pub begin: SqlStr,
 }
@@ -145,7 +168,8 @@ pub(super) async fn connect(
     sessions: &Sessions,
 ) -> Result<Connected, StoreError> {
     let options = options(url, sessions)?;
-    let local = options.get_socket().is_some() || options.get_host().starts_with('/');
+    let is_local = options.get_socket().is_some() || options.get_host().starts_with('/');
+    let port = (!is_local).then(|| options.get_port());
     let (sharing, allowed) = match timeout(2 * ANSWER, detect_pooler(&options)).await {
         Ok(detected) => detected.map_err(|error| failed(url, error))?,
         Err(_) => {
@@ -190,7 +214,7 @@ pub(super) async fn connect(
     Ok(Connected {
         pool: pool.connect_lazy_with(options),
         sharing,
-        local,
+        port,
         begin: AssertSqlSafe(begin).into_sql_str(),
     })
 }
@@ -232,7 +256,8 @@ fn with_settings(pool: PgPoolOptions, settings: String) -> PgPoolOptions {
 
 fn failed(url: &DatabaseUrl, error: sqlx::Error) -> StoreError {
     let nothing_there = [ErrorKind::ConnectionRefused, ErrorKind::NotFound];
-    let message = match explained(&error) {
+    let tls = tls::explained(&error);
+    let message = match explained(&error).or_else(|| tls.clone()) {
         Some(explained) => format!("{url}: {explained}"),
         None if matches!(&error, sqlx::Error::Io(error) if nothing_there.contains(&error.kind())) =>
         {
@@ -242,7 +267,7 @@ fn failed(url: &DatabaseUrl, error: sqlx::Error) -> StoreError {
         }
         None => format!("{url}: {}", described(&error)),
     };
-    let is_away = blame(&error) == Blame::Server && unusable(&error).is_none();
+    let is_away = blame(&error) == Blame::Server && unusable(&error).is_none() && tls.is_none();
     let failure = DatabaseFailure::caused_by(message, error);
     if is_away {
         StoreError::Away(failure)

@@ -132,7 +132,8 @@ impl Writer {
         Ok(Self {
             connection: store.pool.acquire().await?,
             begin: begin(store, targets),
-            copies: store.copies,
+            // After the connection, which has to be among those that are open.
+            copies: store.copies_at_full_speed(),
             buffer: Vec::new(),
             statements: Statements::new(targets),
             recorder: Recorder::new(targets, run, checkpoint, notify, limit),

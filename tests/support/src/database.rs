@@ -5,6 +5,7 @@
 //! only a power cut would notice.
 
 use std::io::PipeWriter;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -29,18 +30,34 @@ static SERVER: OnceCell<Server> = OnceCell::const_new();
 /// Makes names of databases unique in this process.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
+/// Over TCP, the server knows a member of this role by its password alone.
+pub const WANTS_PASSWORD: &str = "forebay_wants_password";
+
 const PREFIX: &str = "forebay_test";
 
 struct Server {
     lease: Embedded,
+    /// Where it listens besides its socket.
+    address: IpAddr,
     /// Closed when this process ends, which is what the child waits for.
     _alive: PipeWriter,
+}
+
+/// How the host, and the test, reach a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// A Unix socket.
+    Unix,
+    /// TCP, without TLS.
+    Tcp,
 }
 
 /// An empty database with pgvector, dropped at the end of its test.
 pub struct Database {
     /// Connects to it.
     pub url: String,
+    /// The address of the server.
+    pub address: IpAddr,
     /// Connections of the test.
     pub pool: PgPool,
     name: String,
@@ -51,6 +68,21 @@ impl Database {
     /// Waits for room, and makes one.
     pub async fn new() -> Self {
         Self::created("").await
+    }
+
+    /// As [`Database::new`], with a URL for this way to it.
+    pub async fn over(over: Over) -> Self {
+        let mut database = Self::new().await;
+        if over == Over::Tcp {
+            database.url = database.tcp("forebay");
+        }
+        database
+    }
+
+    /// Its URL over TCP for a role, which may have a password.
+    pub fn tcp(&self, role: &str) -> String {
+        let (address, name) = (self.address, &self.name);
+        format!("postgres://{role}@{address}/{name}?sslmode=disable")
     }
 
     /// As [`Database::new`], with options of `create database`.
@@ -76,6 +108,7 @@ impl Database {
             .unwrap();
         Self {
             url,
+            address: server.address,
             pool,
             name,
             _room: room,
@@ -157,7 +190,7 @@ async fn start() -> Server {
         directory: home.join(".forebay"),
         pg_dir: None,
         cache_directory: None,
-        listen: None,
+        listen: free_address(),
     };
     let lease = embedded::start(&settings).await.unwrap();
     for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
@@ -170,6 +203,7 @@ async fn start() -> Server {
         "alter system set wal_keep_size = '256MB'".into(),
     )
     .await;
+    want_password(&lease).await;
     execute(lease.url(), "select pg_reload_conf()".into()).await;
     drop_leftovers(lease.url()).await;
 
@@ -187,8 +221,43 @@ async fn start() -> Server {
         .spawn()
         .unwrap();
     Server {
+        address: address(lease.url()).await,
         lease,
         _alive: alive,
+    }
+}
+
+/// A loopback address of this process's own, with PostgreSQL's port free. Where there is only
+/// one, and others have it, it is the server that says so.
+fn free_address() -> Option<IpAddr> {
+    if cfg!(target_os = "linux") {
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let own = Ipv4Addr::new(127, 1, high, low);
+        if TcpListener::bind((own, 5432)).is_ok() {
+            return Some(own.into());
+        }
+    }
+    Some(Ipv4Addr::LOCALHOST.into())
+}
+
+/// Where the server listens: asked for, since one that is still there is adopted as it is.
+async fn address(url: &str) -> IpAddr {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let address = sqlx::query_scalar("select current_setting('listen_addresses')");
+    let address: String = address.fetch_one(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let stop = "the tests' server was left running by an earlier version: `forebay db stop`";
+    address.parse().expect(stop)
+}
+
+/// Members of the role [`WANTS_PASSWORD`] have to show one over TCP.
+async fn want_password(lease: &Embedded) {
+    let file = lease.data_directory().join("pg_hba.conf");
+    let rules = std::fs::read_to_string(&file).unwrap();
+    let rule = format!("host all +{WANTS_PASSWORD} all scram-sha-256\n");
+    if !rules.starts_with(&rule) {
+        execute(lease.url(), format!("create role {WANTS_PASSWORD}")).await;
+        std::fs::write(&file, format!("{rule}{rules}")).unwrap();
     }
 }
 

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Database, PATIENCE, guests, program, recruit_tables, target};
+use crate::{Database, Over, PATIENCE, guests, program, recruit_tables, target};
 
 /// A configuration and a database for it.
 pub struct Home {
@@ -46,7 +46,12 @@ impl Home {
 
     /// With the tables of the recruit example, for vectors of so many dimensions.
     pub async fn recruit(dimensions: usize) -> Self {
-        let home = Self::new().await;
+        Self::recruit_over(Over::Unix, dimensions).await
+    }
+
+    /// As [`Home::recruit`], with the database over this way to it.
+    pub async fn recruit_over(over: Over, dimensions: usize) -> Self {
+        let home = Self::with(Database::over(over).await);
         home.database.execute(&recruit_tables(dimensions)).await;
         home
     }

@@ -9,7 +9,7 @@ use forebay::demo::running::Running;
 use forebay::demo::{api_server, embedding_server};
 use tokio::sync::OnceCell;
 
-use crate::{Home, State, anywhere};
+use crate::{Home, Over, State, anywhere};
 
 /// Has every kind of dirt, and rows that are revised in later chunks.
 const ROWS: u64 = 1_500;
@@ -36,26 +36,35 @@ impl Recruit {
         Self::breaking(&[]).await
     }
 
+    /// With the database over this way to it.
+    pub async fn over(over: Over) -> Self {
+        Self::breaking_over(over, &[]).await
+    }
+
     /// With a source whose n-th stream breaks after the n-th number of chunks.
     pub async fn breaking(after: &[u64]) -> Self {
+        Self::breaking_over(Over::Unix, after).await
+    }
+
+    async fn breaking_over(over: Over, after: &[u64]) -> Self {
         // Before this test has a database of its own: all could wait for one more.
         UNDISTURBED
             .get_or_init(|| async {
-                let recruit = Self::start(&[]).await;
+                let recruit = Self::start(Over::Unix, &[]).await;
                 recruit.home.run().done();
                 recruit.state().await
             })
             .await;
-        Self::start(after).await
+        Self::start(over, after).await
     }
 
-    async fn start(after: &[u64]) -> Self {
+    async fn start(over: Over, after: &[u64]) -> Self {
         let dataset = Arc::new(Dataset::new(ROWS, DIMENSIONS).unwrap().with_revisions());
         let after = after.iter().copied();
         let source =
             embedding_server::start_breaking(Arc::clone(&dataset), anywhere(), after).unwrap();
         let recruit = Self {
-            home: Home::recruit(DIMENSIONS).await,
+            home: Home::recruit_over(over, DIMENSIONS).await,
             dataset,
             source,
             api: api_server::start(anywhere()).unwrap(),

@@ -20,8 +20,7 @@ impl Store {
         for wanted in &demand.tables {
             match wanted.table {
                 Some(table) => {
-                    tables::check(self, &mut transaction, wanted, table, &role, &mut findings)
-                        .await?;
+                    tables::check(&mut transaction, wanted, table, &role, &mut findings).await?;
                     indexes::check(&mut transaction, table, &mut findings).await?;
                 }
                 None => {

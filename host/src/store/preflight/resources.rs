@@ -38,7 +38,7 @@ pub(super) async fn check(
         ));
     }
     findings.extend(of_server);
-    if store.copies {
+    if store.is_local() {
         findings.extend(disk(connection, demand.bytes).await?);
     }
     Ok(())

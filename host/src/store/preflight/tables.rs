@@ -5,7 +5,6 @@ use sqlx::PgConnection;
 use super::demand::Wanted;
 use super::finding::{Finding, Severity};
 use crate::route::Table;
-use crate::store::Store;
 use crate::store::sql::from_row;
 
 #[derive(Debug)]
@@ -42,7 +41,6 @@ const FACTS: &str = "select c.relkind::text as kind, c.relpersistence = 'u' as u
     from pg_class c where c.oid = to_regclass($1)";
 
 pub(super) async fn check(
-    store: &Store,
     connection: &mut PgConnection,
     wanted: &Wanted<'_>,
     table: &Table,
@@ -58,12 +56,12 @@ pub(super) async fn check(
         .await?;
     // Dropped a moment ago: the first statement will fail.
     let Some(facts) = facts else { return Ok(()) };
-    findings.extend(judge(table, &facts, role, store.copies));
+    findings.extend(judge(table, &facts, role));
     findings.extend(references(connection, table).await?);
     Ok(())
 }
 
-fn judge(table: &Table, facts: &Facts, role: &str, copies: bool) -> Vec<Finding> {
+fn judge(table: &Table, facts: &Facts, role: &str) -> Vec<Finding> {
     let kind = match facts.kind.as_str() {
         "v" => Some("view"),
         "m" => Some("materialised view"),
@@ -78,13 +76,13 @@ fn judge(table: &Table, facts: &Facts, role: &str, copies: bool) -> Vec<Finding>
             "name the underlying table",
         )];
     }
-    let mut findings = judge_access(table, facts, role, copies);
+    let mut findings = judge_access(table, facts, role);
     findings.extend(judge_storage(table, facts));
     findings
 }
 
 /// Checks what the role may do with a table.
-fn judge_access(table: &Table, facts: &Facts, role: &str, copies: bool) -> Vec<Finding> {
+fn judge_access(table: &Table, facts: &Facts, role: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !facts.missing.is_empty() {
         let missing = facts.missing.join(", ");
@@ -96,14 +94,8 @@ fn judge_access(table: &Table, facts: &Facts, role: &str, copies: bool) -> Vec<F
         ));
     }
     if facts.row_security {
-        // The server refuses COPY then.
-        let severity = if copies {
-            Severity::Error
-        } else {
-            Severity::Warning
-        };
         findings.push(Finding::new(
-            severity,
+            Severity::Warning,
             &table.name,
             format!("row-level security applies to {role}: hidden rows would look new"),
             format!("alter role {role} bypassrls, or use the role that owns the table"),
