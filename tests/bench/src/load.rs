@@ -6,12 +6,15 @@ use std::process::{Output, Stdio};
 
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
+use sqlx::{Connection, PgConnection};
 use tokio::process::{Child, Command};
 
+use crate::lab;
 use crate::lab::{Lab, Urls};
 use crate::sets::{Set, described};
 use crate::source;
 use crate::source::Source;
+use crate::source::dirt::Dirt;
 
 /// A run of the host.
 #[derive(Clone, Copy)]
@@ -23,6 +26,8 @@ pub(crate) struct Load<'a> {
     pub(crate) expect: Expect,
     /// `pipelines.recruit.index`, unless it is left out.
     pub(crate) index: Option<&'static str>,
+    /// Rows that the database refuses.
+    pub(crate) dirt: Option<Dirt>,
 }
 
 /// A kind of socket.
@@ -77,6 +82,7 @@ impl<'a> Load<'a> {
             database_over: Over::Unix,
             expect: Expect::New,
             index: None,
+            dirt: None,
         }
     }
 
@@ -101,9 +107,11 @@ impl<'a> Load<'a> {
             Over::Tcp => &self.source.url,
             Over::Unix => &self.source.unix_url,
         };
-        let dataset = match self.expect {
-            Expect::New | Expect::Unchanged => source::FIRST,
-            Expect::Changed => source::CHANGED,
+        let dirt = self.dirt.filter(|dirt| dirt.share > 0);
+        let dataset = match (self.expect, dirt) {
+            (_, Some(dirt)) => dirt.dataset(),
+            (Expect::New | Expect::Unchanged, None) => source::FIRST.into(),
+            (Expect::Changed, None) => source::CHANGED.into(),
         };
         let mut config = format!(
             "database.url = {database:?}\nplugins.directory = {plugins:?}\n\
@@ -113,6 +121,9 @@ impl<'a> Load<'a> {
         if let Some(index) = self.index {
             config.push_str(&format!("index = {index:?}\n"));
         }
+        if dirt.is_some() {
+            config.push_str("dead_letter_limit = \"100%\"\n");
+        }
         let path = home.join("forebay.toml");
         fs::write(&path, config)?;
         Ok(path)
@@ -121,6 +132,11 @@ impl<'a> Load<'a> {
     /// Writes the configuration and makes the host's own tables, which is no part of a run.
     pub(crate) async fn prepare(&self, lab: &Lab, urls: &Urls) -> anyhow::Result<PathBuf> {
         let config = self.config(lab, urls)?;
+        if let Some(dirt) = self.dirt {
+            let mut connection = PgConnection::connect(&urls.unix).await?;
+            lab::execute(&mut connection, dirt.why.rules()).await?;
+            connection.close().await?;
+        }
         let mut command = Command::new(&lab.program);
         command.args(["migrate", "--config"]).arg(&config);
         let output = command.stdin(Stdio::null()).output().await?;
@@ -142,7 +158,8 @@ impl<'a> Load<'a> {
         self.ended_well(output)?;
         let report = fs::read(config.with_extension("json"))?;
         let report: Report = serde_json::from_slice(&report)?;
-        let (all, changed) = (self.source.shape.rows, self.source.shape.changed().len());
+        let (shape, refused) = (self.source.shape, self.dirt.map(|it| it.refused(self.source.shape)));
+        let (all, changed) = (shape.rows - refused.unwrap_or_default(), shape.changed().len());
         let (inserted, updated, unchanged) = match self.expect {
             Expect::New => (all, 0, 0),
             Expect::Unchanged => (0, 0, all),

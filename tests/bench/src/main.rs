@@ -46,6 +46,9 @@ struct Arguments {
     /// Elements of each embedding; otherwise 1536, in some parts also 384
     #[arg(long)]
     dimensions: Option<usize>,
+    /// Of the part with refused rows, only tables whose titles contain this
+    #[arg(long)]
+    about: Option<String>,
     /// Rounds; each part has its own default
     #[arg(long)]
     rounds: Option<usize>,
@@ -64,6 +67,8 @@ enum Only {
     Dimensions,
     /// TCP and Unix sockets
     Transport,
+    /// With rows that the database refuses
+    Dirt,
     /// With an HNSW index
     Index,
     /// Memory over a million rows
@@ -85,6 +90,9 @@ enum Command {
         shape: Shape,
         #[arg(long)]
         socket: PathBuf,
+        /// With datasets of rows that the database refuses
+        #[arg(long)]
+        dirt: bool,
     },
     /// Copies rows, and says how long that took
     #[command(hide = true)]
@@ -100,10 +108,14 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     match &arguments.command {
         Some(Command::Copy { url, copy }) => ceiling::copy(url, copy),
-        Some(Command::Source { shape, socket }) => {
+        Some(Command::Source {
+            shape,
+            socket,
+            dirt,
+        }) => {
             let mut builder = tokio::runtime::Builder::new_current_thread();
             let runtime = builder.enable_all().build()?;
-            runtime.block_on(source::serve(*shape, socket))
+            runtime.block_on(source::serve(*shape, *dirt, socket))
         }
         None => tokio::runtime::Runtime::new()?.block_on(plan::run(&arguments)),
     }

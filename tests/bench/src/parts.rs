@@ -1,6 +1,7 @@
 //! What is measured, part by part.
 
 pub(crate) mod dimensions;
+pub(crate) mod dirt;
 pub(crate) mod index;
 pub(crate) mod memory;
 pub(crate) mod plugins;

@@ -9,7 +9,7 @@ use crate::chart::{Figure, Scale};
 use crate::lab::Lab;
 use crate::parts::plugins::Bars;
 use crate::parts::write::{With, shape};
-use crate::parts::{Part, dimensions, index, memory, plugins, transport, write};
+use crate::parts::{Part, dimensions, dirt, index, memory, plugins, transport, write};
 use crate::rounds::{Rounds, WarmUp};
 use crate::sets::Set;
 use crate::source::Source;
@@ -100,6 +100,12 @@ async fn parts(arguments: &Arguments, lab: &Lab, rust: &Set, target: &Path) -> a
             markdown::LEGEND,
             vec![part],
         )?;
+    }
+    if arguments.wants(Only::Dirt) {
+        let dimensions = arguments.dimensions.unwrap_or(SHORT);
+        let shape = shape(arguments.rows(40_000), dimensions);
+        let parts = dirt::measure(lab, shape, arguments.about.as_deref(), arguments.rounds(3)).await?;
+        publish(lab, "dirt", "The price of dirt", dirt::LEGEND, parts)?;
     }
     if arguments.wants(Only::Index) {
         let rounds = Rounds {

@@ -2,6 +2,7 @@
 //! asked for. So it takes nothing from the host's CPU time, and as little as it can from the
 //! machine's.
 
+pub(crate) mod dirt;
 pub(crate) mod rows;
 mod serve;
 
@@ -36,12 +37,22 @@ pub(crate) struct Source {
 impl Source {
     /// Starts this program as a source, and waits for its address.
     pub(crate) async fn start(shape: Shape) -> anyhow::Result<Self> {
+        Self::start_with(shape, &[]).await
+    }
+
+    /// The same, with datasets that have rows which the database refuses.
+    pub(crate) async fn start_dirty(shape: Shape) -> anyhow::Result<Self> {
+        Self::start_with(shape, &["--dirt"]).await
+    }
+
+    async fn start_with(shape: Shape, more: &[&str]) -> anyhow::Result<Self> {
         // The path of a socket has 107 bytes at most.
         let directory = tempfile::tempdir()?;
         let socket = directory.path().join("source");
         let mut process = Command::new(std::env::current_exe()?)
             .arg("source")
             .args(arguments(shape))
+            .args(more)
             .arg("--socket")
             .arg(&socket)
             .stdin(Stdio::piped())

@@ -16,6 +16,8 @@ use half::f16;
 use prost::Message;
 use uuid::Uuid;
 
+use super::dirt::Dirt;
+
 /// Rows are made before the first is asked for, up to this many bytes; a larger dataset repeats
 /// them under other keys, so that it needs no more memory.
 const MOST_BYTES: usize = 1 << 30;
@@ -138,6 +140,21 @@ impl Rows {
             let row = made.get_mut(*place).context("a row to change")?;
             let key = row.get(..KEY_HEAD.len() + 36).unwrap_or_default();
             *row = with_key(&encoded(&spare), key);
+        }
+        Ok(Self {
+            made: made.into(),
+            count: self.count,
+        })
+    }
+
+    /// Some rows are spoiled.
+    pub(crate) fn spoiled(&self, shape: Shape, dirt: Dirt) -> anyhow::Result<Self> {
+        let mut made = self.made.to_vec();
+        for place in dirt.places(shape) {
+            let slot = made.get_mut(place).context("a row to spoil")?;
+            let mut row = Row::decode(slot.clone())?;
+            dirt.spoil(&mut row);
+            *slot = encoded(&row);
         }
         Ok(Self {
             made: made.into(),

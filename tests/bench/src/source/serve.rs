@@ -23,6 +23,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::server::{Router, TcpIncoming};
 use tonic::{Request, Response, Status};
 
+use super::dirt::Dirt;
 use super::rows::{Rows, Shape};
 use super::{CHANGED, FIRST};
 
@@ -30,8 +31,8 @@ use super::{CHANGED, FIRST};
 const WINDOW_BYTES: u32 = 4 << 20;
 
 /// Says its address on standard output and serves until standard input ends.
-pub(crate) async fn serve(shape: Shape, socket: &Path) -> anyhow::Result<()> {
-    let server = Server::new(shape)?;
+pub(crate) async fn serve(shape: Shape, dirt: bool, socket: &Path) -> anyhow::Result<()> {
+    let server = Server::new(shape, dirt)?;
     let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let unix = UnixListenerStream::new(UnixListener::bind(socket)?);
     println!("http://{}", tcp.local_addr()?);
@@ -61,7 +62,7 @@ struct Server {
 }
 
 impl Server {
-    fn new(shape: Shape) -> anyhow::Result<Self> {
+    fn new(shape: Shape, dirt: bool) -> anyhow::Result<Self> {
         let dataset = Dataset::new(shape.rows as u64, shape.dimensions)?;
         let mut description = embedding_server::description(&dataset);
         description.row_count = Some(shape.rows as u64);
@@ -73,6 +74,9 @@ impl Server {
         let mut datasets = vec![(described(FIRST), rows.clone())];
         if rows.is_made() {
             datasets.push((described(CHANGED), rows.second(shape)?));
+        }
+        for dirt in Dirt::all().filter(|_| dirt) {
+            datasets.push((described(&dirt.dataset()), rows.spoiled(shape, dirt)?));
         }
         Ok(Self {
             datasets: datasets.into(),
