@@ -10,6 +10,7 @@
 
 mod blame;
 mod deletes;
+mod dirt;
 mod fencing;
 mod hot_swap;
 mod indexes;

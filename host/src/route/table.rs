@@ -25,6 +25,8 @@ pub struct Table {
     /// True if the server may leave a row out without an error: a trigger runs before rows are
     /// written, or a policy of row-level security applies to the role.
     pub guarded: bool,
+    /// Check constraints that refuse a row for nothing but its own values.
+    pub own_checks: Vec<String>,
     /// True if the server takes `COPY` into it from the role.
     pub copies: bool,
 }

@@ -62,11 +62,30 @@ pub async fn read(pool: &PgPool, names: &[String]) -> Result<Vec<Option<Table>>,
             unique_keys: unique,
             near_keys: near,
             guarded: triggers || !copies,
+            own_checks: own_checks(pool, oid).await?,
             copies,
             foreign_keys: foreign_keys(pool, oid, names, &oids).await?,
         }));
     }
     Ok(tables)
+}
+
+/// Check constraints of a table without triggers that call no function which may look elsewhere:
+/// none of a user, or immutable ones only.
+async fn own_checks(pool: &PgPool, table: i64) -> Result<Vec<String>, StoreError> {
+    let names = sqlx::query_scalar(
+        "select c.conname::text from pg_constraint c
+         where c.conrelid::bigint = $1 and c.contype = 'c'
+             and not exists (select from pg_trigger t
+                 where t.tgrelid in (select c.conrelid union all select relid from pg_partition_tree(c.conrelid))
+                     and not t.tgisinternal)
+             and not exists (select from pg_depend d
+                 left join pg_operator o on d.refclassid = 'pg_operator'::regclass and o.oid = d.refobjid
+                 join pg_proc p on p.oid = case when d.refclassid = 'pg_proc'::regclass then d.refobjid else o.oprcode end
+                 where d.classid = 'pg_constraint'::regclass and d.objid = c.oid and p.provolatile <> 'i')
+         order by c.conname",
+    );
+    Ok(names.bind(table).fetch_all(pool).await?)
 }
 
 /// The unique keys of a table.

@@ -11,7 +11,13 @@ use sqlx::PgConnection;
 pub(super) const REFERENCE_ROUNDS: usize = 8;
 
 /// The parts that are still to be tried, the next one last.
-pub(super) struct Halving<'r, T>(Vec<&'r [T]>);
+pub(super) struct Halving<'r, T>(Vec<Part<'r, T>>);
+
+struct Part<'r, T> {
+    rows: &'r [T],
+    /// The right half of a part that was refused, and its left half was not refused so far.
+    is_right: bool,
+}
 
 impl<'r, T> Halving<'r, T> {
     /// Sets the savepoint; the first part is all of `rows`.
@@ -19,38 +25,40 @@ impl<'r, T> Halving<'r, T> {
         connection: &mut PgConnection,
         rows: &'r [T],
     ) -> Result<Self, sqlx::Error> {
-        Self::begin(connection, vec![rows]).await
+        Self::of_parts(connection, rows, rows.len()).await
     }
 
-    /// Sets the savepoint; the first part is a half, since `rows` were refused together. A single
-    /// row is tried again: nothing is known of it alone.
-    pub(super) async fn of_halves(
+    /// Sets the savepoint; each row is a part: most of them will be refused.
+    pub(super) async fn of_each(
         connection: &mut PgConnection,
         rows: &'r [T],
     ) -> Result<Self, sqlx::Error> {
-        let parts = match rows {
-            [_] => vec![rows],
-            rows => halves(rows).to_vec(),
-        };
-        Self::begin(connection, parts).await
+        Self::of_parts(connection, rows, 1).await
     }
 
-    async fn begin(
+    async fn of_parts(
         connection: &mut PgConnection,
-        parts: Vec<&'r [T]>,
+        rows: &'r [T],
+        size: usize,
     ) -> Result<Self, sqlx::Error> {
         sqlx::query("savepoint halving").execute(connection).await?;
-        Ok(Self(parts))
+        let parts = rows.chunks(size.max(1)).rev();
+        let part = |rows| Part {
+            rows,
+            is_right: false,
+        };
+        Ok(Self(parts.map(part).collect()))
     }
 
     /// The next part to try.
     pub(super) fn next(&mut self) -> Option<&'r [T]> {
-        self.0.pop()
+        self.0.pop().map(|part| part.rows)
     }
 
     /// Keeps what was done for a part: moves the savepoint behind it, or releases it after the
     /// last part.
-    pub(super) async fn keep(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    pub(super) async fn keep(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        self.split_right();
         let statements = if self.0.is_empty() {
             "release savepoint halving"
         } else {
@@ -74,11 +82,32 @@ impl<'r, T> Halving<'r, T> {
     }
 
     fn split(&mut self, part: &'r [T]) -> Option<&'r T> {
+        if let Some(right) = self.0.last_mut() {
+            right.is_right = false;
+        }
         if let [row] = part {
             return Some(row);
         }
-        self.0.extend(halves(part));
+        self.halve(part);
         None
+    }
+
+    /// What is right of a part that was kept would be refused as a whole, so it is split at once.
+    fn split_right(&mut self) {
+        if self.0.last().is_some_and(|part| part.is_right)
+            && let Some(Part { rows, .. }) = self.0.pop()
+        {
+            self.halve(rows);
+        }
+    }
+
+    /// The left half is the next part.
+    fn halve(&mut self, rows: &'r [T]) {
+        let (left, right) = rows.split_at(rows.len() / 2);
+        let halves = [(right, !left.is_empty()), (left, false)];
+        let halves = halves.into_iter().filter(|(rows, _)| !rows.is_empty());
+        self.0
+            .extend(halves.map(|(rows, is_right)| Part { rows, is_right }));
     }
 
     /// Releases the savepoint after a search that has only read, and so kept nothing.
@@ -90,12 +119,6 @@ impl<'r, T> Halving<'r, T> {
     }
 }
 
-/// The left half last, as the next to be taken.
-fn halves<T>(rows: &[T]) -> [&[T]; 2] {
-    let (left, right) = rows.split_at(rows.len() / 2);
-    [right, left]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,12 +126,17 @@ mod tests {
     /// The rows found alone and the parts that are kept, in their order.
     fn search(rows: &[u32], refused: &[u32]) -> (Vec<u32>, Vec<Vec<u32>>) {
         let (mut alone, mut kept) = (Vec::new(), Vec::new());
-        let mut halving = Halving(vec![rows]);
+        let mut halving = Halving(vec![Part {
+            rows,
+            is_right: false,
+        }]);
         while let Some(part) = halving.next() {
+            assert!(!part.is_empty());
             if part.iter().any(|row| refused.contains(row)) {
                 alone.extend(halving.split(part));
             } else {
                 kept.push(part.to_vec());
+                halving.split_right();
             }
         }
         (alone, kept)

@@ -2,33 +2,40 @@
 //!
 //! 1. Look the keys up: digest, and whether the tables have the row. Unchanged rows end here.
 //! 2. Write the others, table by table, and their digests (`rows`).
-//! 3. Wait for the chunk's turn (`commit_order`): other writers have the chunks before it.
-//! 4. If a value is to blame for an error, roll back and halve the rows in savepoints until only
-//!    the rows to blame are left out (`isolate`).
-//! 5. Write dead letters.
-//! 6. Move the checkpoint, with the fence: if no row has that epoch, nothing is committed
+//! 3. If a value is to blame for an error, find the rows to blame in savepoints: by the lines that
+//!    `COPY` names (`parts`), and by halving (`isolate`). After such a chunk the next ones are written
+//!    in savepoints from the beginning.
+//! 4. Wait for the chunk's turn (`commit_order`): other writers have the chunks before it.
+//! 5. Try refused rows again that may have waited for a row of these (`early`).
+//! 6. Write dead letters.
+//! 7. Move the checkpoint, with the fence: if no row has that epoch, nothing is committed
 //!    (`progress`). Counts and the notification that is owed are part of that statement.
 //!
-//! Before its turn a chunk sees the tables without the chunks before it. So an error seen before
-//! its turn is discarded, and the chunk is written again in turn; a chunk that shares a key with an
-//! earlier one is not even begun before its turn; and one that blocks another transaction gives
-//! way.
+//! Before its turn a chunk sees the tables without the chunks before it. So a row that is refused
+//! then is tried again in turn, and any other error is discarded, and the chunk written again; a
+//! chunk that shares a key with an earlier one is not even begun before its turn; and one that blocks
+//! another transaction gives way.
 
 mod commit_order;
 mod delete;
 mod digests;
+mod early;
 mod evidence;
 mod isolate;
 mod judge;
 mod naming;
 mod outcomes;
+mod part_sizes;
+mod parts;
 mod progress;
 mod recorder;
 mod rollback;
 mod rows;
 mod tables;
 mod turns;
+mod wave;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,7 +53,7 @@ use self::rollback::{Rollback, WriteMode};
 use self::rows::ChunkWriter;
 use super::again::Letters;
 use super::connect::Store;
-use super::error::{Blame, StoreError, blame};
+use super::error::StoreError;
 use super::run::{Checkpoint, Counts, Run};
 use super::settings::begin;
 use super::statements::Statements;
@@ -155,7 +162,11 @@ impl Writer {
         if turn.waits() {
             turn.wait().await?;
         }
-        let (mut mode, mut conflicts, mut gave_way) = (WriteMode::Trusting, 0, false);
+        let (mut conflicts, mut gave_way) = (0, false);
+        let mut mode = match self.evidence.parts().is_wary() {
+            true => WriteMode::Isolating,
+            false => WriteMode::Trusting,
+        };
         loop {
             let in_turn = turn.has_come();
             let rollback = match self.attempt(prepared, policy, &mut turn, mode).await {
@@ -167,6 +178,7 @@ impl Writer {
                 Err(rollback) => rollback,
             };
             mode = match (rollback, mode) {
+                (Rollback::Row, WriteMode::Trusting) => WriteMode::Isolating,
                 (rollback, _) if !in_turn => {
                     tracing::debug!(position = prepared.position, undone = %rollback, "written again in turn");
                     gave_way = matches!(rollback, Rollback::InTheWay);
@@ -174,8 +186,6 @@ impl Writer {
                     // server is away, that statement will fail.
                     drop(self.connection.ping().await);
                     turn.wait().await?;
-                    // A refused row is mostly to blame in turn as well; the search for it begins
-                    // with all rows at once.
                     match rollback {
                         Rollback::Row => WriteMode::Isolating,
                         Rollback::RowAtCommit | Rollback::InTheWay | Rollback::Error(_) => {
@@ -183,7 +193,6 @@ impl Writer {
                         }
                     }
                 }
-                (Rollback::Row, WriteMode::Trusting) => WriteMode::Isolating,
                 // A deferred constraint is checked only by the commit.
                 (Rollback::RowAtCommit, WriteMode::Trusting | WriteMode::Isolating) => {
                     WriteMode::Immediate
@@ -228,7 +237,8 @@ impl Writer {
         mode: WriteMode,
     ) -> Result<Committed, Rollback> {
         let started = Instant::now();
-        let transaction = self.connection.begin_with(self.begin.clone()).await?;
+        let begin = self.connection.begin_with(mode.begin(&self.begin));
+        let transaction = begin.await?;
         let beginning = started.elapsed();
         let mut chunk = ChunkWriter {
             transaction,
@@ -239,27 +249,32 @@ impl Writer {
             evidence: &self.evidence,
             believed: Believed::new(),
             outcomes: Outcomes::new(self.statements.tables.len(), prepared.batch.keys.len()),
+            indexes: HashMap::new(),
+            is_begun: mode != WriteMode::Trusting,
+            in_turn: turn.has_come(),
         };
         failpoints::point!("write.begin");
         let mut written = chunk.write_rows(prepared, mode).await?;
         let mut writing = started.elapsed();
         chunk.wait_for(turn).await?;
         let resumed = Instant::now();
+        chunk.try_early(prepared, &mut written).await?;
+        let refused = !written.failures.is_empty();
         let settled = chunk.resolve(prepared, &mut written, policy).await?;
         failpoints::point!("write.rows");
         let fates = Fates::of(prepared, written.rows, settled)?;
-        let connection = &mut *chunk.transaction;
-        let recent = self.recorder.record(connection, prepared, &fates).await?;
+        let recorder = &self.recorder;
+        let recent = recorder
+            .record(&mut chunk.transaction, prepared, &fates)
+            .await?;
         failpoints::point!("commit.before");
         writing += resumed.elapsed();
         let committing = Instant::now();
-        let committed = chunk.transaction.commit().await;
-        committed.map_err(|error| match blame(&error) {
-            Blame::Refusal => Rollback::RowAtCommit,
-            Blame::Server => error.into(),
-        })?;
+        let commit = chunk.transaction.commit();
+        commit.await.map_err(Rollback::of_commit)?;
         failpoints::point!("commit.after");
-        self.evidence.committed(chunk.believed, &fates.rows);
+        self.evidence
+            .committed(chunk.believed, &fates.rows, refused);
         let dead_letter_share = recent.total().share();
         self.recorder.committed(prepared, recent);
         Ok(Committed {

@@ -158,8 +158,14 @@ impl<'a> Load<'a> {
         self.ended_well(output)?;
         let report = fs::read(config.with_extension("json"))?;
         let report: Report = serde_json::from_slice(&report)?;
-        let (shape, refused) = (self.source.shape, self.dirt.map(|it| it.refused(self.source.shape)));
-        let (all, changed) = (shape.rows - refused.unwrap_or_default(), shape.changed().len());
+        let (shape, refused) = (
+            self.source.shape,
+            self.dirt.map(|it| it.refused(self.source.shape)),
+        );
+        let (all, changed) = (
+            shape.rows - refused.unwrap_or_default(),
+            shape.changed().len(),
+        );
         let (inserted, updated, unchanged) = match self.expect {
             Expect::New => (all, 0, 0),
             Expect::Unchanged => (0, 0, all),

@@ -104,7 +104,8 @@ async fn parts(arguments: &Arguments, lab: &Lab, rust: &Set, target: &Path) -> a
     if arguments.wants(Only::Dirt) {
         let dimensions = arguments.dimensions.unwrap_or(SHORT);
         let shape = shape(arguments.rows(40_000), dimensions);
-        let parts = dirt::measure(lab, shape, arguments.about.as_deref(), arguments.rounds(3)).await?;
+        let parts =
+            dirt::measure(lab, shape, arguments.about.as_deref(), arguments.rounds(3)).await?;
         publish(lab, "dirt", "The price of dirt", dirt::LEGEND, parts)?;
     }
     if arguments.wants(Only::Index) {

@@ -34,6 +34,7 @@ pub(super) fn statements(target: &Target, items: &Items) -> TableStatements {
         copy: copy(target, items),
         turns: None,
         guarded: target.table.guarded,
+        own_checks: target.table.own_checks.clone(),
     }
 }
 

@@ -37,6 +37,8 @@ pub(in crate::store) struct TableStatements {
     pub copy: Option<Copy>,
     /// For unique values that move between rows; `None` for the items of lists.
     pub turns: Option<Turns>,
+    /// Check constraints that refuse a row for nothing but its own values.
+    pub own_checks: Vec<String>,
     /// True if something may keep the server from writing a row without an error.
     pub guarded: bool,
 }
@@ -64,6 +66,7 @@ impl TableStatements {
             copy: copy(target),
             turns: Some(Turns::of(target)),
             guarded: target.table.guarded,
+            own_checks: target.table.own_checks.clone(),
         }
     }
 }

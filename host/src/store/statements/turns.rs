@@ -28,6 +28,8 @@ pub(in crate::store) struct Turns {
 /// A unique index.
 #[derive(Debug)]
 pub(in crate::store) struct UniqueIndex {
+    /// Its name, not quoted.
+    pub name: String,
     /// Its columns and expressions, in SQL.
     pub keys: Vec<String>,
     /// Those of `keys` that are columns, not quoted.
@@ -36,14 +38,14 @@ pub(in crate::store) struct UniqueIndex {
     pub predicate: Option<String>,
 }
 
-/// `$1` table → keys, columns and condition of each unique index that is checked row by row.
-pub(in crate::store) const INDEXES: &str = "select
+/// `$1` table → name, keys, columns and condition of each unique index that is checked row by row.
+pub(in crate::store) const INDEXES: &str = "select c.relname::text,
         array(select pg_get_indexdef(i.indexrelid, k, false) from generate_series(1, i.indnkeyatts) k),
         array(select a.attname::text from unnest(i.indkey::int2[]) with ordinality k(number, position)
               join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number
               where k.position <= i.indnkeyatts order by k.position),
         pg_get_expr(i.indpred, i.indrelid)
-    from pg_index i where i.indrelid = $1::regclass and i.indisunique and i.indimmediate and i.indisvalid
+    from pg_index i join pg_class c on c.oid = i.indexrelid where i.indrelid = $1::regclass and i.indisunique and i.indimmediate and i.indisvalid
     order by i.indexrelid";
 
 impl Turns {

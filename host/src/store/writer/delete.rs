@@ -9,7 +9,8 @@
 use super::evidence::ENOUGH;
 use super::isolate::failure;
 use super::rollback::{Rollback, WriteMode};
-use super::rows::{ChunkWriter, Written, trusted};
+use super::rows::{ChunkWriter, trusted};
+use super::wave::Written;
 use crate::chunk::Prepared;
 use crate::route::absent::FLAGGED;
 use crate::row::{Batch, Failure};
@@ -62,6 +63,7 @@ impl ChunkWriter<'_> {
         if rows.is_empty() {
             return Ok(());
         }
+        self.is_begun = false;
         let keys = keys(&prepared.batch, rows);
         let delete = &self.statements.delete;
         let Applied { found, refused } = match mode {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::part_sizes::PartSizes;
 use crate::row::Failure;
 use crate::store::again::may_succeed;
 use crate::store::run::Counts;
@@ -63,14 +64,22 @@ pub(super) fn add(believed: &mut Believed, kind: (usize, Manner, Reason), rows: 
     *count
 }
 
-/// Rows that a run has believed to be bad because a table could not be asked, most often since it was
-/// empty. Forgotten when a row is accepted.
+/// What a run knows of refused rows. It has believed some to be bad because a table could not be asked,
+/// most often since it was empty; these are forgotten when a row is accepted.
 #[derive(Debug, Clone, Default)]
-pub struct Evidence(Arc<Mutex<Believed>>);
+pub struct Evidence {
+    believed: Arc<Mutex<Believed>>,
+    parts: PartSizes,
+}
 
 impl Evidence {
     fn lock(&self) -> MutexGuard<'_, Believed> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.believed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What chunks have taught about the parts in which rows are best copied.
+    pub(super) fn parts(&self) -> &PartSizes {
+        &self.parts
     }
 
     /// Number of rows of a kind in chunks that are committed.
@@ -78,8 +87,10 @@ impl Evidence {
         self.lock().get(kind).copied().unwrap_or_default()
     }
 
-    /// Takes over what was believed in a chunk that is committed, and what it has written.
-    pub(super) fn committed(&self, believed: Believed, rows: &Counts) {
+    /// Takes over what was believed in a chunk that is committed, what it has written, and if rows of
+    /// it were refused.
+    pub(super) fn committed(&self, believed: Believed, rows: &Counts, refused: bool) {
+        self.parts.note(refused);
         let mut known = self.lock();
         let is_accepted = |manner: Manner| match manner {
             Manner::New => rows.inserted > 0,

@@ -1,10 +1,14 @@
 //! Finds the rows that the database refuses, in savepoints, and keeps the others.
+//!
+//! The savepoint `wave` stands before the rows of a wave; `part` stands behind what is kept of them,
+//! and moves on with it.
 
 use sqlx::postgres::PgDatabaseError;
 
 use super::evidence::ENOUGH;
 use super::rollback::Rollback;
-use super::rows::{Changed, ChunkWriter, Known};
+use super::rows::ChunkWriter;
+use super::wave::{Attempted, Changed, Known, Refused, Trial};
 use crate::chunk::Prepared;
 use crate::plugin::head;
 use crate::row::{Failure, Stage};
@@ -12,17 +16,31 @@ use crate::store::halving::{Halving, REFERENCE_ROUNDS};
 use crate::store::message::{of_server, said};
 use crate::store::{Blame, blame};
 
-/// Maximum number of refused rows of a chunk that are found by the lines that `COPY` names. Each
-/// costs a `COPY` of all rows before it; halving costs twice the logarithm of all rows.
-const NAMED_ROUNDS: usize = 8;
-
-/// A row that a table refuses, by the table's index; the digests come after the tables.
-pub(super) struct Refused {
-    pub table: usize,
-    pub failure: Failure,
-}
-
 impl ChunkWriter<'_> {
+    /// Sets the savepoints of a wave.
+    async fn begin_wave(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql("savepoint wave; savepoint part")
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
+    }
+
+    /// Undoes what was done for a wave.
+    pub(super) async fn undo_wave(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql("rollback to savepoint wave; savepoint part")
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
+    }
+
+    /// Keeps what was done since the savepoint `part`.
+    pub(super) async fn keep_part(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql("release savepoint part; savepoint part")
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
+    }
+
     /// Writes all rows except those that the database refuses, and returns these. A row that one
     /// table refuses belongs in none: if an earlier table has it already, everything is written
     /// again without it.
@@ -30,15 +48,20 @@ impl ChunkWriter<'_> {
         &mut self,
         prepared: &Prepared,
         mut rows: Changed,
+        trial: Trial,
     ) -> Result<Vec<Refused>, Rollback> {
+        let is_begun = std::mem::take(&mut self.is_begun);
+        if !is_begun {
+            self.begin_wave().await?;
+        }
         let mut refused = Vec::new();
         'again: loop {
-            sqlx::query("savepoint wave")
-                .execute(&mut *self.transaction)
-                .await?;
             // After the tables come the digests, whose index may not take a key that a table takes.
             for table in 0..=self.statements.tables.len() {
-                let guilty = self.isolate(table, prepared, &rows).await?;
+                if rows.all.is_empty() {
+                    break;
+                }
+                let guilty = self.isolate(table, prepared, &rows, trial).await?;
                 for row in self.outcomes.swallowed() {
                     rows.remove(row);
                 }
@@ -51,17 +74,17 @@ impl ChunkWriter<'_> {
                 let guilty = guilty.into_iter();
                 refused.extend(guilty.map(|failure| Refused { table, failure }));
                 if table > 0 {
-                    sqlx::query("rollback to savepoint wave")
-                        .execute(&mut *self.transaction)
-                        .await?;
+                    self.undo_wave().await?;
                     continue 'again;
                 }
             }
             break;
         }
-        sqlx::query("release savepoint wave")
-            .execute(&mut *self.transaction)
-            .await?;
+        if !is_begun {
+            sqlx::query("release savepoint wave")
+                .execute(&mut *self.transaction)
+                .await?;
+        }
         Ok(refused)
     }
 
@@ -96,102 +119,66 @@ impl ChunkWriter<'_> {
         &mut self,
         table: usize,
         prepared: &Prepared,
-        rows: &Changed,
+        wave: &Changed,
+        trial: Trial,
     ) -> Result<Vec<Failure>, Rollback> {
-        let batch = &prepared.batch;
         let mut refused = Vec::new();
-        let mut rest = rows.clone();
-        // Most tables refuse nothing, so all rows are tried at once first. An error of `COPY`
-        // names its line, which saves the search if only a few rows are to blame.
-        for _ in 0..NAMED_ROUNDS {
-            let error = match self.try_table(table, prepared, &rest).await? {
-                Ok(()) => return self.write_in_turn(table, prepared, rows, refused).await,
-                Err(error) => error,
+        let left = self
+            .copy_in_parts(table, prepared, wave, &mut refused)
+            .await?;
+        let mut rest = [left.as_slice(), &wave.known].concat();
+        rest.sort_unstable();
+        if !rest.is_empty() {
+            let some = Attempted {
+                rows: &rest,
+                trial,
+                kept: wave.all.len() > rest.len() + refused.len(),
             };
-            let copy = self
-                .statements
-                .tables
-                .get(table)
-                .and_then(|table| table.copy.as_ref());
-            let Some(row) = named_line(&error)
-                .zip(copy)
-                .and_then(|(line, copy)| copy.row_of_line(line, batch, &rest.new))
-            else {
-                break;
-            };
-            sqlx::query("savepoint alone")
-                .execute(&mut *self.transaction)
-                .await?;
-            let guilty = self.halve(table, prepared, rows, &[row]).await?;
-            if guilty.is_empty() {
-                // It was only there already. Rows have to be written in their order, so it is
-                // undone, and all rows are upserted.
-                sqlx::query("rollback to savepoint alone")
-                    .execute(&mut *self.transaction)
-                    .await?;
-                break;
-            }
-            sqlx::query("release savepoint alone")
-                .execute(&mut *self.transaction)
-                .await?;
-            refused.extend(guilty);
-            rest.remove(row);
+            refused.extend(self.search(table, prepared, wave, some).await?);
         }
-        refused.extend(self.search(table, prepared, &rest).await?);
-        let mut refused = self.write_in_turn(table, prepared, rows, refused).await?;
+        let found = refused.len();
+        let mut refused = self.write_in_turn(table, prepared, wave, refused).await?;
+        if !rest.is_empty() || refused.len() < found {
+            self.keep_part().await?;
+        }
         refused.sort_unstable_by_key(|failure| failure.row);
         Ok(refused)
     }
 
-    /// Writes rows into one table by halving, except for those that it refuses. If rows of a table
-    /// refer to each other, a row may have been refused because of one that was written only after
-    /// it: it is tried again.
+    /// Writes rows into one table, except for those that it refuses. If rows of a table refer to
+    /// each other, a row may have been refused because of one that was written only after it: it is
+    /// tried again.
     pub(super) async fn search(
         &mut self,
         table: usize,
         prepared: &Prepared,
-        rows: &Changed,
+        wave: &Changed,
+        some: Attempted<'_>,
     ) -> Result<Vec<Failure>, Rollback> {
-        let mut refused = self.halve(table, prepared, rows, &rows.all).await?;
+        let mut refused = self.halve(table, prepared, wave, some).await?;
         for _ in 0..REFERENCE_ROUNDS {
             let lacks_reference = |failure: &Failure| failure.code == "SQL_23503";
             let (lacking, guilty): (Vec<_>, Vec<_>) =
                 refused.into_iter().partition(lacks_reference);
             let again: Vec<u32> = lacking.iter().map(|failure| failure.row).collect();
             refused = guilty;
-            if again.len() == rows.all.len() || again.is_empty() {
+            if again.len() == some.rows.len() || again.is_empty() {
                 refused.extend(lacking);
                 break;
             }
-            let still = self.halve(table, prepared, rows, &again).await?;
-            let no_progress = still.len() == again.len();
+            let again = Attempted {
+                rows: &again,
+                kept: true,
+                ..some
+            };
+            let still = self.halve(table, prepared, wave, again).await?;
+            let no_progress = still.len() == again.rows.len();
             refused.extend(still);
             if no_progress {
                 break;
             }
         }
         Ok(refused)
-    }
-
-    /// Writes rows into one table in the fastest way. If a row is to blame for an error, that is
-    /// the inner result, and nothing is written.
-    async fn try_table(
-        &mut self,
-        table: usize,
-        prepared: &Prepared,
-        rows: &Changed,
-    ) -> Result<Result<(), sqlx::Error>, Rollback> {
-        sqlx::query("savepoint written")
-            .execute(&mut *self.transaction)
-            .await?;
-        let written = self.write_step(table, prepared, rows).await;
-        let end = match &written {
-            Ok(()) => "release savepoint written",
-            Err(error) if blame(error) == Blame::Refusal => "rollback to savepoint written",
-            Err(_) => return Err(written.err().map_or(Rollback::Row, Rollback::from)),
-        };
-        sqlx::query(end).execute(&mut *self.transaction).await?;
-        Ok(written)
     }
 
     /// Writes some of a wave's rows into one table, halving them until those that it refuses are
@@ -201,11 +188,15 @@ impl ChunkWriter<'_> {
         table: usize,
         prepared: &Prepared,
         wave: &Changed,
-        rows: &[u32],
+        some: Attempted<'_>,
     ) -> Result<Vec<Failure>, Rollback> {
         let mut refused = Vec::new();
-        let mut kept = false;
-        let mut halving = Halving::of_halves(&mut self.transaction, rows).await?;
+        let mut kept = some.kept;
+        let connection = &mut self.transaction;
+        let mut halving = match some.trial {
+            Trial::Together => Halving::of_all(connection, some.rows).await?,
+            Trial::OneByOne => Halving::of_each(connection, some.rows).await?,
+        };
         while let Some(part) = halving.next() {
             match self.write_some(table, prepared, part).await {
                 Ok(()) => {
@@ -239,31 +230,6 @@ impl ChunkWriter<'_> {
             self.remember(prepared, rows).await
         }
     }
-
-    /// The same for a wave, in the fastest way.
-    async fn write_step(
-        &mut self,
-        table: usize,
-        prepared: &Prepared,
-        rows: &Changed,
-    ) -> Result<(), sqlx::Error> {
-        if table < self.statements.tables.len() {
-            self.write_table(table, &prepared.batch, rows).await
-        } else {
-            self.remember(prepared, &rows.all).await
-        }
-    }
-}
-
-/// The line of a `COPY` that an error is about, from 1 on; `None` if the server's messages are not
-/// in English.
-fn named_line(error: &sqlx::Error) -> Option<usize> {
-    let error = error
-        .as_database_error()?
-        .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?;
-    let (_, line) = error.r#where()?.split_once(", line ")?;
-    let digits = line.split(|letter: char| !letter.is_ascii_digit()).next()?;
-    digits.parse().ok().filter(|line| *line > 0)
 }
 
 /// The failure of a row that the database refuses.

@@ -14,9 +14,10 @@
 use sqlx::AssertSqlSafe;
 
 use super::evidence::{ENOUGH, Manner, Reason, add};
-use super::isolate::{Refused, failure};
+use super::isolate::failure;
 use super::rollback::Rollback;
-use super::rows::{Changed, ChunkWriter};
+use super::rows::ChunkWriter;
+use super::wave::{Changed, Refused};
 use crate::chunk::Prepared;
 use crate::policy::Halted;
 use crate::row::Failure;

@@ -1,7 +1,9 @@
 //! Why an attempt to write a chunk was rolled back, and the mode of the next attempt.
 
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+
 use crate::policy::{Halted, TooManyDeadLetters};
-use crate::store::StoreError;
+use crate::store::{Blame, StoreError, blame};
 
 /// Why a chunk was not committed. Nothing of it was written.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,19 @@ pub(super) enum WriteMode {
     /// Like `Isolating`, with no constraint deferred.
     Immediate,
 }
+
+impl WriteMode {
+    /// The statements that begin an attempt; `begin` begins the transaction.
+    pub(super) fn begin(self, begin: &SqlStr) -> SqlStr {
+        let more = match self {
+            Self::Trusting => return begin.clone(),
+            Self::Isolating => "savepoint wave; savepoint part",
+            Self::Immediate => "set constraints all immediate; savepoint wave; savepoint part",
+        };
+        AssertSqlSafe(format!("{}; {more}", begin.as_str())).into_sql_str()
+    }
+}
+
 /// Why an attempt was rolled back.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Rollback {
@@ -49,6 +64,16 @@ pub(super) enum Rollback {
     /// Anything else.
     #[error("{0}")]
     Error(CommitError),
+}
+
+impl Rollback {
+    /// For an error of the commit itself.
+    pub(super) fn of_commit(error: sqlx::Error) -> Self {
+        match blame(&error) {
+            Blame::Refusal => Self::RowAtCommit,
+            Blame::Server => error.into(),
+        }
+    }
 }
 
 impl<E: Into<CommitError>> From<E> for Rollback {

@@ -1,6 +1,6 @@
 //! The rows of a chunk, within its transaction: looks them up and writes those that have changed.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Postgres, Row, Transaction};
@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::evidence::{Believed, Evidence};
 use super::outcomes::Outcomes;
 use super::rollback::{Rollback, WriteMode};
+use super::wave::{Changed, Early, Known, Trial, Written};
 use crate::chunk::{Prepared, Settled};
 use crate::policy::{self, Budget, Policy};
 use crate::route::absent::FLAGGED;
@@ -16,17 +17,8 @@ use crate::row::{Drop, Failure, Stage};
 use crate::store::compare::DOUBTED;
 use crate::store::encode::{ArrayParam, Column};
 use crate::store::run::Counts;
-use crate::store::statements::Statements;
+use crate::store::statements::{Statements, UniqueIndex};
 use crate::store::{Blame, blame};
-
-/// Outcome of writing the rows of a chunk, which may still be rolled back.
-pub(super) struct Written {
-    pub rows: Counts,
-    /// Rows that the database refuses.
-    pub failures: Vec<Failure>,
-    /// Rows that the database does not have, or not so, and raised no error for.
-    pub swallowed: Vec<Drop>,
-}
 
 /// Code of a row that was swallowed.
 const SWALLOWED: &str = "SWALLOWED";
@@ -42,46 +34,13 @@ pub(super) struct ChunkWriter<'w> {
     /// Rows of this attempt that are believed to be bad.
     pub believed: Believed,
     pub outcomes: Outcomes,
-}
-
-/// Rows to write, in their order, without duplicates.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Changed {
-    pub all: Vec<u32>,
-    /// Rows of `all` that can be copied.
-    pub new: Vec<u32>,
-    /// The other rows of `all`.
-    pub known: Vec<u32>,
-    /// Rows of `all` that the first table does not have.
-    pub inserts: HashSet<u32>,
-}
-
-impl Changed {
-    fn one(row: u32) -> Self {
-        Self {
-            all: vec![row],
-            new: Vec::new(),
-            known: vec![row],
-            inserts: HashSet::new(),
-        }
-    }
-
-    pub(super) fn remove(&mut self, row: u32) {
-        for rows in [&mut self.all, &mut self.new, &mut self.known] {
-            rows.retain(|other| *other != row);
-        }
-    }
-}
-
-/// Result of looking up a row.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Known {
-    in_first: bool,
-    /// In no table that has the first table's key, and never written: it can be copied.
-    new: bool,
-    unchanged: bool,
-    /// Flagged as a row that the source no longer has.
-    flagged: bool,
+    /// Unique indexes that were read for this attempt, by table.
+    pub indexes: HashMap<usize, Arc<[UniqueIndex]>>,
+    /// True if the savepoints of a wave are set, and nothing was done since.
+    pub is_begun: bool,
+    /// True if every chunk before this one was committed when the attempt began: what is refused
+    /// then is refused.
+    pub in_turn: bool,
 }
 
 impl ChunkWriter<'_> {
@@ -95,43 +54,72 @@ impl ChunkWriter<'_> {
             rows: Counts::default(),
             failures: Vec::new(),
             swallowed: Vec::new(),
+            early: None,
         };
-        if mode == WriteMode::Immediate {
-            sqlx::query("set constraints all immediate")
-                .execute(&mut *self.transaction)
-                .await?;
-        }
-        for wave in waves(prepared) {
+        let waves = waves(prepared);
+        // A row that is tried again after a later one of its key would overwrite that.
+        let may_be_early = waves.len() == 1 && prepared.batch.deleted.is_empty();
+        for wave in waves {
             let wave = self.delete_of(prepared, wave, mode, &mut written).await?;
             let known = self.look_up_with(mode, prepared, &wave).await?;
             let (changed, known_changed) = self.changed(mode, wave, known, &mut written);
             let refused = match mode {
-                WriteMode::Trusting => self.write_at_once(prepared, changed.clone()).await?,
+                WriteMode::Trusting => {
+                    self.write_at_once(prepared, changed.clone()).await?;
+                    Vec::new()
+                }
                 WriteMode::Isolating | WriteMode::Immediate => {
-                    let refused = self.write_isolated(prepared, changed.clone()).await?;
-                    self.judge(prepared, &changed, &refused).await?;
-                    refused.into_iter().map(|refused| refused.failure).collect()
+                    let rows = changed.clone();
+                    self.write_isolated(prepared, rows, Trial::Together).await?
                 }
             };
-            let mut refused_rows: HashSet<u32> =
-                refused.iter().map(|failure| failure.row).collect();
-            written.failures.extend(refused);
-            let flagged = changed.all.iter().zip(&known_changed);
-            let flagged = flagged.filter(|(row, known)| {
-                let is_out = refused_rows.contains(row) || self.outcomes.is_swallowed(**row);
-                known.flagged && !is_out
-            });
-            let flagged: Vec<u32> = flagged.map(|(row, _)| *row).collect();
-            let refused = self.unflag(prepared, &flagged, mode).await?;
-            refused_rows.extend(refused.iter().map(|failure| failure.row));
-            written.failures.extend(refused);
-            for (row, known) in changed.all.iter().zip(&known_changed) {
-                if !refused_rows.contains(row) {
-                    self.count(*row, *known, &mut written);
-                }
+            let is_clean = refused.is_empty() && written.failures.is_empty();
+            if !(self.in_turn || may_be_early || is_clean) {
+                return Err(Rollback::Row);
+            }
+            let out = refused.iter().map(|refused| refused.failure.row).collect();
+            let known = changed.all.iter().copied().zip(known_changed).collect();
+            self.finish(prepared, &known, out, mode, &mut written)
+                .await?;
+            if self.in_turn || refused.is_empty() {
+                self.judge(prepared, &changed, &refused).await?;
+                written
+                    .failures
+                    .extend(refused.into_iter().map(|it| it.failure));
+            } else {
+                written.early = Some(Early {
+                    wave: changed,
+                    known,
+                    refused,
+                });
             }
         }
         Ok(written)
+    }
+
+    /// Unflags rows that were written, and counts them: all but those that are `out`.
+    pub(super) async fn finish(
+        &mut self,
+        prepared: &Prepared,
+        rows: &BTreeMap<u32, Known>,
+        mut out: HashSet<u32>,
+        mode: WriteMode,
+        written: &mut Written,
+    ) -> Result<(), Rollback> {
+        let flagged = rows.iter().filter(|(row, known)| {
+            let is_out = out.contains(row) || self.outcomes.is_swallowed(**row);
+            known.flagged && !is_out
+        });
+        let flagged: Vec<u32> = flagged.map(|(row, _)| *row).collect();
+        let refused = self.unflag(prepared, &flagged, mode).await?;
+        out.extend(refused.iter().map(|failure| failure.row));
+        written.failures.extend(refused);
+        for (row, known) in rows {
+            if !out.contains(row) {
+                self.count(*row, *known, written);
+            }
+        }
+        Ok(())
     }
 
     /// The rows that are to be written, and what is known of each; counts the others.
@@ -189,10 +177,16 @@ impl ChunkWriter<'_> {
         prepared: &Prepared,
         rows: &[u32],
     ) -> Result<Vec<Known>, Rollback> {
-        if mode != WriteMode::Trusting {
+        if mode != WriteMode::Trusting && !self.is_begun {
             return self.look_up_isolated(prepared, rows).await;
         }
-        self.look_up(prepared, rows).await.map_err(trusted)
+        match self.look_up(prepared, rows).await.map_err(trusted) {
+            Err(Rollback::Row) if mode != WriteMode::Trusting => {
+                self.undo_wave().await?;
+                self.look_up_isolated(prepared, rows).await
+            }
+            known => known,
+        }
     }
 
     /// Looks rows up, one result for each.
@@ -276,7 +270,7 @@ impl ChunkWriter<'_> {
         &mut self,
         prepared: &Prepared,
         mut rows: Changed,
-    ) -> Result<Vec<Failure>, Rollback> {
+    ) -> Result<(), Rollback> {
         for table in 0..self.statements.tables.len() {
             let written = self.write_table(table, &prepared.batch, &rows).await;
             written.map_err(trusted)?;
@@ -287,8 +281,7 @@ impl ChunkWriter<'_> {
         let copied = self.remember_new(prepared, &rows.new).await;
         copied.map_err(trusted)?;
         let remembered = self.remember(prepared, &rows.known).await;
-        remembered.map_err(trusted)?;
-        Ok(Vec::new())
+        remembered.map_err(trusted)
     }
 
     /// Asks the policy about refused rows and retries those that it decides to retry.
@@ -321,7 +314,8 @@ impl ChunkWriter<'_> {
                 }
                 let known = self.look_up_isolated(prepared, &[row]).await?;
                 let known = known.first().copied().unwrap_or_default();
-                let refused = self.write_isolated(prepared, Changed::one(row)).await?;
+                let one = Changed::some(vec![row], HashSet::new());
+                let refused = self.write_isolated(prepared, one, Trial::OneByOne).await?;
                 let refused = refused.into_iter().map(|refused| refused.failure);
                 let mut refused: Vec<Failure> = refused.collect();
                 if refused.is_empty() && known.flagged && !self.outcomes.is_swallowed(row) {

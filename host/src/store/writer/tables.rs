@@ -11,7 +11,8 @@ use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
 use sqlx::query::QueryScalar;
 
-use super::rows::{Changed, ChunkWriter};
+use super::rows::ChunkWriter;
+use super::wave::Changed;
 use crate::failpoints;
 use crate::row::Batch;
 use crate::store::copy::copy;
@@ -34,7 +35,12 @@ impl ChunkWriter<'_> {
     }
 
     /// Copies rows into one table, or upserts them if its types do not allow `COPY`.
-    async fn copy(&mut self, table: usize, batch: &Batch, rows: &[u32]) -> Result<(), sqlx::Error> {
+    pub(super) async fn copy(
+        &mut self,
+        table: usize,
+        batch: &Batch,
+        rows: &[u32],
+    ) -> Result<(), sqlx::Error> {
         let statements = self.statements;
         let Some(statements) = statements.tables.get(table).filter(|_| !rows.is_empty()) else {
             return Ok(());

@@ -7,11 +7,13 @@
 //! its value for a moment, by a null or a value that nobody has. All of that is in savepoints.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
 
 use super::rollback::Rollback;
-use super::rows::{Changed, ChunkWriter};
+use super::rows::ChunkWriter;
+use super::wave::{Attempted, Changed, Trial};
 use crate::chunk::Prepared;
 use crate::row::{Batch, Failure};
 use crate::store::encode::ArrayParam;
@@ -20,6 +22,9 @@ use crate::store::{Blame, blame};
 
 /// Maximum number of times that rows are written again because one that had given way was refused.
 const ATTEMPTS: usize = 8;
+
+/// Name, keys, columns and condition of an index.
+type IndexRow = (String, Vec<String>, Vec<String>, Option<String>);
 
 /// A pair of rows: the first one is to get a value that the second one has.
 type Wait = (u32, u32);
@@ -78,9 +83,10 @@ impl ChunkWriter<'_> {
             return Ok(refused);
         }
         let indexes = self.unique_indexes(table).await?;
+        let indexes = &*indexes;
         for attempt in 0..=ATTEMPTS {
             let rows: Vec<u32> = taken.iter().map(|failure| failure.row).collect();
-            let waits = self.waits(table, &indexes, &prepared.batch, &rows).await?;
+            let waits = self.waits(table, indexes, &prepared.batch, &rows).await?;
             let held = waits.in_vain();
             let (held, moving): (Vec<_>, Vec<_>) = taken
                 .into_iter()
@@ -95,7 +101,7 @@ impl ChunkWriter<'_> {
                 order.giving.clear();
             }
             let (failures, undone) = self
-                .try_order(table, prepared, wave, &indexes, order)
+                .try_order(table, prepared, wave, indexes, order)
                 .await?;
             refused.extend(failures);
             if !undone {
@@ -130,11 +136,12 @@ impl ChunkWriter<'_> {
         {
             order.giving.clear();
         }
-        let ordered = Changed {
-            all: order.rows,
-            ..wave.clone()
+        let ordered = Attempted {
+            rows: &order.rows,
+            trial: Trial::Together,
+            kept: true,
         };
-        let failures = self.search(table, prepared, &ordered).await?;
+        let failures = self.search(table, prepared, wave, ordered).await?;
         let giving: HashSet<u32> = order.giving.into_iter().collect();
         let (without, others): (Vec<_>, Vec<_>) = failures
             .into_iter()
@@ -147,17 +154,31 @@ impl ChunkWriter<'_> {
         Ok((failures, undone))
     }
 
-    async fn unique_indexes(&mut self, table: usize) -> Result<Vec<UniqueIndex>, Rollback> {
+    /// The unique indexes of a table, besides those by which rows are found.
+    pub(super) async fn unique_indexes(
+        &mut self,
+        table: usize,
+    ) -> Result<Arc<[UniqueIndex]>, Rollback> {
+        if let Some(indexes) = self.indexes.get(&table) {
+            return Ok(Arc::clone(indexes));
+        }
+        let indexes: Arc<[UniqueIndex]> = self.read_indexes(table).await?.into();
+        self.indexes.insert(table, Arc::clone(&indexes));
+        Ok(indexes)
+    }
+
+    async fn read_indexes(&mut self, table: usize) -> Result<Vec<UniqueIndex>, Rollback> {
         let turns = self.statements.tables.get(table);
         let Some(turns) = turns.and_then(|table| table.turns.as_ref()) else {
             return Ok(Vec::new());
         };
-        let found: Vec<(Vec<String>, Vec<String>, Option<String>)> = sqlx::query_as(INDEXES)
+        let found: Vec<IndexRow> = sqlx::query_as(INDEXES)
             .bind(&turns.table)
             .fetch_all(&mut *self.transaction)
             .await?;
         let indexes = found.into_iter();
-        let indexes = indexes.map(|(keys, columns, predicate)| UniqueIndex {
+        let indexes = indexes.map(|(name, keys, columns, predicate)| UniqueIndex {
+            name,
             keys,
             columns,
             predicate,

@@ -71,7 +71,11 @@ fn slots<'a>(shape: Shape, load: Load<'a>, why: Why) -> Vec<Slot<'a>> {
     let slot = |label: &str, share, compared: bool| {
         let step = |night: &str, expect, against: &[usize]| Step {
             label: format!("{label}{night}"),
-            against: if compared { against.to_vec() } else { Vec::new() },
+            against: if compared {
+                against.to_vec()
+            } else {
+                Vec::new()
+            },
             work: Work::Load(Load {
                 expect,
                 dirt: Some(Dirt { why, share }),
@@ -93,7 +97,11 @@ fn slots<'a>(shape: Shape, load: Load<'a>, why: Why) -> Vec<Slot<'a>> {
     };
     let mut slots = vec![slot("clean", 0, false)];
     for share in Dirt::SHARES {
-        slots.push(slot(&format!("{} % refused", share as f64 / 100.0), share, true));
+        slots.push(slot(
+            &format!("{} % refused", share as f64 / 100.0),
+            share,
+            true,
+        ));
     }
     slots.push(slot("clean, once more", 0, true));
     slots

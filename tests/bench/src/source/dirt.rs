@@ -94,7 +94,9 @@ impl Dirt {
     pub(crate) fn places(self, shape: Shape) -> HashSet<usize> {
         let count = self.refused(shape) + usize::from(self.why == Why::Unique);
         let mut rng = fastrand::Rng::with_seed(SEED);
-        rng.choose_multiple(0..shape.rows, count).into_iter().collect()
+        rng.choose_multiple(0..shape.rows, count)
+            .into_iter()
+            .collect()
     }
 
     pub(crate) fn spoil(self, row: &mut Row) {
