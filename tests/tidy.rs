@@ -26,9 +26,10 @@ fn root() -> PathBuf {
 }
 
 /// The crates of the host.
-const CRATES: [&str; 3] = [
+const CRATES: [&str; 4] = [
     "host",
     "host/crates/plugin-host",
+    "host/crates/files",
     "host/crates/embedded-postgres",
 ];
 
