@@ -35,7 +35,7 @@ pub use self::missing::{Missing, MissingPolicy};
 pub use self::plugins::{Canary, Plugins, Shadow};
 pub use self::problems::{ConfigError, Problem};
 pub use self::schema::schema;
-pub use self::source::{Grpc, Source, Transport};
+pub use self::source::{Files, Grpc, Source, Transport};
 pub(crate) use self::suggestion::closest;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 mod fault;
 mod fields;
+mod file;
 mod needs;
 mod order;
 mod row;
@@ -125,6 +126,7 @@ impl Decoder {
                     self.decode_next(&mut batch, row, message, &mut order);
                 }
             }
+            Units::File(rows) => self.file(rows, &mut batch),
         }
         batch
     }
@@ -137,6 +139,7 @@ impl Decoder {
                     self.decode_next(batch, row, message, &mut Orders::new(&self.schema));
                 }
             }
+            Units::File(rows) => self.file_row(rows, batch, row),
         }
     }
 
@@ -148,7 +151,8 @@ impl Decoder {
         order: &mut Orders<'s>,
     ) {
         let read = match &self.format {
-            Format::Row => self.row(batch, row, message, order),
+            // Dead letters of files are messages too.
+            Format::Row | Format::File(_) => self.row(batch, row, message, order),
         };
         self.settle(batch, row, read);
     }
@@ -186,13 +190,14 @@ impl Decoder {
     }
 
     /// Checks a row whose members have all been read: its key, and unless it is a tombstone, the first
-    /// `fault` that was met, its vectors, and what it has left out: `given` has the columns that came.
+    /// `fault` that was met, its vectors, and what it has left out: `given` has the columns that came,
+    /// unless that is noted already.
     fn check(
         &self,
         batch: &mut Batch,
         row: usize,
         (sort, fault): (Sort, Option<Fault>),
-        given: &[bool],
+        given: Option<&[bool]>,
     ) -> Result<Sort, Fault> {
         let key = batch
             .keys
@@ -205,7 +210,9 @@ impl Decoder {
         }
         fault.map_or(Ok(()), Err)?;
         self.check_embeddings(&mut batch.embeddings, row)?;
-        self.needs.note_left_out(batch, row, given);
+        if let Some(given) = given {
+            self.needs.note_left_out(batch, row, given);
+        }
         Ok(sort)
     }
 

@@ -19,6 +19,9 @@ pub mod proto;
 pub use forebay_plugin_host as plugin;
 pub use forebay_plugin_host::row;
 
+// Rows from files, in another crate.
+pub use forebay_files as files;
+
 pub mod config;
 
 // The path of a row.

@@ -12,6 +12,7 @@ mod blame;
 mod deletes;
 mod dirt;
 mod fencing;
+mod files;
 mod hot_swap;
 mod indexes;
 mod kill;

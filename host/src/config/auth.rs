@@ -117,8 +117,10 @@ mod tests {
         let variable = |name: &str| (name == "TOKEN").then(|| "s3cret".to_owned());
         let config = Config::parse(Path::new("conf/forebay.toml"), &text, &variable)?;
         let source = config.pipelines.into_iter().next().unwrap().source;
-        let Transport::Grpc(grpc) = source.transport;
-        Ok(grpc.auth)
+        match source.transport {
+            Transport::Grpc(grpc) => Ok(grpc.auth),
+            Transport::Files(_) => Ok(Auth::default()),
+        }
     }
 
     #[test]

@@ -55,13 +55,14 @@ fn pipeline(directory: &Path, name: String, raw: file::Pipeline) -> Pipeline {
         .max_writers
         .or(raw.writers)
         .unwrap_or(defaults::MAX_WRITERS);
+    let key = key::key(raw.key);
     Pipeline {
         name,
-        source: source::source(directory, raw.source),
+        source: source::source(directory, raw.source, &key),
         plugins: raw.plugins,
         tables: raw.tables,
         rename: raw.rename,
-        key: key::key(raw.key),
+        key,
         writers: writers as usize..=max_writers as usize,
         notify: raw.notify.map(|raw| Notify {
             grpc: raw.grpc,

@@ -320,6 +320,17 @@ pub(super) struct MissingFlag {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Source {
+    /// Files to read, such as `"data/*.parquet"`, or a list of these; relative to this file. Parquet, Arrow, JSON lines or CSV, by their endings.
+    pub files: Option<Files>,
+    /// Column of the files that identifies a row. Default: the `key` of the pipeline if that is one column, or else `id`.
+    #[schemars(length(min = 1))]
+    pub key: Option<String>,
+    /// Types of fields of the files, by name, where the files do not say them right: `"boolean"`, `"integer"`, `"real"`, `"text"`, `"binary"`, `"timestamp"`, `"texts"` or `"json"`.
+    #[serde(default)]
+    pub fields: BTreeMap<String, FieldType>,
+    /// Dimensions of embeddings of the files, by name, where the files do not say them right.
+    #[serde(default)]
+    pub embeddings: BTreeMap<String, u32>,
     /// Address of the embedding server: `http://host:port`, `https://host:port` or `unix:/path`.
     #[schemars(extend("format" = "grpc-address"))]
     pub grpc: Option<String>,
@@ -341,6 +352,26 @@ pub(super) struct Source {
     pub idle_timeout: Option<String>,
     /// How host and server prove who they are.
     pub auth: Option<Auth>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Files {
+    One(String),
+    Several(#[schemars(length(min = 1))] Vec<String>),
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum FieldType {
+    Boolean,
+    Integer,
+    Real,
+    Text,
+    Binary,
+    Timestamp,
+    Texts,
+    Json,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -69,6 +69,14 @@ fn report(schema: &Value, path: &[&str], error: &ValidationError<'_>, problems: 
         ValidationErrorKind::AnyOf { .. } if path.last() == Some(&"missing") => {
             missing::report_invalid(path, problems);
         }
+        ValidationErrorKind::AnyOf { .. } if path.last() == Some(&"files") => {
+            let hint = "write \"data/*.parquet\", or a list of such texts";
+            problems.add(
+                path,
+                "is neither a path nor a list of paths",
+                Some(hint.into()),
+            );
+        }
         ValidationErrorKind::AnyOf { .. } if path.last() == Some(&"key") => {
             key::report_invalid(path, problems);
         }

@@ -204,7 +204,9 @@ tables = ["t"]
         (a.name.as_str(), a.plugins.as_deref()),
         ("a", Some(&[][..]))
     );
-    let Transport::Grpc(grpc) = &b.source.transport;
+    let Transport::Grpc(grpc) = &b.source.transport else {
+        panic!("{b:?}")
+    };
     assert_eq!(
         (grpc.address.as_str(), b.source.chunk_rows),
         ("unix:/run/embed.sock", 50)
@@ -276,7 +278,7 @@ source = "http://localhost:50051"
     conf/forebay.toml:19: pipelines.recruit.source.grcp: unknown key
       hint: did you mean `grpc`?
     conf/forebay.toml:19: pipelines.recruit.source.grpc: missing
-      hint: add this key
+      hint: add this key, or `files = "data/*.parquet"` to read files
     conf/forebay.toml:21: pipelines.recruit.tables: is empty
       hint: name at least one
     conf/forebay.toml:22: pipelines.recruit.rename: is not a table
@@ -643,8 +645,14 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     pipelines.*.source.auth.token_file
     pipelines.*.source.chunk_rows
     pipelines.*.source.dataset
+    pipelines.*.source.embeddings
+    pipelines.*.source.embeddings.*
+    pipelines.*.source.fields
+    pipelines.*.source.fields.*
+    pipelines.*.source.files
     pipelines.*.source.grpc
     pipelines.*.source.idle_timeout
+    pipelines.*.source.key
     pipelines.*.source.max_chunk_rows
     pipelines.*.tables
     pipelines.*.writers

@@ -59,7 +59,7 @@ impl Decoder {
                 Err(error) => fault = fault.or(Some(error)),
             }
         }
-        self.check(batch, row, (sort, fault), &order.given)
+        self.check(batch, row, (sort, fault), Some(&order.given))
     }
 
     fn part<'s>(

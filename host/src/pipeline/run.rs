@@ -13,7 +13,7 @@ use super::host::{blocking, overdue};
 use super::prepare::Pipeline;
 use crate::error::PipelineError;
 use crate::partition::{Bounds, Partition, Tally};
-use crate::plugin::PluginStats;
+use crate::plugin::{PluginStats, line};
 use crate::policy::DeadLetterLimit;
 use crate::prepare::Preparer;
 use crate::progress::Progress;
@@ -23,6 +23,9 @@ use crate::store::run::{Checkpoint, NewRun, Run, Status};
 use crate::store::{Evidence, StoreError, Writer};
 use crate::workers::Workers;
 use crate::{failpoints, notify, rollout, workers};
+
+/// Maximum number of characters of the names of partitions that are gone.
+const MAX_GONE: usize = 300;
 
 /// Maximum time for the record and the report of a run that was stopped.
 const REPORT_LIMIT: Duration = Duration::from_secs(3);
@@ -127,6 +130,14 @@ impl Pipeline {
         let pipeline = &self.config.name;
         tracing::info!(pipeline, run = %run.id, starts = run.starts, from_row = before, "run started");
         self.warn();
+        if !run.gone.is_empty() {
+            let gone = line(run.gone.join(", "), MAX_GONE);
+            tracing::warn!(
+                pipeline,
+                partitions = gone,
+                "the source no longer has partitions that the run before has read; the rows that came from there are treated as `missing` says"
+            );
+        }
         self.start_workers()
     }
 
@@ -206,7 +217,14 @@ impl Pipeline {
         let room = Arc::new(Semaphore::new(self.host.config.limits.in_flight));
         let mut partitions = JoinSet::new();
         let open = run.partitions.iter().filter(|it| !it.complete);
-        let bounds = self.bounds(open.clone().count());
+        // Each that is read holds a connection.
+        let most = self
+            .source
+            .side_by_side()
+            .min(self.host.store.writers())
+            .max(1);
+        let bounds = self.bounds(open.clone().count().min(most));
+        let turns = Arc::new(Semaphore::new(most));
         for checkpoint in open {
             let partition = Partition {
                 store: self.host.store.clone(),
@@ -229,17 +247,13 @@ impl Pipeline {
                 progress: Arc::clone(progress),
                 stop: stop.clone(),
             };
-            partitions.spawn(partition.run());
+            partitions.spawn(in_turn(Arc::clone(&turns), partition));
         }
         let (mut total, mut result) = (Tally::default(), Ok(()));
         while let Some(ended) = partitions.join_next().await {
             let (tally, ended) = ended.unwrap_or_else(|error| {
-                (
-                    Tally::default(),
-                    Err(PipelineError::Broken(format!(
-                        "the task of a partition ended: {error}"
-                    ))),
-                )
+                let message = format!("the task of a partition ended: {error}");
+                (Tally::default(), Err(PipelineError::Broken(message)))
             });
             total.add(&tally);
             if let Err(error) = ended {
@@ -438,4 +452,17 @@ fn log_end(report: &Report) {
         seconds = (report.seconds * 10.0).round() / 10.0,
         "run ended"
     );
+}
+
+/// Runs a partition when there is room for it, unless it is stopped before.
+async fn in_turn(
+    turns: Arc<Semaphore>,
+    partition: Partition,
+) -> (Tally, Result<(), PipelineError>) {
+    let stop = partition.stop.clone();
+    tokio::select! {
+        // Fails only if the semaphore is closed, which nobody does.
+        _turn = turns.acquire_owned() => partition.run().await,
+        () = stop.cancelled() => (Tally::default(), Ok(())),
+    }
 }

@@ -1,6 +1,7 @@
 //! A dataset as its source describes it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::config::Limits;
 use crate::printable::printable;
@@ -13,6 +14,17 @@ pub enum Format {
     /// `forebay.v1.Row`.
     #[default]
     Row,
+    /// The columns or lines of files.
+    File(Arc<FileFormat>),
+}
+
+/// What is known of the rows of files.
+#[derive(Debug, Default)]
+pub struct FileFormat {
+    /// Fields and embeddings.
+    pub schema: Schema,
+    /// Name of the column that is the key.
+    pub key: String,
 }
 
 /// A dataset, as its source describes it.

@@ -5,6 +5,8 @@
 
 use super::Dataset;
 use super::error::SourceError;
+use super::files;
+use super::files::Files;
 use super::native;
 use super::native::Native;
 use super::units::Chunk;
@@ -15,13 +17,17 @@ use crate::config;
 pub enum Source {
     /// A server that speaks `forebay.v1`.
     Native(Native),
+    /// Files.
+    Files(Files),
 }
 
 /// The chunks of a partition, in order.
 #[derive(Debug)]
 pub enum Chunks {
     /// From a server that speaks `forebay.v1`.
-    Native(native::Chunks),
+    Native(Box<native::Chunks>),
+    /// From a file.
+    File(files::Chunks),
 }
 
 impl Source {
@@ -32,6 +38,7 @@ impl Source {
             config::Transport::Grpc(grpc) => {
                 Self::Native(Native::new(grpc, &source.dataset, limits))
             }
+            config::Transport::Files(files) => Self::Files(Files::new(files, limits)),
         }
     }
 
@@ -42,6 +49,16 @@ impl Source {
     pub async fn dataset(&self) -> Result<Dataset, SourceError> {
         match self {
             Self::Native(native) => native.dataset().await,
+            Self::Files(files) => files.dataset().await,
+        }
+    }
+
+    /// Number of partitions that are read side by side.
+    #[must_use]
+    pub fn side_by_side(&self) -> usize {
+        match self {
+            Self::Native(_) => usize::MAX,
+            Self::Files(_) => files::SIDE_BY_SIDE,
         }
     }
 
@@ -58,7 +75,11 @@ impl Source {
         match self {
             Self::Native(native) => {
                 let chunks = native.open(partition, position, max_chunk_rows);
-                chunks.await.map(Chunks::Native)
+                chunks.await.map(Box::new).map(Chunks::Native)
+            }
+            Self::Files(files) => {
+                let chunks = files.open(partition, position, max_chunk_rows);
+                chunks.await.map(Chunks::File)
             }
         }
     }
@@ -73,6 +94,7 @@ impl Chunks {
     pub async fn next(&mut self) -> Result<Option<Chunk>, SourceError> {
         match self {
             Self::Native(chunks) => chunks.next().await,
+            Self::File(chunks) => chunks.next().await,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::file_rows::FileRows;
+
 /// A chunk as it came from its source.
 #[derive(Debug, Clone, Default)]
 pub struct Chunk {
@@ -16,6 +18,8 @@ pub struct Chunk {
 pub enum Units {
     /// Encoded messages, a row each, as slices of the received buffer.
     Messages(Vec<Bytes>),
+    /// Rows of a file.
+    File(FileRows),
 }
 
 impl Default for Units {
@@ -30,6 +34,7 @@ impl Units {
     pub fn len(&self) -> usize {
         match self {
             Self::Messages(rows) => rows.len(),
+            Self::File(rows) => rows.units().len(),
         }
     }
 
@@ -44,6 +49,7 @@ impl Units {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Messages(rows) => rows.iter().map(Bytes::len).sum(),
+            Self::File(rows) => rows.units().bytes(),
         }
     }
 
@@ -51,6 +57,10 @@ impl Units {
     pub fn append(&mut self, more: Self) {
         match (self, more) {
             (Self::Messages(rows), Self::Messages(more)) => rows.extend(more),
+            (Self::File(rows), Self::File(more)) => rows.append(more),
+            (Self::Messages(_), Self::File(_)) | (Self::File(_), Self::Messages(_)) => {
+                unreachable!("the chunks of a stream are of one kind")
+            }
         }
     }
 
@@ -63,6 +73,7 @@ impl Units {
                     .filter_map(|row| all.get(*row).cloned())
                     .collect(),
             ),
+            Self::File(all) => Self::File(all.select(rows)),
         }
     }
 
@@ -72,6 +83,16 @@ impl Units {
     pub fn encoded(&self, row: usize) -> Bytes {
         match self {
             Self::Messages(rows) => rows.get(row).cloned().unwrap_or_default(),
+            Self::File(rows) => rows.encoded(row),
+        }
+    }
+
+    /// Where a row stands in its partition, in words, if the source counts rows.
+    #[must_use]
+    pub fn place(&self, row: usize) -> Option<String> {
+        match self {
+            Self::Messages(_) => None,
+            Self::File(rows) => rows.units().place(row),
         }
     }
 }

@@ -56,6 +56,7 @@ impl Store {
             }
         };
         abandon(connection, number, Some(id)).await?;
+        let gone = gone(connection, number, partitions).await?;
         let mut claimed = Vec::new();
         for partition in partitions {
             claimed.push(claim(connection, number, partition, id, new_run).await?);
@@ -67,6 +68,7 @@ impl Store {
             pipeline: number,
             starts,
             partitions: claimed,
+            gone,
             waiting,
         })
     }
@@ -327,6 +329,25 @@ async fn abandon(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// The partitions of the last run, or of the unfinished one, that are not listed any more. They belong
+/// to no run from now on.
+async fn gone(
+    connection: &mut PgConnection,
+    pipeline: i32,
+    listed: &[String],
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "update forebay.checkpoint set epoch = epoch + 1, run = null
+         where pipeline = $1 and partition <> all($2) and run = (
+             select run from forebay.checkpoint where pipeline = $1 and run is not null order by run desc limit 1)
+         returning partition",
+    )
+    .bind(pipeline)
+    .bind(listed)
+    .fetch_all(connection)
+    .await
 }
 
 /// Claims a partition: raises its epoch.

@@ -1,5 +1,6 @@
 //! The dead-letter table: written in the transaction of the chunk, listed by commands.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -99,7 +100,7 @@ async fn insert(
     .bind(failures().map(|failure| key(batch, failure).map(|key| stored_key(key, failure, storable))).collect::<Vec<_>>())
     .bind(failures().map(|failure| failure.stage.as_str()).collect::<Vec<_>>())
     .bind(failures().map(|failure| storable(&failure.code)).collect::<Vec<_>>())
-    .bind(failures().map(|failure| storable(&failure.message)).collect::<Vec<_>>())
+    .bind(failures().map(|failure| storable(&message(prepared, failure))).collect::<Vec<_>>())
     .bind(failures().map(|failure| failure.field.as_deref().map(storable)).collect::<Vec<_>>())
     .bind(failures().map(|failure| failure.plugin.as_ref().map(|plugin| plugin.name.as_str())).collect::<Vec<_>>())
     .bind(failures().map(|failure| failure.plugin.as_ref().map(|plugin| plugin.digest.as_str())).collect::<Vec<_>>())
@@ -108,6 +109,14 @@ async fn insert(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// What is wrong, and where the row stands in its partition if the source counts rows.
+fn message<'f>(prepared: &Prepared, failure: &'f Failure) -> Cow<'f, str> {
+    match prepared.units.place(failure.row as usize) {
+        Some(place) => format!("{} ({place})", failure.message).into(),
+        None => failure.message.as_str().into(),
+    }
 }
 
 /// A key that a table has read already is kept as it is: later rows find their entry by it.

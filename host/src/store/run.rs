@@ -65,6 +65,8 @@ pub struct Run {
     pub starts: i32,
     /// The partitions, in the order in which they were requested.
     pub partitions: Vec<Checkpoint>,
+    /// Partitions of the last run, or of this one before, that the source no longer has.
+    pub gone: Vec<String>,
     /// Keys that have dead letters to be tried again.
     pub waiting: Waiting,
 }

@@ -10,8 +10,8 @@ use forebay_plugin_host::row::{FieldType, Value};
 use crate::json::{
     Members, Place, Wrong, binary, json, numbers, places, readable, timestamp, vector,
 };
+use crate::pieces::Lines;
 use crate::rows::{Rows, Shape};
-use crate::units::Lines;
 
 /// The fields of a record; `None` if it is no CSV.
 pub(crate) fn fields(record: &[u8]) -> Option<Vec<ByteString>> {

@@ -19,9 +19,10 @@ use forebay_plugin_host::row::{FieldType, Value, Vector};
 use serde::de::IgnoredAny;
 
 pub(crate) use self::members::Members;
-pub(crate) use self::numbers::{append_f32, numbers};
+use self::numbers::append_f32;
+pub(crate) use self::numbers::{Wrong, numbers};
+use crate::pieces::{Line, Lines};
 use crate::rows::{Rows, Shape};
-use crate::units::{Line, Lines};
 
 /// What is in a line, by name.
 #[derive(Clone, Copy)]
@@ -51,9 +52,6 @@ pub(crate) fn places<'s>(shape: &Shape<'s>) -> HashMap<&'s str, Place> {
     let key = (shape.key, Place::Key);
     columns.chain(embeddings).chain([key]).collect()
 }
-
-/// The reason why a value is not what it should be: a code and a message.
-pub(crate) type Wrong = (&'static str, String);
 
 fn wrong(message: impl Into<String>) -> Wrong {
     ("FIELD_TYPE", message.into())
@@ -153,6 +151,17 @@ pub(crate) fn readable(
             None
         }
     }
+}
+
+/// The last member of this name, as it is written.
+pub(crate) fn member(text: &str, name: &str) -> Option<String> {
+    let (mut members, mut found) = (Members::of(text), None);
+    while let Ok(Some((other, value))) = members.next() {
+        if other == name {
+            found = Some(value.to_owned());
+        }
+    }
+    found
 }
 
 /// Puts a value, as JSON, where it belongs.
@@ -273,9 +282,9 @@ pub(crate) fn json(text: ByteString) -> Result<Value, Wrong> {
 pub(crate) fn vector(value: &str, elements: &mut BytesMut) -> Result<Vector, Wrong> {
     match append_f32(value, elements) {
         Ok(()) => Ok(Vector::F32(elements.split().freeze())),
-        Err(message) => {
+        Err(wrong) => {
             elements.clear();
-            Err(("EMBEDDING_NOT_FINITE", message))
+            Err(wrong)
         }
     }
 }

@@ -15,6 +15,8 @@ pub mod kind;
 
 mod rows;
 
+mod pieces;
+
 mod records;
 
 mod json;
@@ -46,7 +48,8 @@ pub use self::error::FileError;
 pub use self::kind::Kind;
 pub use self::look::look;
 pub use self::outline::{Outline, Overrides};
+pub use self::pieces::{Line, Lines, Records};
 pub use self::position::Position;
 pub use self::reader::{Begin, Reader};
 pub use self::rows::{Fault, Rows, Shape};
-pub use self::units::{Line, Lines, Records, Units, decode};
+pub use self::units::{Units, decode};

@@ -5,7 +5,7 @@ use std::io::Read;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::units::Line;
+use crate::pieces::Line;
 
 /// Bytes that are read at once.
 const BLOCK: usize = 256 << 10;

@@ -76,46 +76,21 @@ impl Array {
         let mut header = vec![0; usize::try_from(length.min(1 << 20)).unwrap_or_default()];
         file.read_exact_at(&mut header, begin).map_err(io)?;
         let header = String::from_utf8_lossy(&header).into_owned();
-        let fault = |message: &str| {
-            FileError::new(&path, message)
-                .hint("write it with numpy.save(path, array.astype(\"float32\")), with a row for each row beside it")
-        };
-        let width = match after(&header, "'descr':").and_then(|it| it.strip_prefix('\'')) {
-            Some(it) if it.starts_with("<f2") => 2,
-            Some(it) if it.starts_with("<f4") => 4,
-            Some(it) if it.starts_with("<f8") => 8,
-            _ => {
-                return Err(fault(
-                    "its elements are not f16, f32 or f64 in little endian",
-                ));
-            }
-        };
-        if !after(&header, "'fortran_order':").is_some_and(|it| it.starts_with("False")) {
-            return Err(fault(
-                "its rows are not one after the other (Fortran order)",
-            ));
-        }
-        let shape = after(&header, "'shape':").and_then(|it| it.strip_prefix('('));
-        let shape = shape
-            .and_then(|it| it.split(')').next())
-            .unwrap_or_default();
-        let shape: Vec<u64> = shape
-            .split(',')
-            .filter_map(|it| it.trim().parse().ok())
-            .collect();
-        let [rows, dimensions] = shape.as_slice() else {
-            return Err(fault("it does not have two dimensions, rows and elements"));
-        };
+        let (width, rows, dimensions) = shape(&header).map_err(|message| {
+            FileError::new(&path, message).hint(
+                "write it with numpy.save(path, array.astype(\"float32\")), a row for each row beside it",
+            )
+        })?;
         let this = Self {
             name: name.into(),
-            rows: *rows,
-            dimensions: usize::try_from(*dimensions).unwrap_or(usize::MAX),
+            rows,
+            dimensions: usize::try_from(dimensions).unwrap_or(usize::MAX),
             data: begin + length,
             width,
             file,
             path: path.clone(),
         };
-        let elements = rows.checked_mul(*dimensions);
+        let elements = rows.checked_mul(dimensions);
         let bytes = elements.and_then(|it| it.checked_mul(width as u64));
         let there = this
             .file
@@ -153,6 +128,31 @@ impl Array {
             })
         });
         Ok(vectors.collect())
+    }
+}
+
+/// Bytes of an element, rows, and elements of a row, as a header says them.
+fn shape(header: &str) -> Result<(usize, u64, u64), &'static str> {
+    let width = match after(header, "'descr':").and_then(|it| it.strip_prefix('\'')) {
+        Some(it) if it.starts_with("<f2") => 2,
+        Some(it) if it.starts_with("<f4") => 4,
+        Some(it) if it.starts_with("<f8") => 8,
+        _ => return Err("its elements are not f16, f32 or f64 in little endian"),
+    };
+    if !after(header, "'fortran_order':").is_some_and(|it| it.starts_with("False")) {
+        return Err("its rows are not one after the other (Fortran order)");
+    }
+    let shape = after(header, "'shape':").and_then(|it| it.strip_prefix('('));
+    let shape = shape
+        .and_then(|it| it.split(')').next())
+        .unwrap_or_default();
+    let shape: Vec<u64> = shape
+        .split(',')
+        .filter_map(|it| it.trim().parse().ok())
+        .collect();
+    match shape.as_slice() {
+        [rows, dimensions] => Ok((width, *rows, *dimensions)),
+        _ => Err("it does not have two dimensions, rows and elements"),
     }
 }
 

@@ -12,8 +12,9 @@ use parquet::file::metadata::ParquetMetaData;
 use crate::arrow::Batches;
 use crate::bounds::Bounds;
 use crate::identity::identity;
+use crate::pieces::Records;
 use crate::text::TextFile;
-use crate::units::{Records, Units};
+use crate::units::Units;
 use crate::{FileError, Kind, Position};
 
 /// Reads a file, a chunk at a time.
@@ -98,7 +99,7 @@ impl Reader {
     ///
     /// # Errors
     /// If the file cannot be read, or has changed meanwhile.
-    pub fn next(&mut self) -> Result<Option<(Units, Position)>, FileError> {
+    pub fn next_chunk(&mut self) -> Result<Option<(Units, Position)>, FileError> {
         let units = match &mut self.state {
             State::Parquet { reader, .. } => reader
                 .next()

@@ -119,6 +119,14 @@ pub(crate) fn decode(batch: &RecordBatch, shape: &Shape<'_>, at: usize, rows: &m
     check_sizes(batch, shape.max_row_bytes, at, rows);
 }
 
+/// A value as JSON.
+pub(crate) fn as_json(batch: &RecordBatch, name: &str, row: usize) -> Option<String> {
+    let array = column(batch, name)?;
+    let mut text = String::new();
+    json::write(&array, row, &mut text).ok()?;
+    Some(text)
+}
+
 /// A column, with the values of a dictionary in their places.
 fn column(batch: &RecordBatch, name: &str) -> Option<ArrayRef> {
     let array = batch.column_by_name(name)?;

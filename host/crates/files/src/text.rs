@@ -11,7 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 use crate::bounds::Bounds;
 use crate::kind::Compression;
 use crate::lines::LineReader;
-use crate::units::Lines;
+use crate::pieces::Lines;
 use crate::{FileError, Kind, Position, csv, npy};
 
 /// A file of lines.

@@ -2,60 +2,24 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use bytes::Bytes;
 use forebay_plugin_host::row::Vector;
 
+use crate::pieces::{Lines, Records};
 use crate::rows::{Rows, Shape};
 use crate::{csv, json, records};
 
 /// Undecoded rows.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Units {
     pieces: Vec<Piece>,
     rows: usize,
     bytes: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Piece {
     Lines(Lines),
     Records(Records),
-}
-
-/// Lines of a file.
-#[derive(Debug)]
-pub struct Lines {
-    /// Names of the fields of CSV; `None` if each line is a JSON object.
-    pub header: Option<Arc<[String]>>,
-    /// The lines, without their ends.
-    pub lines: Vec<Line>,
-    /// Vectors from files beside it, by name.
-    pub beside: Vec<(Arc<str>, Vec<Option<Vector>>)>,
-}
-
-/// A line. That of CSV may have line breaks within quotes.
-#[derive(Debug, Clone)]
-pub struct Line {
-    /// Its bytes, or the first of them if there are too many.
-    pub bytes: Bytes,
-    /// Number of its bytes.
-    pub length: u64,
-    /// Its number in the file, from 1 on.
-    pub number: u64,
-    /// True if the file ends without ending the line.
-    pub is_torn: bool,
-}
-
-/// A record batch.
-#[derive(Debug)]
-pub struct Records {
-    /// The batch.
-    pub batch: RecordBatch,
-    /// Number of its first row in the file, from 1 on.
-    pub first: u64,
-    /// Memory of its rows, in bytes.
-    pub bytes: usize,
 }
 
 impl From<Lines> for Units {
@@ -147,6 +111,39 @@ impl Units {
             }
             .into(),
         })
+    }
+
+    /// The value of a column of the first row, as JSON.
+    #[must_use]
+    pub fn json(&self, column: &str) -> Option<String> {
+        let (piece, row) = self.find(0)?;
+        match piece {
+            Piece::Records(records) => records::as_json(&records.batch, column, row),
+            Piece::Lines(lines) => {
+                let line = lines.lines.get(row)?;
+                match &lines.header {
+                    None => json::member(str::from_utf8(&line.bytes).ok()?, column),
+                    Some(header) => {
+                        let at = header.iter().position(|name| name == column)?;
+                        let fields = csv::fields(&line.bytes)?;
+                        fields.get(at).map(|text| csv::as_json(text))
+                    }
+                }
+            }
+        }
+    }
+
+    /// The line that is the first row, as far as it was read, if it is one.
+    #[must_use]
+    pub fn line(&self) -> Option<String> {
+        let (piece, row) = self.find(0)?;
+        match piece {
+            Piece::Records(_) => None,
+            Piece::Lines(lines) => {
+                let line = lines.lines.get(row)?;
+                Some(String::from_utf8_lossy(&line.bytes).into_owned())
+            }
+        }
     }
 
     fn find(&self, mut row: usize) -> Option<(&Piece, usize)> {

@@ -103,18 +103,19 @@ impl Column<'_> {
     }
 
     fn integers(&mut self, array: &ArrayRef) -> bool {
-        by_type!(array, self.numbers(|it| i64::try_from(it).ok().map(Value::Integer)),
+        by_type!(array, self.numbers(|it| i64::try_from(i128::from(it)).ok().map(Value::Integer)),
             Int8 => Int8Type, Int16 => Int16Type, Int32 => Int32Type, Int64 => Int64Type,
             UInt8 => UInt8Type, UInt16 => UInt16Type, UInt32 => UInt32Type, UInt64 => UInt64Type)
     }
 
     fn reals(&mut self, array: &ArrayRef) -> bool {
         by_type!(array, self.numbers(|it| Some(Value::Real(f64::from(it)))),
-            Float16 => Float16Type, Float32 => Float32Type, Float64 => Float64Type,
+            Float16 => Float16Type, Float32 => Float32Type,
             Int8 => Int8Type, Int16 => Int16Type, Int32 => Int32Type,
             UInt8 => UInt8Type, UInt16 => UInt16Type, UInt32 => UInt32Type)
             || by_type!(array, self.numbers(|it| Some(Value::Real(it as f64))),
                 Int64 => Int64Type, UInt64 => UInt64Type)
+            || by_type!(array, self.numbers(|it| Some(Value::Real(it))), Float64 => Float64Type)
     }
 
     fn timestamps(&mut self, array: &ArrayRef) -> bool {
