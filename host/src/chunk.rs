@@ -32,6 +32,8 @@ pub struct Prepared {
     pub batch: Batch,
     /// Digest of what would be written, by row.
     pub digests: Vec<Uuid>,
+    /// Ids of its rows' keys, by which their digests are kept.
+    pub ids: Vec<Uuid>,
     /// Keys of its rows.
     pub keys: Arc<KeySet>,
     /// Rows that failed or were dropped before they could be written.

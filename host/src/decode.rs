@@ -42,10 +42,10 @@ pub enum KeyType {
 const MAX_KEY_BYTES: usize = 2_600;
 
 /// Memory that a row takes beside its bytes while it is in flight, in bytes: at least that of its
-/// key, its digest and its places in the columns.
+/// key, its id, its digest and its places in the columns.
 #[must_use]
 pub fn row_cost(schema: &Schema) -> usize {
-    let row = size_of::<Bytes>() + size_of::<ByteString>() + 2 * size_of::<Uuid>();
+    let row = size_of::<Bytes>() + size_of::<ByteString>() + 3 * size_of::<Uuid>();
     row + schema.columns.len() * size_of::<Value>()
         + schema.embeddings.len() * size_of::<Option<Vector>>()
 }

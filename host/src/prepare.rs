@@ -12,7 +12,7 @@ use crate::decode::Decoder;
 use crate::plugin::{Broken, Chain, PluginStats, Runner};
 use crate::policy::{Budget, Decided, Halted, Retry, carry_out};
 use crate::rollout::{Rollout, Verdict};
-use crate::route::Targets;
+use crate::route::{Targets, row_ids};
 use crate::row::{Batch, Failure, KeySet, Value};
 use crate::source::Units;
 
@@ -123,6 +123,7 @@ impl Preparer {
         };
         Ok(Prepared {
             keys: Arc::new(KeySet::of(&sorted.batch)),
+            ids: row_ids(&sorted.batch),
             units: chunk.units,
             batch: sorted.batch,
             digests: sorted.digests,

@@ -19,6 +19,7 @@ mod memory;
 mod misfit;
 mod needs;
 pub(crate) mod numeric;
+mod row_id;
 mod table;
 mod target;
 #[cfg(test)]
@@ -31,5 +32,6 @@ pub(crate) use self::kind::POSTGRES_EPOCH_MICROS;
 pub use self::mapping::{ColumnMapping, FedBy, Mapping, TableMapping, UnusedEmbedding};
 pub use self::memory::{Fed, Remembered};
 pub use self::misfit::Misfit;
+pub(crate) use self::row_id::{own_id, row_id, row_ids};
 pub use self::table::{Column, EQUALS, ForeignKey, NearKey, Table};
 pub use self::target::{Binding, Feed, ItemColumn, ItemFeed, Items, Target, TargetColumn, Targets};

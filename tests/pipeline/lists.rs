@@ -84,7 +84,7 @@ async fn lists_become_rows_that_stay_equal_to_them() {
     // Nothing had to be written again in a savepoint, which would have had its own number.
     let transactions = "select count(distinct xmin::text) from (select xmin from posting union all
         select xmin from skill union all select xmin from number union all select xmin from line union all
-        select xmin from languages union all select xmin from forebay.row_digest) t";
+        select xmin from languages union all select xmin from forebay.digest) t";
     assert_eq!(home.database.number(transactions).await, 1);
     // A row whose lists are empty lacks nothing.
     assert_eq!(home.run().done()["rows"]["unchanged"], 4);

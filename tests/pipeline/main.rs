@@ -10,6 +10,7 @@
 
 mod blame;
 mod deletes;
+mod digests;
 mod dirt;
 mod fencing;
 mod files;

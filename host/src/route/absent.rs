@@ -8,7 +8,7 @@ use crate::config;
 use crate::config::MissingPolicy;
 use crate::source::Dataset;
 
-/// Digest of a flagged row in `forebay.row_digest`: it equals no row's digest, so that a row that
+/// Digest of a flagged row in `forebay.digest`: it equals no row's digest, so that a row that
 /// comes back is written.
 pub(crate) const FLAGGED: Uuid = Uuid::nil();
 

@@ -1,6 +1,6 @@
 //! Statements that delete, flag or unflag rows of the target tables by their keys.
 //!
-//! Keys are given as texts, as `forebay.row_digest` has them, and are cast to the type of the
+//! Keys are given as texts, and are cast to the type of the
 //! tables' key, so that each costs one index look-up. A key that the database refuses is found by
 //! halving in savepoints and does not affect the others.
 

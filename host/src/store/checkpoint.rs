@@ -278,7 +278,7 @@ impl Store {
             "delete from forebay.outbox where pipeline = $1",
             "delete from forebay.dead_letter where pipeline = $1",
             "delete from forebay.checkpoint where pipeline = $1",
-            "delete from forebay.row_digest where pipeline = $1",
+            "delete from forebay.digest where pipeline = $1",
             "delete from forebay.plugin_version where pipeline = $1",
             "delete from forebay.run where pipeline = $1",
             "delete from forebay.pipeline where id = $1",

@@ -10,7 +10,7 @@ use super::by_key::ByKey;
 use super::encode::ArrayParam;
 use super::run::Run;
 use super::statements::{Comparison, comparisons};
-use super::{Blame, Store, StoreError, blame, settings};
+use super::{Blame, Store, StoreError, blame, digest, settings};
 use crate::route::Targets;
 use crate::route::absent::FLAGGED;
 use crate::row::Batch;
@@ -150,7 +150,7 @@ impl Store {
         each: impl FnMut(String),
     ) -> Result<(), StoreError> {
         let keys = sqlx::query_scalar(
-            "select d.key from forebay.row_digest d join forebay.pipeline p on p.id = d.pipeline
+            "select coalesce(d.key, d.id::text) from forebay.digest d join forebay.pipeline p on p.id = d.pipeline
              where p.name = $1 and d.digest <> $2",
         );
         self.keys(keys.bind(pipeline).bind(FLAGGED), each).await
@@ -191,7 +191,7 @@ impl Store {
     /// If the statement fails.
     pub(crate) async fn doubt(&self, pipeline: i32, keys: &[&str]) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
-        super::digest::set_all(&mut transaction, pipeline, keys, DOUBTED).await?;
+        digest::set_all(&mut transaction, pipeline, keys, DOUBTED).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -200,11 +200,14 @@ impl Store {
     /// # Errors
     /// If the query fails.
     pub async fn stale_rows(&self, run: &Run) -> Result<u64, StoreError> {
-        let rows: i64 = sqlx::query_scalar(
-            "select count(distinct d.key) from forebay.dead_letter d
-             join forebay.row_digest r on r.pipeline = d.pipeline and r.key = d.key collate \"C\"
-             where d.pipeline = $1 and d.run = $2 and d.status = 'open' and r.digest <> $3",
-        )
+        let rows: i64 = sqlx::query_scalar(concat!(
+            "select count(distinct d.key) from (select key, ",
+            digest::id_of_key!(),
+            " as id from forebay.dead_letter
+                 where pipeline = $1 and run = $2 and status = 'open' and key is not null) d
+             join forebay.digest r on r.pipeline = $1 and r.id = d.id and (r.key is null or r.key = d.key collate \"C\")
+             where r.digest <> $3"
+        ))
         .bind(run.pipeline)
         .bind(run.id)
         .bind(FLAGGED)

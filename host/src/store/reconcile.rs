@@ -232,14 +232,14 @@ impl Store {
     }
 }
 
-/// The entries of `forebay.row_digest` that the run has not met: `$1` pipeline, `$2` run, `$3`
+/// The entries of `forebay.digest` that the run has not met: `$1` pipeline, `$2` run, `$3`
 /// digest of the entries to leave out.
 macro_rules! unmet {
     () => {
-        "from forebay.row_digest d
+        "from forebay.digest d
          where d.pipeline = $1 and d.digest is distinct from $3 and not exists (
              select from (select unnest(hashes) as hash from forebay.seen_keys where run = $2) seen
-             where seen.hash = hashtextextended(d.key, 0))"
+             where seen.hash = hashtextextended(coalesce(d.key, d.id::text) collate \"C\", 0))"
     };
 }
 
@@ -265,7 +265,7 @@ async fn count(
     .execute(&mut *connection)
     .await?;
     sqlx::query_as(concat!(
-        "select (select count(*) from forebay.row_digest d
+        "select (select count(*) from forebay.digest d
                  where d.pipeline = $1 and d.digest is distinct from $3),
                 (select count(*) ",
         unmet!(),
@@ -285,7 +285,7 @@ async fn list(
     treatment: &Treatment,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(concat!(
-        "insert into forebay.missing_key (run, key) select $2, d.key ",
+        "insert into forebay.missing_key (run, key) select $2, coalesce(d.key, d.id::text) ",
         unmet!()
     ))
     .bind(run.pipeline)

@@ -6,12 +6,11 @@
 use std::collections::HashSet;
 
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::route::absent::FLAGGED;
 use crate::row::Batch;
+use crate::store::digest;
 use crate::store::run::Run;
-use crate::store::{Blame, blame};
 
 /// Rows that plugins drop.
 pub(super) fn rows(batch: &Batch) -> HashSet<u32> {
@@ -27,57 +26,21 @@ pub(in crate::store) async fn count(
 ) -> Result<(), sqlx::Error> {
     let keys = batch.drops.iter();
     let keys = keys.filter_map(|drop| batch.keys.get(drop.row as usize));
-    // The tables cannot have a key with a NUL, nor can a statement.
     let keys: HashSet<&str> = keys
         .map(AsRef::as_ref)
-        .filter(|key: &&str| !key.is_empty() && !key.contains('\0'))
+        .filter(|key: &&str| !key.is_empty())
         .collect();
     if keys.is_empty() {
         return Ok(());
     }
-    if keys.iter().all(|key| key.is_ascii()) {
-        return add(connection, run.id, run.pipeline, keys.into_iter().collect()).await;
-    }
-    // Nor a key with characters that the database's encoding lacks.
-    sqlx::query("savepoint dropped")
-        .execute(&mut *connection)
-        .await?;
-    let all = keys.iter().copied().collect();
-    if let Err(error) = add(connection, run.id, run.pipeline, all).await {
-        if blame(&error) == Blame::Server {
-            return Err(error);
-        }
-        sqlx::query("rollback to savepoint dropped")
-            .execute(&mut *connection)
+    let keys: Vec<&str> = keys.into_iter().collect();
+    let known = digest::count(connection, run.pipeline, &keys, FLAGGED).await?;
+    if known > 0 {
+        sqlx::query("update forebay.run set dropped_known = dropped_known + $2 where id = $1")
+            .bind(run.id)
+            .bind(known)
+            .execute(connection)
             .await?;
-        let ascii = keys.into_iter().filter(|key| key.is_ascii()).collect();
-        add(connection, run.id, run.pipeline, ascii).await?;
     }
-    sqlx::query("release savepoint dropped")
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-async fn add(
-    connection: &mut PgConnection,
-    run: Uuid,
-    pipeline: i32,
-    keys: Vec<&str>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "with known as (
-             select count(*) as rows from unnest($3::text[]) k(key)
-             join forebay.row_digest d on d.pipeline = $2 and d.key = k.key collate \"C\"
-             where d.digest <> $4)
-         update forebay.run set dropped_known = dropped_known + known.rows from known
-         where id = $1 and known.rows > 0",
-    )
-    .bind(run)
-    .bind(pipeline)
-    .bind(keys)
-    .bind(FLAGGED)
-    .execute(connection)
-    .await?;
     Ok(())
 }

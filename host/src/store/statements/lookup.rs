@@ -1,6 +1,7 @@
 //! The statement that finds out which rows are known, and whether they have changed.
 
 use super::table::{array_type, parameter, value};
+use crate::decode::KeyType;
 use crate::route::Targets;
 use crate::store::encode::Column;
 use crate::store::sql::quote;
@@ -12,6 +13,17 @@ pub(super) fn lookup(targets: &Targets) -> (String, Vec<Column>) {
     let mut keys: Vec<Column> = Vec::new();
     let (mut arrays, mut aliases) = (String::new(), String::new());
     let (mut joins, mut found) = (String::new(), Vec::new());
+    // Only a UUID's id is the key itself.
+    let is_key = match targets.key_type {
+        KeyType::Uuid => "r.key is null",
+        KeyType::Integer(_) | KeyType::Text => "r.key is not distinct from k.name",
+    };
+    let names = names_keys(targets);
+    let first = if names { 4 } else { 3 };
+    if names {
+        arrays.push_str(", $3::text[]");
+        aliases.push_str(", name");
+    }
     for index in tables_of_rows(targets) {
         let Some(target) = targets.tables.get(index) else {
             continue;
@@ -24,7 +36,7 @@ pub(super) fn lookup(targets: &Targets) -> (String, Vec<Column>) {
             if known.is_none() {
                 arrays.push_str(&format!(
                     ", ${}::{}",
-                    number + 3,
+                    number + first,
                     array_type(&fed.column, key.kind)
                 ));
                 aliases.push_str(&format!(", k{number}"));
@@ -46,12 +58,17 @@ pub(super) fn lookup(targets: &Targets) -> (String, Vec<Column>) {
     // One row of arrays: three hundred rows would cost both sides more than the look-up does.
     let statement = format!(
         "select array_agg(d.digest order by k.position), {}
-from unnest($2::text[]{arrays}) with ordinality k(name{aliases}, position)
-left join lateral (select digest from forebay.row_digest r
-    where r.pipeline = $1 and r.key = k.name collate \"C\" limit 1) d on true{joins}",
+from unnest($2::uuid[]{arrays}) with ordinality k(id{aliases}, position)
+left join lateral (select digest from forebay.digest r
+    where r.pipeline = $1 and r.id = k.id and {is_key} limit 1) d on true{joins}",
         found.join(", "),
     );
     (statement, keys)
+}
+
+/// True if digests are found by the rows' ids and their keys.
+pub(super) fn names_keys(targets: &Targets) -> bool {
+    targets.key_type != KeyType::Uuid
 }
 
 /// The tables with a row for each row of the dataset, by their indices. Those with the items of

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::control::Control;
 use super::items;
-use super::lookup::{lookup, tables_of_rows};
+use super::lookup::{lookup, names_keys, tables_of_rows};
 use super::of_table::TableStatements;
 use crate::route::absent::Treatment;
 use crate::route::{self, ColumnKind, Feed, ItemFeed, Target, Targets};
@@ -14,11 +14,14 @@ use crate::store::encode::Column;
 /// The statements of a pipeline.
 #[derive(Debug)]
 pub(in crate::store) struct Statements {
-    /// `$1` pipeline, `$2` the rows' keys, `$3` and on `keys` → arrays with an element for each
+    /// `$1` pipeline, `$2` the ids of the rows, `$3` their keys if `names_keys`, then
+    /// `keys` → arrays with an element for each
     /// key: digest, and for each of `asked` true if that table has the row.
     pub lookup: Arc<str>,
     /// The tables that are asked, by their indices in `tables`; at least one.
     pub asked: Vec<usize>,
+    /// True if digests are found by the rows' ids and their keys.
+    pub names_keys: bool,
     /// The columns by which the tables find a row.
     pub keys: Vec<Column>,
     /// One for each table, in the order of the tables.
@@ -74,6 +77,7 @@ impl Statements {
         Self {
             lookup: lookup.into(),
             asked: tables_of_rows(targets),
+            names_keys: names_keys(targets),
             keys,
             tables: targets.tables.iter().map(table).collect(),
             fed: targets.tables.iter().flat_map(fed).collect(),

@@ -116,9 +116,9 @@ fn rows_are_found_and_written_by_all_columns_of_their_key() {
     ];
     assert_snapshot!(texts.join("\n\n"), @r#"
     select array_agg(d.digest order by k.position), array_agg(t0.found is not null order by k.position), array_agg(t1.found is not null order by k.position)
-    from unnest($2::text[], $3::text[], $4::uuid[]) with ordinality k(name, k0, k1, position)
-    left join lateral (select digest from forebay.row_digest r
-        where r.pipeline = $1 and r.key = k.name collate "C" limit 1) d on true
+    from unnest($2::uuid[], $3::text[], $4::uuid[]) with ordinality k(id, k0, k1, position)
+    left join lateral (select digest from forebay.digest r
+        where r.pipeline = $1 and r.id = k.id and r.key is null limit 1) d on true
     left join lateral (select true as found from public.posting t where t."tenant" = k.k0 and t."id" = k.k1 limit 1) t0 on true
     left join lateral (select true as found from public.embedding t where t."posting" = k.k1 and t."tenant" = k.k0 limit 1) t1 on true
 

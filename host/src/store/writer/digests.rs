@@ -5,8 +5,12 @@ use uuid::Uuid;
 use super::rows::ChunkWriter;
 use crate::chunk::Prepared;
 use crate::store::copy::copy_with;
+use crate::store::digest::{id, ids, key_beside_id, keys_beside_ids};
 
-const COPY: &str = "copy forebay.row_digest (pipeline, key, digest) from stdin (format binary)";
+const COPY: &str = "copy forebay.digest (pipeline, id, digest, key) from stdin (format binary)";
+
+/// Length of a null.
+const NULL: [u8; 4] = (-1i32).to_be_bytes();
 
 impl ChunkWriter<'_> {
     /// Stores the digests of rows that have none yet, by `COPY`.
@@ -17,15 +21,18 @@ impl ChunkWriter<'_> {
     ) -> Result<(), sqlx::Error> {
         let pipeline = self.pipeline.to_be_bytes();
         let put = |buffer: &mut Vec<u8>, row: u32| {
-            let digest = digest(prepared, row);
-            buffer.extend_from_slice(&3i16.to_be_bytes());
-            for field in [
-                &pipeline[..],
-                key(prepared, row).as_bytes(),
-                digest.as_bytes(),
-            ] {
+            let (id, digest) = (id(prepared, row), digest(prepared, row));
+            let key = key_beside_id(prepared, row).map(str::as_bytes);
+            buffer.extend_from_slice(&4i16.to_be_bytes());
+            for field in [&pipeline[..], id.as_bytes(), digest.as_bytes()]
+                .into_iter()
+                .chain(key)
+            {
                 buffer.extend_from_slice(&i32::try_from(field.len())?.to_be_bytes());
                 buffer.extend_from_slice(field);
+            }
+            if key.is_none() {
+                buffer.extend_from_slice(&NULL);
             }
             Ok(())
         };
@@ -42,24 +49,20 @@ impl ChunkWriter<'_> {
         if rows.is_empty() {
             return Ok(());
         }
-        let keys: Vec<&str> = rows.iter().map(|row| key(prepared, *row)).collect();
         let digests: Vec<Uuid> = rows.iter().map(|row| digest(prepared, *row)).collect();
         sqlx::query(
-            "insert into forebay.row_digest (pipeline, key, digest) select $1, * from unnest($2::text[], $3::uuid[])
-             on conflict (pipeline, key) do update set digest = excluded.digest",
+            "insert into forebay.digest (pipeline, id, digest, key)
+             select $1, * from unnest($2::uuid[], $3::uuid[], $4::text[])
+             on conflict (pipeline, id) do update set digest = excluded.digest, key = excluded.key",
         )
         .bind(self.pipeline)
-        .bind(keys)
+        .bind(ids(prepared, rows))
         .bind(digests)
+        .bind(keys_beside_ids(prepared, rows))
         .execute(&mut *self.transaction)
         .await?;
         Ok(())
     }
-}
-
-fn key(prepared: &Prepared, row: u32) -> &str {
-    let key = prepared.batch.keys.get(row as usize);
-    key.map(AsRef::as_ref).unwrap_or_default()
 }
 
 fn digest(prepared: &Prepared, row: u32) -> Uuid {

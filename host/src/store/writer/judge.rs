@@ -161,7 +161,7 @@ impl ChunkWriter<'_> {
             .controls
             .get(table)
             .map(|control| &control.name);
-        let name = name.map_or("forebay.row_digest", |name| name);
+        let name = name.map_or("forebay.digest", |name| name);
         let (rows, manner) = (refused.len(), manner.as_str());
         let mut message =
             format!("{name} refuses {rows} {manner} rows of a chunk alike, and accepts none");

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres, Row, Transaction};
 use uuid::Uuid;
 
@@ -15,7 +17,8 @@ use crate::policy::{self, Budget, Policy};
 use crate::route::absent::FLAGGED;
 use crate::row::{Drop, Failure, Stage};
 use crate::store::compare::DOUBTED;
-use crate::store::encode::{ArrayParam, Column};
+use crate::store::digest::{ids, keys_beside_ids};
+use crate::store::encode::ArrayParam;
 use crate::store::run::Counts;
 use crate::store::statements::{Statements, UniqueIndex};
 use crate::store::{Blame, blame};
@@ -198,17 +201,7 @@ impl ChunkWriter<'_> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let param = |column| ArrayParam {
-            batch: &prepared.batch,
-            rows,
-            column,
-        };
-        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.lookup)))
-            .bind(self.pipeline)
-            .bind(param(Column::NAME));
-        for key in &self.statements.keys {
-            query = query.bind(param(*key));
-        }
+        let query = self.lookup(prepared, rows);
         let found = query.fetch_one(&mut *self.transaction).await?;
         let digests: Vec<Option<Uuid>> = found.try_get(0)?;
         let (mut in_any, mut in_first) = (vec![false; rows.len()], Vec::new());
@@ -248,19 +241,30 @@ impl ChunkWriter<'_> {
         Ok(known)
     }
 
-    /// Looks no row up: if that is refused, it is refused for any row.
-    pub(super) async fn look_up_nothing(&mut self, prepared: &Prepared) -> Result<(), sqlx::Error> {
-        let param = |column| ArrayParam {
-            batch: &prepared.batch,
-            rows: &[],
-            column,
-        };
+    fn lookup<'q>(
+        &self,
+        prepared: &'q Prepared,
+        rows: &'q [u32],
+    ) -> Query<'q, Postgres, PgArguments> {
         let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.lookup)))
             .bind(self.pipeline)
-            .bind(param(Column::NAME));
-        for key in &self.statements.keys {
-            query = query.bind(param(*key));
+            .bind(ids(prepared, rows));
+        if self.statements.names_keys {
+            query = query.bind(keys_beside_ids(prepared, rows));
         }
+        for key in &self.statements.keys {
+            query = query.bind(ArrayParam {
+                batch: &prepared.batch,
+                rows,
+                column: *key,
+            });
+        }
+        query
+    }
+
+    /// Looks no row up: if that is refused, it is refused for any row.
+    pub(super) async fn look_up_nothing(&mut self, prepared: &Prepared) -> Result<(), sqlx::Error> {
+        let query = self.lookup(prepared, &[]);
         query.execute(&mut *self.transaction).await?;
         Ok(())
     }
