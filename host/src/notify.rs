@@ -85,7 +85,7 @@ pub async fn deliver(
         key: "notify",
         auth: notify.auth.clone(),
     };
-    let pending = store.owed(run.pipeline).await?;
+    let pending = store.release(run.pipeline).await?;
     let mut outcome = Outcome {
         status: NotifyStatus::NothingChanged,
         ..Outcome::default()

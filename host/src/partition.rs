@@ -11,6 +11,7 @@
 //! about the progress of the partition.
 
 mod intake;
+mod roll_over;
 mod tuning;
 mod writers;
 
@@ -38,6 +39,7 @@ use crate::workers::Workers;
 use crate::{config, decode, failpoints, metrics};
 
 pub(crate) use self::intake::{End, Intake, IntakeContext};
+pub(crate) use self::roll_over::RollOver;
 pub(crate) use self::tuning::Bounds;
 
 /// Maximum number of characters of a position in a message.
@@ -61,6 +63,7 @@ pub(crate) struct Partition {
     pub bounds: Bounds,
     pub give_up_after: Duration,
     pub progress: Arc<Progress>,
+    pub roll_over: RollOver,
     pub stop: CancellationToken,
 }
 
@@ -258,6 +261,7 @@ impl Partition {
     fn account(&self, committed: &Committed, prepared: &Prepared, tally: &mut Tally) {
         let totals = committed.totals();
         self.progress.add(&totals.rows);
+        self.roll_over.committed(totals.rows.received);
         self.progress
             .chunk_times
             .add(totals.writing + totals.committing);

@@ -5,6 +5,8 @@
 //! `partition` for each of them, delivers pending notifications, and reports.
 
 mod again;
+mod end;
+mod endless;
 mod figures;
 mod host;
 mod indexes;

@@ -24,6 +24,16 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Begins a run, which has so many rows from earlier starts and expects so many in all.
+    pub(crate) fn begin(&self, before: u64, expected: u64) {
+        self.rows.store(before, Ordering::Relaxed);
+        self.expected.store(expected, Ordering::Relaxed);
+        self.dead_letters.store(0, Ordering::Relaxed);
+        let committed = self.committed.lock();
+        *committed.unwrap_or_else(PoisonError::into_inner) = Counts::default();
+        self.chunk_times.clear();
+    }
+
     /// Rows still to come, if the source knows its total.
     pub(crate) fn remaining(&self) -> Option<u64> {
         let expected = self.expected.load(Ordering::Relaxed);

@@ -22,6 +22,9 @@ pub struct Report {
     /// The reason, unless it succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The run that goes on where this one rolled over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_run_id: Option<String>,
     /// Number of starts of this run; more than 1 if an earlier start was interrupted, 0 if it could
     /// not be begun.
     pub starts: i32,
@@ -175,6 +178,10 @@ impl ChunkTimes {
     pub(crate) fn add(&self, time: Duration) {
         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         times.add(time.as_secs_f64());
+    }
+
+    pub(crate) fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = DDSketch::default();
     }
 
     pub(crate) fn quantiles(&self) -> Option<ChunkSeconds> {

@@ -250,7 +250,10 @@ impl ScheduledPipeline {
             prepared = Pipeline::prepare(&self.host, &self.config) => prepared,
         };
         let result = match prepared {
-            Ok(pipeline) => pipeline.run(&Arc::default(), &self.stop).await,
+            Ok(pipeline) => {
+                let rolled_over = |report: &Report| self.rolled_over(report);
+                pipeline.run(&Arc::default(), &self.stop, rolled_over).await
+            }
             Err(error) => {
                 self.host.not_begun(self.name(), &error).await;
                 Err(error)
@@ -279,24 +282,42 @@ impl ScheduledPipeline {
             }
             (None, _) => Status::Failed,
         };
+        let message = error.as_ref().map(ToString::to_string);
+        self.record(report.as_ref(), status, message, took);
+        Ended {
+            status,
+            gave_up: matches!(error, Some(PipelineError::GaveUp { .. })),
+        }
+    }
+
+    /// Notes a run that is followed by another at once.
+    fn rolled_over(&self, report: &Report) {
+        let took = Duration::try_from_secs_f64(report.seconds).unwrap_or_default();
+        self.record(Some(report), report.status, report.message.clone(), took);
+        self.health.running(self.name());
+    }
+
+    fn record(
+        &self,
+        report: Option<&Report>,
+        status: Status,
+        message: Option<String>,
+        took: Duration,
+    ) {
         let now = Local::now();
         metrics::ended(self.name(), status, took);
         if status == Status::Succeeded {
             self.succeeded(now);
         }
         let run = LastRun {
-            run_id: report.as_ref().map(|report| report.run_id.clone()),
+            run_id: report.map(|report| report.run_id.clone()),
             status,
-            message: error.as_ref().map(ToString::to_string),
+            message,
             ended: shown(now),
             seconds: took.as_secs_f64(),
             rows: report.map(|report| report.rows),
         };
         self.health.ended(self.name(), run);
-        Ended {
-            status,
-            gave_up: matches!(error, Some(PipelineError::GaveUp { .. })),
-        }
     }
 
     fn succeeded(&self, time: DateTime<Local>) {

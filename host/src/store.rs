@@ -29,6 +29,7 @@ mod not_begun;
 pub mod outbox;
 pub mod preflight;
 pub mod reconcile;
+mod roll_over;
 pub mod run;
 mod settings;
 mod sql;

@@ -12,6 +12,7 @@ mod blame;
 mod deletes;
 mod digests;
 mod dirt;
+mod endless;
 mod fencing;
 mod files;
 mod hot_swap;

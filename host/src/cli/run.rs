@@ -181,7 +181,7 @@ pub(super) async fn run_one(
 ) -> Result<(Report, Exit), PipelineError> {
     let progress = Arc::new(Progress::default());
     let shown = progress::show(name, &progress);
-    let ended = pipeline.run(&progress, stop).await;
+    let ended = pipeline.run(&progress, stop, |_| ()).await;
     drop(shown);
     let (report, error) = ended?;
     if let Some(error) = &error {

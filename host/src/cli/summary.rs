@@ -364,6 +364,7 @@ mod tests {
             run_id: "0".into(),
             status: Status::Succeeded,
             message: None,
+            next_run_id: None,
             starts: 1,
             rows,
             missing: None,

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use super::checked::{Config, IndexMode, Limits, Notify, Pipeline, Serve};
 use super::database::DatabaseUrl;
 use super::file::File;
-use super::format::{duration, parse_percent, size};
-use super::{auth, database, defaults, file, key, missing, plugins, source};
+use super::format::{duration, parse_duration, parse_percent, size};
+use super::{auth, database, defaults, file, key, missing, plugins, roll_over, source};
 
 /// The file with its defaults. The schema has accepted every text that is parsed here.
 pub(super) fn build(path: &Path, file: File) -> Config {
@@ -67,6 +67,7 @@ fn pipeline(directory: &Path, name: String, raw: file::Pipeline) -> Pipeline {
         notify: raw.notify.map(|raw| Notify {
             grpc: raw.grpc,
             target: raw.target,
+            every: raw.every.as_deref().and_then(parse_duration),
             auth: auth::auth(directory, raw.auth),
         }),
         missing: missing::missing(raw.missing, raw.missing_limit.as_deref()),
@@ -82,6 +83,7 @@ fn pipeline(directory: &Path, name: String, raw: file::Pipeline) -> Pipeline {
             Some(file::Index::Rebuild) => IndexMode::Rebuild,
         },
         index_memory: size(raw.index_memory, defaults::INDEX_MEMORY),
+        roll_over: raw.roll_over.map(roll_over::roll_over),
         schedule: parsed(raw.schedule),
         settings: raw
             .settings

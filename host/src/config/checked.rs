@@ -13,6 +13,7 @@ use super::environment::database_url_from_environment;
 use super::key::KeyChoice;
 use super::missing::Missing;
 use super::plugins::Plugins;
+use super::roll_over::RollOver;
 use super::schedule::Schedule;
 use super::source::Source;
 
@@ -108,6 +109,8 @@ pub struct Pipeline {
     pub index: IndexMode,
     /// Maximum memory of the server for building an index, in bytes.
     pub index_memory: usize,
+    /// When a run of a feed rolls over; `None` for the defaults.
+    pub roll_over: Option<RollOver>,
     /// When `forebay serve` runs it; `None` for once when it starts.
     pub schedule: Option<Schedule>,
     /// Settings of each plugin, by its name.
@@ -148,6 +151,8 @@ pub struct Notify {
     pub grpc: String,
     /// Target that the call names.
     pub target: String,
+    /// Time between two calls while a feed runs; `None` for the default.
+    pub every: Option<Duration>,
     /// How host and server prove who they are.
     pub auth: Auth,
 }

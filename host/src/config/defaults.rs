@@ -50,6 +50,11 @@ pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 // after 30: the report and the embedded server need what is left of that.
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
+// A run of a feed is what a report covers: an hour can be looked through, and 10,000,000 rows are one
+// even of the fastest.
+pub(super) const ROLL_OVER_AFTER: Duration = Duration::from_secs(3600);
+pub(super) const ROLL_OVER_ROWS: u64 = 10_000_000;
+
 /// Rows that the source is asked to send in a chunk.
 pub(super) const CHUNK_ROWS: u32 = 300;
 /// Rows up to which chunks are joined, unless `chunk_rows` is given.

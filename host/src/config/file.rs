@@ -271,6 +271,8 @@ pub(super) struct Pipeline {
     /// Maximum memory of the database server for building an index, where it needs more than `maintenance_work_mem`.
     #[schemars(extend("default" = write_size(defaults::INDEX_MEMORY), "format" = "byte-size"))]
     pub index_memory: Option<String>,
+    /// When a run of a feed ends and the next one begins, so that reports and history stay bounded. Only for datasets that deliver changes.
+    pub roll_over: Option<RollOver>,
     /// When `forebay serve` runs it, in local time, such as `"0 0 2 * * ?"`: second, minute, hour, day, month, weekday by name. Default: once, when it starts.
     #[schemars(extend("format" = "schedule"))]
     pub schedule: Option<String>,
@@ -293,6 +295,17 @@ pub(super) enum Index {
 pub(super) enum Key {
     Column(#[schemars(length(min = 1))] String),
     Tables(BTreeMap<String, String>),
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RollOver {
+    /// Age of the run, once it has received rows.
+    #[schemars(extend("default" = write_duration(defaults::ROLL_OVER_AFTER), "format" = "time-span"))]
+    pub after: Option<String>,
+    /// Number of rows that it has received; chunks in flight are still added.
+    #[schemars(extend("default" = defaults::ROLL_OVER_ROWS), range(min = 1))]
+    pub rows: Option<u64>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -399,6 +412,9 @@ pub(super) struct Notify {
     pub grpc: String,
     /// Target that the call names.
     pub target: String,
+    /// Minimum time between two calls while a feed runs in which rows change. Only for datasets that deliver changes; others are called at the end of the run. Default: `"30s"`.
+    #[schemars(extend("format" = "time-span"))]
+    pub every: Option<String>,
     /// How host and server prove who they are.
     pub auth: Option<Auth>,
 }

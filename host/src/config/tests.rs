@@ -288,7 +288,7 @@ source = "http://localhost:50051"
     conf/forebay.toml:23: pipelines.recruit.notify.grpc: `localhost:50052` is not a gRPC address
       hint: write http://host:port, https://host:port or unix:/path
     conf/forebay.toml:23: pipelines.recruit.notify.when: unknown key
-      hint: remove it; known keys: grpc, target, auth
+      hint: remove it; known keys: grpc, target, every, auth
     conf/forebay.toml:26: pipelines.recruit.settings.recruit-rules.min_years: is not a string
       hint: write the value in quotes
     conf/forebay.toml:28: pipelines.recruit.settings.recruit-dlq: settings of a plugin that the pipeline does not use
@@ -626,11 +626,15 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     pipelines.*.notify.auth.server_name
     pipelines.*.notify.auth.token
     pipelines.*.notify.auth.token_file
+    pipelines.*.notify.every
     pipelines.*.notify.grpc
     pipelines.*.notify.target
     pipelines.*.plugins
     pipelines.*.rename
     pipelines.*.rename.*
+    pipelines.*.roll_over
+    pipelines.*.roll_over.after
+    pipelines.*.roll_over.rows
     pipelines.*.schedule
     pipelines.*.settings
     pipelines.*.settings.*

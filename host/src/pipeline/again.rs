@@ -14,6 +14,7 @@ use super::prepare::Pipeline;
 use crate::chunk::{Prepared, Received};
 use crate::error::PipelineError;
 use crate::failpoints;
+use crate::partition::RollOver;
 use crate::policy::{DeadLetterLimit, Tally, TooManyDeadLetters, Window};
 use crate::source::{Chunk, Units};
 use crate::store::again::{Direction, Origin, without_waiting};
@@ -28,17 +29,18 @@ const ROUNDS: usize = 64;
 const NO_LIMIT: f64 = 100.0;
 
 impl Pipeline {
-    /// Tries the dead letters of a complete run again that may succeed now, and in a feed of changes
+    /// Tries the dead letters of a complete run, or of one that rolls over, again that may succeed now, and in a feed of changes
     /// those of earlier runs.
     pub(super) async fn try_again(
         &self,
         run: &Run,
         ended: Result<(), PipelineError>,
         workers: &Workers,
+        roll_over: &RollOver,
         stop: &CancellationToken,
     ) -> Result<(), PipelineError> {
         ended?;
-        if !self.all_complete(run).await? {
+        if !roll_over.is_due() && !self.all_complete(run).await? {
             return Ok(());
         }
         failpoints::point!("again.before");

@@ -16,7 +16,7 @@ use super::prepare::Pipeline;
 use crate::config::IndexMode;
 use crate::error::PipelineError;
 use crate::failpoints;
-use crate::partition::Tally;
+use crate::partition::{RollOver, Tally};
 use crate::progress::Progress;
 use crate::report::{IndexReport, IndexState};
 use crate::store::StoreError;
@@ -38,14 +38,18 @@ impl Pipeline {
         workers: &Arc<Workers>,
         progress: &Arc<Progress>,
         stop: &CancellationToken,
+        roll_over: &RollOver,
     ) -> (Tally, Vec<IndexReport>, Result<(), PipelineError>) {
         let (mut tally, mut reports) = (Tally::default(), Vec::new());
         let mut result = self.indexes_away(run, progress, stop, &mut reports).await;
         if result.is_ok() && !stop.is_cancelled() {
-            (tally, result) = self.run_partitions(run, workers, progress, stop).await;
+            (tally, result) = self.run_partitions(run, workers, progress, roll_over).await;
         }
         if result.is_ok() {
-            result = self.indexes_back(run, progress, stop, &mut reports).await;
+            let complete = roll_over.is_due();
+            result = self
+                .indexes_back(run, progress, stop, complete, &mut reports)
+                .await;
         } else if let Ok(away) = self.work(run).await {
             for work in away.iter().filter(|work| work.mine) {
                 self.still_away(work, &mut reports);
@@ -146,15 +150,16 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Restores the indexes of this run, if it has reached its end.
+    /// Restores the indexes of this run, if it has reached its end or rolls over.
     async fn indexes_back(
         &self,
         run: &Run,
         progress: &Progress,
         stop: &CancellationToken,
+        is_complete: bool,
         reports: &mut Vec<IndexReport>,
     ) -> Result<(), PipelineError> {
-        let complete = self.host.retrying(|| self.all_complete(run)).await?;
+        let complete = is_complete || self.host.retrying(|| self.all_complete(run)).await?;
         for work in self.host.retrying(|| self.work(run)).await? {
             if !work.mine && !work.others.is_empty() {
                 continue;

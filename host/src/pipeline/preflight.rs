@@ -175,3 +175,25 @@ fn misfit(host: &Host, pipeline: &str, index: &VectorIndex, mode: IndexMode) -> 
     }
     None
 }
+
+/// Keys that have an effect only where the dataset is a feed.
+pub(super) fn feed_keys(config: &config::Pipeline, dataset: &Dataset) -> Vec<Misfit> {
+    if dataset.continues {
+        return Vec::new();
+    }
+    let every = config.notify.as_ref().and_then(|notify| notify.every);
+    let keys = [
+        ("roll_over", config.roll_over.is_some()),
+        ("notify.every", every.is_some()),
+    ];
+    let set = keys.into_iter().filter(|(_, is_set)| *is_set);
+    set.map(|(key, _)| Misfit {
+        place: format!("pipelines.{}.{key}", config.name),
+        message: format!(
+            "has no effect: `{}` is not a feed of changes, and is read as a whole by each run",
+            config.source.dataset
+        ),
+        hint: "remove the key".into(),
+    })
+    .collect()
+}

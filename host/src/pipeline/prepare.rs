@@ -185,6 +185,7 @@ async fn judge(
     let (mut unfit, mut findings) = preflight::refusing(findings);
     findings.extend(preflight::dropped(host, config).await?);
     unfit.extend(fed.and_then(Targets::unfound));
+    unfit.extend(preflight::feed_keys(config, dataset));
     let mut writes_anew = false;
     if let Some(targets) = fed {
         let changed = change(host, config, dataset, targets).await?;

@@ -1,28 +1,27 @@
 //! A run, from the claim of its partitions to its report.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::figures::{plugin_reports, stages};
+use super::end::{Ended, RunOutcome, Work, log_end};
 use super::host::{blocking, overdue};
 use super::prepare::Pipeline;
 use crate::error::PipelineError;
-use crate::partition::{Bounds, Partition, Tally};
-use crate::plugin::{PluginStats, line};
+use crate::partition::{Bounds, Partition, RollOver, Tally};
+use crate::plugin::line;
 use crate::policy::DeadLetterLimit;
 use crate::prepare::Preparer;
 use crate::progress::Progress;
-use crate::report::{ChunkSeconds, IndexReport, Missing, Report, Usage};
+use crate::report::{Report, Usage};
 use crate::store::preflight::{Finding, Severity};
-use crate::store::run::{Checkpoint, NewRun, Run, Status};
+use crate::store::run::{Checkpoint, NewRun, Run};
 use crate::store::{Evidence, StoreError, Writer};
 use crate::workers::Workers;
-use crate::{failpoints, notify, rollout, workers};
+use crate::{failpoints, rollout, workers};
 
 /// Maximum number of characters of the names of partitions that are gone.
 const MAX_GONE: usize = 300;
@@ -35,20 +34,43 @@ impl Pipeline {
     /// the report of what was done before it. After a stop it ends within `stop_timeout` and a few
     /// seconds for the report, whatever does not answer.
     ///
+    /// A feed may have several runs on the way: `rolled_over` gets the report of each but the last one.
+    ///
     /// # Errors
     /// If the run cannot be begun.
     pub async fn run(
         &self,
         progress: &Arc<Progress>,
         stop: &CancellationToken,
+        rolled_over: impl Fn(&Report),
     ) -> Result<(Report, Option<PipelineError>), PipelineError> {
+        let mut run = self.claim(stop).await?;
+        loop {
+            let ended = self.run_once(&run, progress, stop).await?;
+            log_end(&ended.report);
+            let Some(next) = ended.next else {
+                return Ok((ended.report, ended.error));
+            };
+            rolled_over(&ended.report);
+            run = next;
+        }
+    }
+
+    /// One run, to its end or until it rolls over.
+    async fn run_once(
+        &self,
+        run: &Run,
+        progress: &Arc<Progress>,
+        stop: &CancellationToken,
+    ) -> Result<Ended, PipelineError> {
         let (at, usage) = (Instant::now(), Usage::now());
-        let run = self.claim(stop).await?;
         failpoints::point!("run.begun");
         let limit = self.host.config.stop_timeout;
+        let roll_over = self.roll_over(run, stop);
         let (work, ended) = tokio::select! {
-            (work, ended) = self.load(&run, progress, stop) => (work, ended),
+            (work, ended) = self.load(run, progress, stop, &roll_over) => (work, ended),
             () = overdue(stop, limit) => (Work::of(progress), Err(PipelineError::Overdue(limit))),
+            never = self.notify_on_the_way(run, stop) => match never {},
         };
         let outcome = RunOutcome {
             work,
@@ -61,20 +83,24 @@ impl Pipeline {
             false => limit + REPORT_LIMIT,
         };
         let end = tokio::select! {
-            end = self.end(&run, &outcome, &ended, stop) => end.map_err(Some),
+            end = self.end(run, &outcome, &ended, &roll_over, stop) => end.map_err(Some),
             () = overdue(stop, limit) => Err(None),
         };
-        let report = match (end, ended) {
-            (Ok(report), ended) => (report, ended.err()),
+        match (end, ended) {
+            (Ok((report, next)), ended) => Ok(Ended {
+                report,
+                error: ended.err(),
+                next,
+            }),
             // The database does not answer, and the next start finds out where it is.
-            (Err(_), ended) if stop.is_cancelled() => self.unrecorded(&run, &outcome, ended.err()),
+            (Err(_), ended) if stop.is_cancelled() => {
+                Ok(self.unrecorded(run, &outcome, ended.err()))
+            }
             // The first error says more.
-            (Err(_), Err(error)) => return Err(error),
-            (Err(Some(error)), Ok(())) => return Err(error.into()),
-            (Err(None), Ok(())) => return Err(PipelineError::Overdue(limit)),
-        };
-        log_end(&report.0);
-        Ok(report)
+            (Err(_), Err(error)) => Err(error),
+            (Err(Some(error)), Ok(())) => Err(error),
+            (Err(None), Ok(())) => Err(PipelineError::Overdue(limit)),
+        }
     }
 
     /// Claims the partitions.
@@ -95,14 +121,17 @@ impl Pipeline {
         run: &Run,
         progress: &Arc<Progress>,
         stop: &CancellationToken,
+        roll_over: &RollOver,
     ) -> (Work, Result<(), PipelineError>) {
         let workers = match self.get_ready(run, progress).await {
             Ok(workers) => Arc::new(workers),
             Err(error) => return (Work::default(), Err(error)),
         };
-        let (tally, indexes, ended) = self.run_with_indexes(run, &workers, progress, stop).await;
+        let (tally, indexes, ended) = self
+            .run_with_indexes(run, &workers, progress, stop, roll_over)
+            .await;
         let ended = self.refresh(run, ended, stop).await;
-        let ended = self.try_again(run, ended, &workers, stop).await;
+        let ended = self.try_again(run, ended, &workers, roll_over, stop).await;
         let stats = Arc::into_inner(workers).map(Workers::join);
         let work = Work {
             tally,
@@ -123,10 +152,7 @@ impl Pipeline {
             .iter()
             .map(|partition| partition.rows.unsigned_abs())
             .sum();
-        progress.rows.store(before, Ordering::Relaxed);
-        progress
-            .expected
-            .store(self.dataset.row_count.unwrap_or(0), Ordering::Relaxed);
+        progress.begin(before, self.dataset.row_count.unwrap_or(0));
         let pipeline = &self.config.name;
         tracing::info!(pipeline, run = %run.id, starts = run.starts, from_row = before, "run started");
         self.warn();
@@ -210,10 +236,10 @@ impl Pipeline {
         run: &Run,
         workers: &Arc<Workers>,
         progress: &Arc<Progress>,
-        stop: &CancellationToken,
+        roll_over: &RollOver,
     ) -> (Tally, Result<(), PipelineError>) {
         // A partition that fails stops the others, which drain first.
-        let stop = stop.child_token();
+        let stop = roll_over.token().child_token();
         let room = Arc::new(Semaphore::new(self.host.config.limits.in_flight));
         let mut partitions = JoinSet::new();
         let open = run.partitions.iter().filter(|it| !it.complete);
@@ -245,23 +271,19 @@ impl Pipeline {
                 bounds: bounds.clone(),
                 give_up_after: self.host.config.give_up_after,
                 progress: Arc::clone(progress),
+                roll_over: roll_over.clone(),
                 stop: stop.clone(),
             };
             partitions.spawn(in_turn(Arc::clone(&turns), partition));
         }
-        let (mut total, mut result) = (Tally::default(), Ok(()));
-        while let Some(ended) = partitions.join_next().await {
-            let (tally, ended) = ended.unwrap_or_else(|error| {
-                let message = format!("the task of a partition ended: {error}");
-                (Tally::default(), Err(PipelineError::Broken(message)))
-            });
-            total.add(&tally);
-            if let Err(error) = ended {
-                stop.cancel();
-                result = result.and(Err(error));
-            }
+        let grow_old = async {
+            roll_over.grow_old().await;
+            std::future::pending().await
+        };
+        tokio::select! {
+            all = all_ended(&mut partitions, &stop) => all,
+            never = grow_old => never,
         }
-        (total, result)
     }
 
     /// The bounds for each of `partitions` partitions: their writers share the connections.
@@ -277,181 +299,30 @@ impl Pipeline {
             plugins: self.host.config.plugins.shortest_deadline() / 4,
         }
     }
-
-    /// Delivers pending notifications, then records how the run ended. After a crash between the two
-    /// the next start continues this run, and only the record is left to write.
-    pub(super) async fn deliver_and_finish(
-        &self,
-        run: &Run,
-        status: Status,
-        message: Option<&str>,
-        stop: &CancellationToken,
-    ) -> Result<notify::Outcome, StoreError> {
-        let (store, notify) = (&self.host.store, self.config.notify.as_ref());
-        let outcome = notify::deliver(store, &self.config.name, run, notify, stop).await?;
-        failpoints::point!("finish.before");
-        store.finish(run, status, message).await?;
-        failpoints::point!("finish.after");
-        Ok(outcome)
-    }
-
-    /// The report of a stopped run whose end the database did not record: of this start, as far as
-    /// the host knows. The run is unfinished, and the next start continues it.
-    fn unrecorded(
-        &self,
-        run: &Run,
-        outcome: &RunOutcome,
-        error: Option<PipelineError>,
-    ) -> (Report, Option<PipelineError>) {
-        let rows = outcome.work.tally.rows;
-        let mut message =
-            "the database did not answer: the counts are those of this start".to_owned();
-        if let Some(error) = &error {
-            message = format!("{error}; {message}");
-        }
-        let report = Report {
-            pipeline: self.config.name.clone(),
-            run_id: run.id.to_string(),
-            status: Status::Interrupted,
-            message: Some(message),
-            starts: run.starts,
-            rows,
-            this_start: rows,
-            seconds: outcome.seconds,
-            rows_per_second: rows.received as f64 / outcome.seconds,
-            chunk_seconds: outcome.chunks,
-            notify: match self.config.notify {
-                Some(_) => notify::Outcome::pending(),
-                None => notify::Outcome::default(),
-            },
-            peak_memory_bytes: Usage::now().peak_memory,
-            ..Report::default()
-        };
-        (report, error)
-    }
-
-    /// Ends the run, and reports.
-    async fn end(
-        &self,
-        run: &Run,
-        outcome: &RunOutcome,
-        ended: &Result<(), PipelineError>,
-        stop: &CancellationToken,
-    ) -> Result<Report, StoreError> {
-        let store = &self.host.store;
-        let missing = self.missing(run, ended, stop).await?;
-        let is_owing = ended.is_ok()
-            && stop.is_cancelled()
-            && self.is_owing(run, &outcome.work.indexes).await?;
-        let status = match is_owing {
-            true => Status::Interrupted,
-            false => status(ended, missing.as_ref(), stop),
-        };
-        let message = ended.as_ref().err().map(ToString::to_string);
-        if matches!(status, Status::Succeeded | Status::HeldBack) && run.starts == 1 {
-            self.rollout.whole_run_succeeded();
-        }
-        rollout::follow(&self.rollout, store).await?;
-        let notify = match ended {
-            // Another host has taken over the run, and its notifications.
-            Err(PipelineError::Store(StoreError::Fenced(_))) => notify::Outcome::pending(),
-            _ => {
-                self.deliver_and_finish(run, status, message.as_deref(), stop)
-                    .await?
-            }
-        };
-        let totals = store.totals(run.id).await?;
-        let tally = &outcome.work.tally;
-        let rows = tally.rows.received;
-        Ok(Report {
-            pipeline: self.config.name.clone(),
-            run_id: run.id.to_string(),
-            status,
-            message,
-            starts: run.starts,
-            rows: totals.rows,
-            missing,
-            dropped_known: totals.dropped_known,
-            stale: store.stale_rows(run).await?,
-            resolved: totals.resolved,
-            codes: totals.codes.into_iter().map(Into::into).collect(),
-            chunks: totals.chunks,
-            bytes_received: totals.bytes_received,
-            this_start: tally.rows,
-            seconds: outcome.seconds,
-            rows_per_second: rows as f64 / outcome.seconds,
-            stages_seconds: stages(tally),
-            chunk_seconds: outcome.chunks,
-            plugins: plugin_reports(&self.rollout.chain(), &outcome.work.stats),
-            indexes: outcome.work.indexes.clone(),
-            checkpoint: store.checkpoints(&self.config.name).await?,
-            notify,
-            cpu_microseconds_per_row: outcome.cpu.as_secs_f64() * 1e6 / rows.max(1) as f64,
-            peak_memory_bytes: Usage::now().peak_memory,
-        })
-    }
 }
 
-/// The status of a run that has nothing left to do but its record.
-fn status(
-    ended: &Result<(), PipelineError>,
-    missing: Option<&Missing>,
+/// Waits for all partitions. One that fails stops the others.
+async fn all_ended(
+    partitions: &mut JoinSet<(Tally, Result<(), PipelineError>)>,
     stop: &CancellationToken,
-) -> Status {
-    match ended {
-        Ok(()) => missing.map_or(Status::Succeeded, Missing::ends),
-        Err(error) => error.status(stop.is_cancelled()),
-    }
-}
-
-/// What a start has done.
-#[derive(Default)]
-struct Work {
-    tally: Tally,
-    indexes: Vec<IndexReport>,
-    stats: Vec<Vec<PluginStats>>,
-}
-
-impl Work {
-    /// What is known of a start that did not come to its end.
-    fn of(progress: &Progress) -> Self {
-        let tally = Tally {
-            rows: progress.committed(),
-            ..Tally::default()
-        };
-        Self {
-            tally,
-            ..Self::default()
+) -> (Tally, Result<(), PipelineError>) {
+    let (mut total, mut result) = (Tally::default(), Ok(()));
+    while let Some(ended) = partitions.join_next().await {
+        let (tally, ended) = ended.unwrap_or_else(|error| {
+            (
+                Tally::default(),
+                Err(PipelineError::Broken(format!(
+                    "the task of a partition ended: {error}"
+                ))),
+            )
+        });
+        total.add(&tally);
+        if let Err(error) = ended {
+            stop.cancel();
+            result = result.and(Err(error));
         }
     }
-}
-
-/// Results and costs of a start.
-struct RunOutcome {
-    work: Work,
-    seconds: f64,
-    cpu: Duration,
-    chunks: Option<ChunkSeconds>,
-}
-
-fn log_end(report: &Report) {
-    let Report {
-        pipeline, run_id, ..
-    } = report;
-    let (status, rows) = (report.status.as_str(), &report.rows);
-    tracing::info!(
-        pipeline,
-        run = run_id,
-        status,
-        rows = rows.received,
-        inserted = rows.inserted,
-        updated = rows.updated,
-        unchanged = rows.unchanged,
-        dropped = rows.dropped,
-        dead_lettered = rows.dead_lettered,
-        seconds = (report.seconds * 10.0).round() / 10.0,
-        "run ended"
-    );
+    (total, result)
 }
 
 /// Runs a partition when there is room for it, unless it is stopped before.

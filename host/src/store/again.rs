@@ -201,8 +201,8 @@ pub(super) async fn record(
              insert into forebay.outbox as o (id, pipeline, run, target, changed_rows)
              select $8, pipeline, $1, $9, $10 from forebay.run
              where id = $1 and $9::text is not null and $10 > 0
-             on conflict (run, target) do update
-             set changed_rows = o.changed_rows + excluded.changed_rows, delivered_at = null)
+             on conflict (run, target) where released_at is null do update
+             set changed_rows = o.changed_rows + excluded.changed_rows)
          update forebay.run set inserted = inserted + $2, updated = updated + $3,
              unchanged = unchanged + $4, deleted = deleted + $5,
              dead_lettered = dead_lettered - $6, resolved = resolved + $7

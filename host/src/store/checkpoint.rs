@@ -1,5 +1,7 @@
 //! Runs and checkpoints: the positions to continue from, and the claim that allows it.
 
+use std::time::Duration;
+
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
@@ -34,13 +36,13 @@ impl Store {
                          where r.pipeline = $1 and r.status in ('running', 'failed', 'halted', 'interrupted')
                            and exists (select from forebay.checkpoint c where c.pipeline = $1 and c.run = r.id)
                          order by r.started_at desc, r.id desc limit 1)
-             returning id, starts",
+             returning id, starts, greatest(0, extract(epoch from now() - started_at))::float8",
         )
         .bind(number)
         .fetch_optional(&mut *connection)
         .await?;
-        let (id, starts): (Uuid, i32) = match unfinished {
-            Some(row) => (row.try_get(0)?, row.try_get(1)?),
+        let (id, starts, age): (Uuid, i32, f64) = match unfinished {
+            Some(row) => (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?),
             None => {
                 let id = Uuid::now_v7();
                 reconcile::forget(connection, number).await?;
@@ -52,7 +54,7 @@ impl Store {
                 .bind(new_run == NewRun::FromLastPosition)
                 .execute(&mut *connection)
                 .await?;
-                (id, 1)
+                (id, 1, 0.0)
             }
         };
         abandon(connection, number, Some(id)).await?;
@@ -67,6 +69,7 @@ impl Store {
             id,
             pipeline: number,
             starts,
+            age: Duration::try_from_secs_f64(age).unwrap_or_default(),
             partitions: claimed,
             gone,
             waiting,

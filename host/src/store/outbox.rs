@@ -1,5 +1,8 @@
-//! Notifications that are owed, one for each run and target: recorded by the writer in the
-//! transaction of the rows, and kept until they are delivered.
+//! Notifications that are owed: recorded by the writer in the transaction of the rows, and kept until
+//! they are delivered.
+//!
+//! For each run and target, at most one is not released, and counts the rows that change. One that is
+//! released does not change any more: its identity stands for the same rows at every attempt.
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -28,11 +31,17 @@ from_row!(Owed {
 });
 
 impl Store {
-    /// Notifications that a pipeline still owes, oldest first.
+    /// Releases what a pipeline owes. Returns the notifications that are not delivered yet, oldest first.
     ///
     /// # Errors
     /// If a query fails.
-    pub async fn owed(&self, pipeline: i32) -> Result<Vec<Owed>, StoreError> {
+    pub async fn release(&self, pipeline: i32) -> Result<Vec<Owed>, StoreError> {
+        sqlx::query(
+            "update forebay.outbox set released_at = now() where pipeline = $1 and released_at is null",
+        )
+        .bind(pipeline)
+        .execute(&self.pool)
+        .await?;
         Ok(sqlx::query_as(
             "select id, target, changed_rows, attempts from forebay.outbox
              where pipeline = $1 and delivered_at is null order by created_at, id",
@@ -42,20 +51,18 @@ impl Store {
         .await?)
     }
 
-    /// Records the outcome of an attempt; `None` for success. If more rows have changed since, the
-    /// notification stays owed.
+    /// Records the outcome of an attempt; `None` for success.
     ///
     /// # Errors
     /// If a query fails.
     pub async fn attempted(&self, owed: &Owed, error: Option<&str>) -> Result<(), StoreError> {
         sqlx::query(
             "update forebay.outbox set attempts = attempts + 1, last_error = $2,
-                 delivered_at = case when $2::text is null and changed_rows = $3 then now() else delivered_at end
+                 delivered_at = case when $2::text is null then now() else delivered_at end
              where id = $1",
         )
         .bind(owed.id)
         .bind(error.map(without_nul))
-        .bind(owed.changed_rows)
         .execute(&self.pool)
         .await?;
         Ok(())

@@ -1,5 +1,7 @@
 //! The types of what the database knows about a run: runs, checkpoints and counts.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -63,6 +65,8 @@ pub struct Run {
     pub pipeline: i32,
     /// Number of times that this run was started, including this one.
     pub starts: i32,
+    /// Time since it was first started, by the server's clock.
+    pub age: Duration,
     /// The partitions, in the order in which they were requested.
     pub partitions: Vec<Checkpoint>,
     /// Partitions of the last run, or of this one before, that the source no longer has.
@@ -95,7 +99,7 @@ pub struct Checkpoint {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Every partition was read to its end.
+    /// Every partition was read to its end; or it was followed by another run before.
     Succeeded,
     /// Every partition was read to its end, but missing rows were kept: too many, or not known for
     /// certain. Or too many rows wait for others that did not come. The next start begins a new run.

@@ -395,7 +395,7 @@ impl Stage {
             .await
             .unwrap();
         let (progress, stop) = (Arc::new(Progress::default()), CancellationToken::new());
-        let ran = tokio::time::timeout(PATIENCE, pipeline.run(&progress, &stop)).await;
+        let ran = tokio::time::timeout(PATIENCE, pipeline.run(&progress, &stop, |_| ())).await;
         let (report, error) = ran.expect("it hangs").unwrap();
         (report, error.map(|error| error.to_string()))
     }

@@ -31,6 +31,7 @@ pub struct Endless {
 #[derive(Default)]
 struct State {
     pause: Duration,
+    delivery: Delivery,
     ended: AtomicBool,
     sent: AtomicU64,
 }
@@ -38,8 +39,18 @@ struct State {
 impl Endless {
     /// With a pause before each chunk.
     pub fn start(pause: Duration) -> Self {
+        Self::delivering(Delivery::Snapshot, pause)
+    }
+
+    /// As [`Endless::start`], as a feed of changes.
+    pub fn feed(pause: Duration) -> Self {
+        Self::delivering(Delivery::Changes, pause)
+    }
+
+    fn delivering(delivery: Delivery, pause: Duration) -> Self {
         let state = State {
             pause,
+            delivery,
             ..State::default()
         };
         let state = Arc::new(state);
@@ -95,7 +106,7 @@ impl EmbeddingSourceService for Server {
             }],
             partitions: Vec::new(),
             row_count: None,
-            delivery: Delivery::Snapshot.into(),
+            delivery: self.0.delivery.into(),
         };
         Ok(Response::new(ListDatasetsResponse {
             datasets: vec![dataset],

@@ -39,8 +39,9 @@ const HOST: [(&str, &str); 7] = [
     ),
     (
         "outbox",
-        "select target || ' ' || changed_rows || case when delivered_at is null then ' owed' else ' delivered' end
-         from forebay.outbox order by created_at",
+        // A run that was stopped has told what it had done.
+        "select target || ' ' || sum(changed_rows) || case when delivered_at is null then ' owed' else ' delivered' end
+         from forebay.outbox group by run, target, delivered_at is null order by min(created_at)",
     ),
     (
         "plugins",

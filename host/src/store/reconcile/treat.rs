@@ -182,8 +182,8 @@ async fn note(
              insert into forebay.outbox as o (id, pipeline, run, target, changed_rows)
              select $3, pipeline, $1, $4, $5 + $6 from forebay.run
              where id = $1 and $4::text is not null and $5 + $6 > 0
-             on conflict (run, target) do update
-             set changed_rows = o.changed_rows + excluded.changed_rows, delivered_at = null)
+             on conflict (run, target) where released_at is null do update
+             set changed_rows = o.changed_rows + excluded.changed_rows)
          update forebay.run set removed = removed + $5, flagged = flagged + $6, kept = kept + $7,
              missing_note = coalesce(missing_note, $8)
          where id = $1",

@@ -45,8 +45,8 @@ coded as (
 owed as (
     insert into forebay.outbox as o (id, pipeline, run, target, changed_rows)
     select $17, $1, $5, $18, $7 + $8 where $18::text is not null and $7 + $8 > 0
-    on conflict (run, target) do update
-    set changed_rows = o.changed_rows + excluded.changed_rows, delivered_at = null)
+    on conflict (run, target) where released_at is null do update
+    set changed_rows = o.changed_rows + excluded.changed_rows)
 select received, dead_lettered from counted";
 
 /// A move of the checkpoint past one chunk, and what is counted with it.
