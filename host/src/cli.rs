@@ -23,9 +23,11 @@ mod demo;
 mod dlq;
 mod exit;
 mod global;
+mod load;
 mod logs;
 mod mapping;
 mod migrate;
+mod nearest;
 mod output;
 mod plugin;
 mod progress;
@@ -62,6 +64,10 @@ struct Cli {
 enum Command {
     /// Run an example pipeline: embedded database, sample servers, 10,000 rows
     Demo(demo::Demo),
+    /// Load files into a table, without a configuration
+    Load(load::Load),
+    /// Show the rows nearest to one of them
+    Nearest(nearest::Nearest),
     /// Run pipelines to the end of their datasets
     Run(run::Run),
     /// Run pipelines on their schedules until stopped
@@ -146,6 +152,8 @@ impl Command {
     async fn execute(self, global: &Global) -> anyhow::Result<ExitCode> {
         let exit = match self {
             Self::Demo(demo) => demo.execute(global).await?,
+            Self::Load(load) => load.execute(global).await?,
+            Self::Nearest(nearest) => nearest.execute(global).await?,
             Self::Run(run) => run.execute(global).await?,
             Self::Serve(serve) => serve.execute(global).await?,
             Self::Check(check) => check.execute(global).await?,

@@ -13,6 +13,8 @@ fn help_of_every_command() {
 
     Commands:
       demo        Run an example pipeline: embedded database, sample servers, 10,000 rows
+      load        Load files into a table, without a configuration
+      nearest     Show the rows nearest to one of them
       run         Run pipelines to the end of their datasets
       serve       Run pipelines on their schedules until stopped
       check       Check configuration, plugins, source and tables without moving data

@@ -10,6 +10,7 @@
 mod commands;
 mod embedded;
 mod help;
+mod load;
 mod plugin_put;
 mod plugin_test;
 #[cfg(target_os = "linux")]

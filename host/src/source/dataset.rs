@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::config::Limits;
+use crate::files::KeyKind;
 use crate::printable::printable;
 use crate::proto;
 use crate::row::{Column, EmbeddingColumn, FieldType, MAX_DIMENSIONS, Schema};
@@ -25,10 +26,12 @@ pub struct FileFormat {
     pub schema: Schema,
     /// Name of the column that is the key.
     pub key: String,
+    /// What its values are.
+    pub key_kind: KeyKind,
 }
 
 /// A dataset, as its source describes it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Dataset {
     /// Its fields and embeddings.
     pub schema: Schema,

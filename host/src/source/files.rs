@@ -92,7 +92,8 @@ impl Files {
         }
         let (outline, row_count) = self.look_at(&partitions)?;
         let schema = outline.schema(&config.overrides);
-        let (key, schema) = schema.map_err(|(message, hint)| self.refused(message, &hint))?;
+        let (key, key_kind, schema) =
+            schema.map_err(|(message, hint)| self.refused(message, &hint))?;
         let columns = schema.columns.len() + schema.embeddings.len();
         if columns > limits.fields {
             let message = format!(
@@ -105,6 +106,7 @@ impl Files {
             format: Format::File(Arc::new(FileFormat {
                 schema: schema.clone(),
                 key,
+                key_kind,
             })),
             schema,
             partitions,

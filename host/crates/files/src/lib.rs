@@ -13,6 +13,8 @@ pub mod identity;
 
 pub mod kind;
 
+mod key_kind;
+
 mod rows;
 
 mod pieces;
@@ -45,6 +47,7 @@ mod look;
 
 pub use self::bounds::Bounds;
 pub use self::error::FileError;
+pub use self::key_kind::KeyKind;
 pub use self::kind::Kind;
 pub use self::look::look;
 pub use self::outline::{Outline, Overrides};

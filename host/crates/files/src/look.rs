@@ -15,7 +15,7 @@ use self::seen::Seen;
 use crate::arrow::Batches;
 use crate::bounds::Bounds;
 use crate::outline::{Found, Outline};
-use crate::records::{Meaning, is_key, meaning, most_common_length};
+use crate::records::{Meaning, key_kind, meaning, most_common_length};
 use crate::text::TextFile;
 use crate::{FileError, Kind, csv};
 
@@ -115,7 +115,7 @@ fn outline(path: &Path, schema: &Schema, batches: &[RecordBatch]) -> Result<Outl
             name: name.clone(),
             meaning,
             votes,
-            may_be_key: is_key(data_type),
+            key: key_kind(data_type),
         });
     }
     Ok(Outline::new(columns, false))
@@ -158,7 +158,7 @@ fn look_at_lines(path: &Path, kind: Kind) -> Result<Outline, FileError> {
             name: array.name.to_string(),
             meaning: Meaning::Embedding(Some(array.dimensions)),
             votes: u64::MAX,
-            may_be_key: false,
+            key: None,
         });
     }
     Ok(Outline::new(columns, true))

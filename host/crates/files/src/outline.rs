@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use forebay_plugin_host::row::{Column, EmbeddingColumn, FieldType, MAX_DIMENSIONS, Schema};
 
+use crate::key_kind::KeyKind;
 use crate::records::Meaning;
 
 /// The columns of a file, or of several.
@@ -21,8 +22,8 @@ pub(crate) struct Found {
     pub meaning: Meaning,
     /// How many vectors have the dimensions of `meaning`.
     pub votes: u64,
-    /// False if its values can be no keys.
-    pub may_be_key: bool,
+    /// What its values are as keys; `None` if they can be none.
+    pub key: Option<KeyKind>,
 }
 
 /// What the configuration says about columns.
@@ -56,7 +57,11 @@ impl Outline {
                 self.columns.push(found);
                 continue;
             };
-            known.may_be_key &= found.may_be_key;
+            known.key = match (known.key, found.key) {
+                (Some(one), Some(other)) if one == other => Some(one),
+                (Some(_), Some(_)) => Some(KeyKind::Text),
+                _ => None,
+            };
             let (meaning, votes) = match (known.meaning, found.meaning) {
                 (Meaning::Nothing, other) => (other, found.votes),
                 (one, Meaning::Nothing) => (one, known.votes),
@@ -83,12 +88,15 @@ impl Outline {
         Ok(())
     }
 
-    /// Name of the key and schema of the rows.
+    /// Name and kind of the key, and schema of the rows.
     ///
     /// # Errors
     /// What is missing, with a hint.
-    pub fn schema(&self, overrides: &Overrides) -> Result<(String, Schema), (String, String)> {
-        let key = self.key(overrides)?;
+    pub fn schema(
+        &self,
+        overrides: &Overrides,
+    ) -> Result<(String, KeyKind, Schema), (String, String)> {
+        let (key, kind) = self.key(overrides)?;
         let mut schema = Schema::default();
         for found in &self.columns {
             let name = &found.name;
@@ -121,19 +129,20 @@ impl Outline {
                 embedding(&mut schema, name, *dimensions)?;
             }
         }
-        Ok((key, schema))
+        Ok((key, kind, schema))
     }
 
-    fn key(&self, overrides: &Overrides) -> Result<String, (String, String)> {
+    fn key(&self, overrides: &Overrides) -> Result<(String, KeyKind), (String, String)> {
         let key = overrides.key.as_deref().unwrap_or(KEY);
         let columns = || {
-            let may = self.columns.iter().filter(|it| it.may_be_key);
+            let may = self.columns.iter().filter(|it| it.key.is_some());
             let names: Vec<&str> = may.map(|it| it.name.as_str()).collect();
             names.join(", ")
         };
-        match self.columns.iter().find(|it| it.name == key) {
-            Some(found) if found.may_be_key => Ok(key.to_owned()),
-            Some(_) => Err((
+        let found = self.columns.iter().find(|it| it.name == key);
+        match found.map(|found| found.key) {
+            Some(Some(kind)) => Ok((key.to_owned(), kind)),
+            Some(None) => Err((
                 format!("the values of `{key}` can be no keys"),
                 format!(
                     "a key is a text, an integer or a uuid; there are: {}",

@@ -30,7 +30,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 use forebay_plugin_host::row::FieldType;
 
-pub(crate) use self::keys::is_key;
+pub(crate) use self::keys::key_kind;
 pub(crate) use self::lists::most_common_length;
 use crate::rows::{Rows, Shape};
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use forebay_plugin_host::row::FieldType;
 
 use crate::json::{Members, numbers};
+use crate::key_kind::KeyKind;
 use crate::outline::Found;
 use crate::records::Meaning;
 
@@ -64,7 +65,7 @@ impl Seen {
                     name,
                     meaning: values.meaning(),
                     votes: longest.map_or(0, |(_, count)| *count),
-                    may_be_key: values.may_be_key(),
+                    key: values.key(),
                 }
             })
             .collect()
@@ -146,9 +147,13 @@ impl Values {
         }
     }
 
-    fn may_be_key(&self) -> bool {
+    fn key(&self) -> Option<KeyKind> {
         let others = self.booleans + self.reals + self.lists_of_texts + self.empty + self.others;
-        others == 0 && self.lists.is_empty()
+        let may = others == 0 && self.lists.is_empty();
+        may.then_some(match (self.integers, self.texts) {
+            (1.., 0) => KeyKind::Integer,
+            _ => KeyKind::Text,
+        })
     }
 }
 

@@ -13,14 +13,17 @@ use bytestring::ByteString;
 use uuid::Uuid;
 
 use super::texts;
+use crate::key_kind::KeyKind;
 use crate::rows::Rows;
 
-/// True if values of this type can be keys: texts, integers, and bytes that are UUIDs.
-pub(crate) fn is_key(data_type: &DataType) -> bool {
+/// What values of this type are as keys: texts, integers, or bytes that are UUIDs.
+pub(crate) fn key_kind(data_type: &DataType) -> Option<KeyKind> {
     match data_type {
-        DataType::Dictionary(_, values) => is_key(values),
-        DataType::FixedSizeBinary(length) => *length == 16,
-        it => it.is_integer() || it.is_string(),
+        DataType::Dictionary(_, values) => key_kind(values),
+        DataType::FixedSizeBinary(16) => Some(KeyKind::Uuid),
+        it if it.is_integer() => Some(KeyKind::Integer),
+        it if it.is_string() => Some(KeyKind::Text),
+        _ => None,
     }
 }
 
