@@ -13,6 +13,7 @@ mod indexes;
 mod left_out;
 mod mapping;
 mod not_begun;
+mod outlook;
 mod preflight;
 mod prepare;
 mod reconcile;

@@ -221,7 +221,7 @@ pub struct PluginReport {
 pub struct IndexReport {
     /// Schema and name, quoted for use in SQL.
     pub name: String,
-    /// The mode: `keep`, `defer` or `rebuild`.
+    /// The mode: `keep`, `defer`, `rebuild` or `rebuild-frozen`.
     pub mode: &'static str,
     /// State after the start.
     pub state: IndexState,

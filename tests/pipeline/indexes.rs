@@ -1,18 +1,32 @@
 //! Vector indexes that are out of the way while a run loads: they come back as they were, from
 //! whatever state a host has left them in, and searches keep what they were promised.
 
+mod kinds;
+mod partitions;
+mod searches;
+
 use std::os::unix::process::ExitStatusExt;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use forebay::proto::value::Kind;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use sqlx::{Postgres, Transaction};
 use support::{Database, Home, Host, RowBuilder, Script, Scripted, State, row};
 use tokio::sync::OnceCell;
 
 const FIELDS: [(&str, forebay::proto::FieldType); 1] =
     [("number", forebay::proto::FieldType::Integer)];
 
-const MODES: [&str; 4] = ["keep", "defer", "defer-always", "rebuild"];
+const MODES: [&str; 5] = ["keep", "defer", "defer-always", "rebuild", "rebuild-frozen"];
+
+/// Who runs the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Superuser,
+    /// A role that owns the table and may create in the schema, as on a managed server.
+    Owner,
+}
 
 const ITEMS: &str =
     "create table items (id int primary key, number int not null, vector vector(2) not null)
@@ -52,24 +66,34 @@ fn rows(keys: impl IntoIterator<Item = i64>) -> Vec<RowBuilder> {
 struct Stage {
     home: Home,
     source: Scripted,
+    /// The role that runs the host, if it is no superuser.
+    role: Option<String>,
 }
 
 impl Stage {
-    async fn new(index: &str) -> Self {
+    async fn by(index: &str, by: By) -> Self {
         let home = Home::new().await;
         home.database.execute(index).await;
         home.database.execute(SEARCHES).await;
+        let role = match by {
+            By::Superuser => None,
+            By::Owner => Some(owner(&home.database).await),
+        };
         let source = Script::new(2, &FIELDS)
             .changes()
             .chunk(rows(1..=300))
             .chunk(rows(301..=400))
             .serve();
-        Self { home, source }
+        Self { home, source, role }
     }
 
     /// With the first rows loaded and then two chunks more: new rows, and 20 that are changed.
     async fn loaded(index: &str) -> Self {
-        let stage = Self::new(index).await;
+        Self::loaded_by(index, By::Superuser).await
+    }
+
+    async fn loaded_by(index: &str, by: By) -> Self {
+        let stage = Self::by(index, by).await;
         stage.configure("keep");
         stage.home.run().done();
         stage.add();
@@ -89,6 +113,9 @@ impl Stage {
         let mode = format!("index = \"{mode}\"");
         self.home
             .configure(&self.source.pipeline(&["items"], &mode));
+        if let Some(role) = &self.role {
+            run_as(&self.home, role);
+        }
     }
 
     fn database(&self) -> &Database {
@@ -142,6 +169,38 @@ impl Stage {
     }
 }
 
+/// Makes a role the owner of the tables.
+async fn owner(database: &Database) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let role = format!("owner_{}_{number}", std::process::id());
+    let name = database.texts("select current_database()::text").await;
+    database
+        .execute(&format!(
+            "create role {role} login; grant create on database {} to {role};
+             grant create on schema public to {role};
+             do $$ declare it record; begin
+                 for it in select oid::regclass as name from pg_class
+                           where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') loop
+                     execute format('alter table %s owner to {role}', it.name);
+                 end loop;
+             end $$",
+            name[0]
+        ))
+        .await;
+    role
+}
+
+/// Lets the host connect as a role.
+fn run_as(home: &Home, role: &str) {
+    let config = home.path().join("forebay.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let url = &home.database.url;
+    let as_role = url.replacen("user=forebay&", &format!("user={role}&"), 1);
+    assert_ne!(*url, as_role);
+    std::fs::write(&config, text.replace(url, &as_role)).unwrap();
+}
+
 const INDEX: [&str; 1] = [
     "CREATE INDEX \"Items vector\" ON public.items USING hnsw (vector vector_l2_ops) \
      WITH (m='8', ef_construction='40') WHERE (number >= 0) -- for the search's sake, valid, ready",
@@ -177,8 +236,14 @@ async fn undisturbed() -> &'static State {
 async fn every_mode_comes_to_the_same_rows_and_the_same_index() {
     let mut seen = Vec::new();
     let undisturbed = undisturbed().await;
-    for mode in MODES {
-        let stage = Stage::new(ITEMS).await;
+    for (mode, by) in MODES.into_iter().zip([
+        By::Superuser,
+        By::Owner,
+        By::Owner,
+        By::Owner,
+        By::Superuser,
+    ]) {
+        let stage = Stage::by(ITEMS, by).await;
         stage.configure(mode);
         let empty = treated(&stage.home.run().done());
         stage.add();
@@ -196,52 +261,8 @@ async fn every_mode_comes_to_the_same_rows_and_the_same_index() {
     defer: empty defer built, filled keep kept
     defer-always: empty defer built, filled defer built
     rebuild: empty defer built, filled rebuild built
+    rebuild-frozen: empty defer built, filled rebuild-frozen built
     ");
-}
-
-#[tokio::test]
-async fn searches_keep_the_index_that_is_rebuilt() {
-    let stage = Stage::loaded(ITEMS).await;
-    let database = stage.database();
-    stage.configure("rebuild");
-    // The chunk of new rows is committed, the changed ones are still to come.
-    killed(&stage, "commit.after=return");
-    let away = INDEX[0].strip_suffix(", ready").unwrap();
-    assert_eq!(stage.index().await, [away]);
-    let uses_index = "Index Scan using \"Items vector\" on items";
-    assert!(
-        stage.plan().await.contains(uses_index),
-        "{}",
-        stage.plan().await
-    );
-    // Old rows are found by it, new ones only by looking at all rows.
-    assert_eq!(stage.nearest(17).await, "17");
-    assert_ne!(stage.nearest(500).await, "500");
-    let exact = "select id::text from items order by abs(number - 500) limit 1";
-    assert_eq!(database.texts(exact).await, ["500"]);
-    // Rows that are deleted leave places that the index still points to: were they taken by
-    // other rows, it would find those.
-    database
-        .execute("create table gone as select * from items where id between 10 and 150")
-        .await;
-    database
-        .execute("delete from items where id between 10 and 150")
-        .await;
-    database.execute("vacuum items").await;
-    database
-        .execute("insert into items select 9000 + n, 5, array[500, n]::real[]::vector from generate_series(1, 400) n")
-        .await;
-    assert!(stage.plan().await.contains(uses_index));
-    let found = "select found from gone, nearest(gone.vector) near(found) where found::int > 9000";
-    let none: [&str; 0] = [];
-    assert_eq!(database.texts(found).await, none);
-    // The next start goes on, and puts everything back.
-    let report = stage.home.run().done();
-    assert_eq!(treated(&report), "rebuild built");
-    database
-        .execute("delete from items where id > 9000; insert into items select * from gone on conflict do nothing")
-        .await;
-    stage.assert_whole("after a rebuild").await;
 }
 
 /// Runs until the host kills itself at a point.
@@ -257,12 +278,12 @@ fn killed(stage: &Stage, faults: &str) {
 }
 
 /// Kills at a point, and goes on with the same mode and with another one.
-async fn killed_at(mode: &str, points: &[&str]) {
+async fn killed_at(mode: &str, by: By, points: &[&str]) {
     let undisturbed = undisturbed().await;
     for point in points {
         for next in [mode, "keep"] {
             let what = format!("{mode} killed at {point}, then {next}");
-            let stage = Stage::loaded(ITEMS).await;
+            let stage = Stage::loaded_by(ITEMS, by).await;
             stage.configure(mode);
             killed(&stage, &format!("{point}=return"));
             // The table can be used as ever.
@@ -286,19 +307,25 @@ async fn a_host_that_dies_while_an_index_is_dropped() {
         "index.built",
         "index.back",
     ];
-    killed_at("defer-always", &points).await;
+    killed_at("defer-always", By::Owner, &points).await;
 }
+
+const REBUILD: [&str; 5] = [
+    "index.taken",
+    "commit.after",
+    "index.before",
+    "index.built",
+    "index.back",
+];
 
 #[tokio::test]
 async fn a_host_that_dies_while_an_index_is_rebuilt() {
-    let points = [
-        "index.taken",
-        "commit.after",
-        "index.before",
-        "index.built",
-        "index.back",
-    ];
-    killed_at("rebuild", &points).await;
+    killed_at("rebuild", By::Owner, &REBUILD).await;
+}
+
+#[tokio::test]
+async fn a_host_that_dies_while_a_frozen_index_is_rebuilt() {
+    killed_at("rebuild-frozen", By::Superuser, &REBUILD).await;
 }
 
 /// Building it waits for whoever holds advisory lock 7.
@@ -314,23 +341,29 @@ const SLOW_INDEX: [&str; 1] = [
     "CREATE INDEX slow ON public.items USING hnsw (((waits(vector))::vector(2)) vector_l2_ops) -- slow, valid, ready",
 ];
 
-/// A host that is at building the index.
-fn building(stage: &Stage) -> Host {
+/// A host that has loaded everything, and is at building the index for as long as lock 7 is held.
+/// Rows that enter the index wait for it too.
+async fn building(stage: &Stage) -> (Host, Transaction<'static, Postgres>) {
+    killed(stage, "index.before=return");
+    let held = stage
+        .database()
+        .hold("select pg_advisory_xact_lock(7)")
+        .await;
     let mut host = stage.home.start("");
     host.until("building index");
-    host
+    (host, held)
 }
 
 #[tokio::test]
 async fn a_build_is_shown_can_be_stopped_and_is_made_up_for() {
-    for (mode, manner) in [("defer-always", "defer"), ("rebuild", "rebuild")] {
-        let stage = Stage::loaded(SLOW).await;
+    for (mode, manner, by) in [
+        ("defer-always", "defer", By::Owner),
+        ("rebuild", "rebuild", By::Owner),
+        ("rebuild-frozen", "rebuild-frozen", By::Superuser),
+    ] {
+        let stage = Stage::loaded_by(SLOW, by).await;
         stage.configure(mode);
-        let held = stage
-            .database()
-            .hold("select pg_advisory_xact_lock(7)")
-            .await;
-        let host = building(&stage);
+        let (host, held) = building(&stage).await;
         host.signal(Signal::SIGINT);
         let report = host.wait().exit(130);
         assert_eq!(report["status"], "interrupted", "{report:#}");
@@ -346,13 +379,14 @@ async fn a_build_is_shown_can_be_stopped_and_is_made_up_for() {
 
 #[tokio::test]
 async fn what_a_build_leaves_that_was_cut_off_is_removed() {
-    let stage = Stage::loaded(SLOW).await;
-    stage.configure("rebuild");
-    let held = stage
-        .database()
-        .hold("select pg_advisory_xact_lock(7)")
-        .await;
-    let host = building(&stage);
+    for (mode, by) in [("rebuild", By::Owner), ("rebuild-frozen", By::Superuser)] {
+        removed(Stage::loaded_by(SLOW, by).await, mode).await;
+    }
+}
+
+async fn removed(stage: Stage, mode: &str) {
+    stage.configure(mode);
+    let (host, held) = building(&stage).await;
     host.signal(Signal::SIGKILL);
     host.wait();
     // The server notices by itself that nobody waits for it any more.
@@ -371,7 +405,7 @@ async fn what_a_build_leaves_that_was_cut_off_is_removed() {
 
 #[tokio::test]
 async fn a_server_without_the_memory_builds_it_with_less() {
-    for mode in ["defer-always", "rebuild"] {
+    for mode in ["defer-always", "rebuild", "rebuild-frozen"] {
         let stage = Stage::loaded(ITEMS).await;
         let index = format!("index = \"{mode}\"\nindex_memory = \"1900GiB\"");
         let pipeline = stage.source.pipeline(&["items"], &index);
@@ -390,39 +424,38 @@ async fn a_server_without_the_memory_builds_it_with_less() {
 
 #[tokio::test]
 async fn who_may_not_is_told_before_the_first_row() {
-    let stage = Stage::loaded(ITEMS).await;
-    let role = format!("plain_{}", std::process::id());
+    let stage = Stage::loaded_by(ITEMS, By::Owner).await;
     let database = stage.database();
-    database
-        .execute(&format!(
-            "create role {role}; grant create on database {} to {role}; grant usage on schema public to {role};
-             grant all on schema forebay to {role}; grant all on all tables in schema forebay to {role};
-             grant all on items to {role}",
-            database.texts("select current_database()::text").await[0]
-        ))
-        .await;
-    let mut said = Vec::new();
-    for mode in ["rebuild", "defer"] {
+    let role = stage.role.as_deref().unwrap();
+    let refused = |mode: &str| {
         stage.configure(mode);
-        let config = stage.home.path().join("forebay.toml");
-        let text = std::fs::read_to_string(&config).unwrap();
-        let as_role = format!("{}&options=-c%20role%3D{role}", database.url);
-        std::fs::write(&config, text.replace(&database.url, &as_role)).unwrap();
         let ended = stage.home.run();
         assert_eq!(ended.status.code(), Some(2), "{}", ended.log);
         let hint = ended.log.split("pipelines.rows.index: ").nth(1).unwrap();
-        said.push(hint.trim().to_owned());
-    }
+        hint.trim().to_owned()
+    };
+    let mut said = vec![refused("rebuild-frozen")];
+    database
+        .execute(&format!("revoke create on schema public from {role}"))
+        .await;
+    said.push(refused("defer"));
+    database
+        .execute(&format!(
+            "alter table items owner to forebay; grant all on items to {role}"
+        ))
+        .await;
+    said.extend(["rebuild", "defer"].map(refused));
     insta::assert_snapshot!(said.join("\n"), @r#"
-    "rebuild" of public."Items vector" changes the catalog, which only a superuser may do
-      hint: run it as a superuser, or use "keep" or "defer-always"; with "defer-always" searches have no index meanwhile
+    "rebuild-frozen" of public."Items vector" changes the catalog, which only a superuser may do
+      hint: use "rebuild", which needs no superuser
+    "defer" creates public."Items vector", which this role must not do
+      hint: grant it CREATE on the schema, or use "keep"
+    "rebuild" rebuilds public."Items vector", which this role must not do
+      hint: make it the owner of the table, or use "keep"
     "defer" drops and creates public."Items vector", which this role must not do
-      hint: make it the owner of the table and grant it CREATE on the schema, or use "keep"
+      hint: make it the owner of the table, or use "keep"
     "#);
     assert_eq!(database.number("select count(*) from items").await, 400);
-    database
-        .execute(&format!("drop owned by {role}; drop role {role}"))
-        .await;
 }
 
 #[tokio::test]
@@ -477,19 +510,38 @@ async fn an_index_that_several_pipelines_load_without_is_built_by_the_last() {
 #[tokio::test]
 async fn a_check_says_what_the_index_will_cost() {
     let stage = Stage::loaded(ITEMS).await;
-    stage.source.change(|script| script.counting(90_000));
-    let mut said = Vec::new();
-    for mode in MODES {
+    let outlook = |mode: &str| {
         stage.configure(mode);
         let ended = stage.home.start_command(&["check"], "").wait();
-        let lines = ended.stdout.lines().map(str::trim);
-        let lines = lines.filter(|line| line.starts_with("index "));
-        said.extend(lines.map(|line| format!("{mode}: {line}")));
-    }
+        let mut lines = ended.stdout.lines().map(str::trim);
+        let line = lines.find(|line| line.starts_with("index "));
+        line.unwrap().to_owned()
+    };
+    let mut said = vec![format!("unknown: {}", outlook("keep"))];
+    stage.source.change(|script| script.counting(90_000));
+    said.extend(MODES.map(|mode| format!("{mode}: {}", outlook(mode))));
+    // What the last run brought is what the next one is expected to bring.
+    stage.source.change(|script| script.counting(600));
+    stage.configure("keep");
+    stage.home.run().done();
+    stage
+        .database()
+        .execute(
+            "insert into items select n, n, array[n, n]::real[]::vector from generate_series(601, 2000) n;
+             update forebay.run set received = received + 1500, updated = updated + 1500
+             where started_at = (select max(started_at) from forebay.run)",
+        )
+        .await;
+    stage.source.change(|script| script.counting(2_100));
+    said.extend(["keep", "rebuild"].map(|mode| format!("again, {mode}: {}", outlook(mode))));
     insta::assert_snapshot!(said.join("\n"), @r#"
-    keep: index public."Items vector" (hnsw): kept; estimate for 89,600 more rows: 2 min to insert them one by one, 23 s to build it from all 90,000; if all 400 known rows change, 2 min one by one; from 17,430 new or changed rows on, index = "rebuild" is faster
-    defer: index public."Items vector" (hnsw): kept, since its table has rows (index = "defer-always" drops it anyway, "rebuild" keeps it for searches); estimate for 89,600 more rows: 2 min to insert them one by one, 23 s to build it from all 90,000; if all 400 known rows change, 2 min one by one; from 17,430 new or changed rows on, index = "rebuild" is faster
-    defer-always: index public."Items vector" (hnsw): dropped, built at the end; estimate for 89,600 more rows: 2 min to insert them one by one, 23 s to build it from all 90,000; if all 400 known rows change, 2 min one by one
-    rebuild: index public."Items vector" (hnsw): left to searches as it is, rebuilt at the end (which adds new and changed rows); estimate for 89,600 more rows: 2 min to insert them one by one, 23 s to build it from all 90,000; if all 400 known rows change, 2 min one by one
+    unknown: index public."Items vector" (hnsw): kept; estimate for 0 new rows: keep less than a second, rebuild less than a second, defer-always less than a second; if all 400 known rows change, keep less than a second, rebuild less than a second; from 126 new or changed rows on, index = "rebuild" is faster
+    keep: index public."Items vector" (hnsw): kept; estimate for 89,600 new rows: keep 20 s, rebuild 8 s, defer-always 5 s; if all 400 known rows change, keep 20 s, rebuild 8 s; index = "rebuild" is faster
+    defer: index public."Items vector" (hnsw): kept, since its table has rows (index = "defer-always" drops it anyway, "rebuild" keeps it for searches); estimate for 89,600 new rows: keep 20 s, rebuild 8 s, defer-always 5 s; if all 400 known rows change, keep 20 s, rebuild 8 s; index = "rebuild" is faster
+    defer-always: index public."Items vector" (hnsw): dropped, built at the end; estimate for 89,600 new rows: keep 20 s, rebuild 8 s, defer-always 5 s; if all 400 known rows change, keep 20 s, rebuild 8 s
+    rebuild: index public."Items vector" (hnsw): left to searches, which rows enter with little effort; a new one is built beside it at the end; estimate for 89,600 new rows: keep 20 s, rebuild 8 s, defer-always 5 s; if all 400 known rows change, keep 20 s, rebuild 8 s
+    rebuild-frozen: index public."Items vector" (hnsw): left to searches as it is, rebuilt at the end (which adds new and changed rows); estimate for 89,600 new rows: keep 20 s, rebuild 8 s, defer-always 5 s; if all 400 known rows change, keep 20 s, rebuild 8 s
+    again, keep: index public."Items vector" (hnsw): kept; estimate for 100 new rows and 1,520 that change, as in the last run: keep less than a second, rebuild less than a second, defer-always less than a second; if all 2,000 known rows change, keep less than a second, rebuild less than a second; index = "rebuild" is faster
+    again, rebuild: index public."Items vector" (hnsw): left to searches, which rows enter with little effort; a new one is built beside it at the end; estimate for 100 new rows and 1,520 that change, as in the last run: keep less than a second, rebuild less than a second, defer-always less than a second; if all 2,000 known rows change, keep less than a second, rebuild less than a second
     "#);
 }

@@ -81,6 +81,7 @@ fn pipeline(directory: &Path, name: String, raw: file::Pipeline) -> Pipeline {
             Some(file::Index::Defer) => IndexMode::Defer,
             Some(file::Index::DeferAlways) => IndexMode::DeferAlways,
             Some(file::Index::Rebuild) => IndexMode::Rebuild,
+            Some(file::Index::RebuildFrozen) => IndexMode::RebuildFrozen,
         },
         index_memory: size(raw.index_memory, defaults::INDEX_MEMORY),
         roll_over: raw.roll_over.map(roll_over::roll_over),

@@ -127,8 +127,11 @@ pub enum IndexMode {
     Defer,
     /// Dropped also where there are rows; searches are without them meanwhile.
     DeferAlways,
-    /// Searches keep using them unchanged; they are rebuilt at the end, and swapped.
+    /// Searches keep using them, rows enter them with little effort; they are built anew beside the
+    /// old ones, and swapped.
     Rebuild,
+    /// Searches keep using them unchanged; they are rebuilt at the end, and swapped. For superusers.
+    RebuildFrozen,
 }
 
 impl IndexMode {
@@ -140,6 +143,7 @@ impl IndexMode {
             Self::Defer => "defer",
             Self::DeferAlways => "defer-always",
             Self::Rebuild => "rebuild",
+            Self::RebuildFrozen => "rebuild-frozen",
         }
     }
 }

@@ -266,7 +266,7 @@ pub(super) struct Pipeline {
     /// Maximum share of dead letters, among the last 1,000 rows of a partition and among all rows of a run. The chunk that exceeds it is not written, and the pipeline halts; fewer than 10 dead letters never exceed it. `"100%"`: no limit.
     #[schemars(extend("default" = format!("{}%", defaults::DEAD_LETTER_LIMIT_PERCENT), "format" = "share"))]
     pub dead_letter_limit: Option<String>,
-    /// Treatment of the tables' vector indexes (hnsw, ivfflat) while a run loads. `"keep"`: maintained row by row (the default). `"defer"`: dropped while an empty table is filled, and built afterwards; kept where there are rows. `"defer-always"`: dropped also where there are rows; searches are without it meanwhile. `"rebuild"`: searches keep using it unchanged, and new rows enter it when it is rebuilt at the end; needs a superuser.
+    /// Treatment of the tables' vector indexes (hnsw, ivfflat and those of other extensions) while a run loads. `"keep"`: maintained row by row (the default). `"defer"`: dropped while an empty table is filled, and built afterwards; kept where there are rows. `"defer-always"`: dropped also where there are rows; searches are without it meanwhile. `"rebuild"`: searches keep using it, rows enter it with little effort, and a new one is built beside it and swapped in at the end; the role has to own the table. `"rebuild-frozen"`: the same, but rows do not enter the old one at all; needs a superuser.
     pub index: Option<Index>,
     /// Maximum memory of the database server for building an index, where it needs more than `maintenance_work_mem`.
     #[schemars(extend("default" = write_size(defaults::INDEX_MEMORY), "format" = "byte-size"))]
@@ -288,6 +288,7 @@ pub(super) enum Index {
     Defer,
     DeferAlways,
     Rebuild,
+    RebuildFrozen,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -8,10 +8,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use indicatif::HumanCount;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
+use super::outlook::{manner, outlook};
 use super::prepare::Pipeline;
 use crate::config::IndexMode;
 use crate::error::PipelineError;
@@ -21,7 +20,6 @@ use crate::progress::Progress;
 use crate::report::{IndexReport, IndexState};
 use crate::store::StoreError;
 use crate::store::index::build::{Building, Watch};
-use crate::store::index::estimate::roughly;
 use crate::store::index::restore::Finished;
 use crate::store::index::{Manner, VectorIndex, Work};
 use crate::store::run::Run;
@@ -58,32 +56,6 @@ impl Pipeline {
         (tally, reports, result)
     }
 
-    /// Describes the indexes before a run: their costs, and which ones are away.
-    ///
-    /// # Errors
-    /// If the database cannot be queried.
-    pub async fn index_outlook(&self) -> Result<Vec<String>, PipelineError> {
-        let mut lines = Vec::new();
-        let (store, tables) = (&self.host.store, self.tables());
-        for work in store.index_work(Uuid::nil(), &tables).await? {
-            let (name, manner) = (&work.quoted, work.manner.as_str());
-            let mut line = format!("index {name}: away ({manner}); the next run builds it");
-            if !work.others.is_empty() {
-                line += &format!(
-                    " if it completes the unfinished runs of {}",
-                    work.others.join(", ")
-                );
-            }
-            lines.push(line);
-        }
-        for table in tables {
-            for index in store.vector_indexes(&table).await? {
-                lines.push(outlook(&index, self.config.index, self.expected()));
-            }
-        }
-        Ok(lines)
-    }
-
     /// True if rows or an index are still to come.
     pub(super) async fn is_owing(
         &self,
@@ -94,14 +66,7 @@ impl Pipeline {
         Ok(away || !self.all_complete(run).await?)
     }
 
-    fn expected(&self) -> Expected {
-        Expected {
-            rows: self.dataset.row_count,
-            writes_anew: self.writes_anew,
-        }
-    }
-
-    fn tables(&self) -> Vec<String> {
+    pub(super) fn tables(&self) -> Vec<String> {
         let tables = self.targets.tables.iter();
         tables.map(|target| target.table.quoted.clone()).collect()
     }
@@ -124,12 +89,14 @@ impl Pipeline {
             }
         }
         failpoints::point!("index.joined");
+        let expected = self.host.retrying(|| self.expected()).await?;
         for table in self.tables() {
             let indexes = self.host.retrying(|| store.vector_indexes(&table)).await?;
             // An index that an earlier run has left to searches is valid, too.
-            let is_new = |index: &VectorIndex| !away.iter().any(|work| work.quoted == index.quoted);
+            let is_away = |name: &String| away.iter().any(|work| work.quoted == *name);
+            let is_new = |index: &VectorIndex| !index.leaves().all(|leaf| is_away(&leaf.quoted));
             for index in indexes.into_iter().filter(is_new) {
-                let said = outlook(&index, mode, self.expected());
+                let said = outlook(&index, mode, expected);
                 tracing::info!(pipeline = name, "{said}");
                 match manner(&index, mode) {
                     Some(manner) => {
@@ -180,10 +147,15 @@ impl Pipeline {
     fn still_away(&self, work: &Work, reports: &mut Vec<IndexReport>) {
         let pipeline = &self.config.name;
         let index = &work.quoted;
+        let what = match work.manner {
+            Manner::Defer => "is still away",
+            Manner::Beside => "is still the old one, which rows enter with few neighbours",
+            Manner::Frozen => "is still the old one, which rows do not enter",
+        };
         tracing::warn!(
             pipeline,
             index,
-            "the index is still away; the start that completes the run builds it"
+            "the index {what}; the start that completes the run builds it"
         );
         reports.push(report(work, IndexState::Away, None));
     }
@@ -247,7 +219,7 @@ impl Pipeline {
 fn report(work: &Work, state: IndexState, build_seconds: Option<f64>) -> IndexReport {
     IndexReport {
         name: work.quoted.clone(),
-        mode: work.manner.as_str(),
+        mode: work.manner.mode(),
         state,
         build_seconds,
     }
@@ -256,91 +228,13 @@ fn report(work: &Work, state: IndexState, build_seconds: Option<f64>) -> IndexRe
 /// The progress of a build, in words.
 fn far(index: &str, building: &Building) -> String {
     let phase = &building.phase;
-    match building.percent {
-        Some(percent) => format!("{index}: {phase}, {percent:.0} %"),
-        None => format!("{index}: {phase}"),
-    }
-}
-
-/// Manner in which a mode treats an index; `None` to keep it.
-fn manner(index: &VectorIndex, mode: IndexMode) -> Option<Manner> {
-    if !index.plain {
-        return None;
-    }
-    match mode {
-        IndexMode::Keep => None,
-        IndexMode::Defer if index.has_rows => None,
-        IndexMode::Rebuild if index.has_rows => Some(Manner::Rebuild),
-        // Searches of an empty table do not need the index, and would not find new rows in it.
-        IndexMode::Defer | IndexMode::DeferAlways | IndexMode::Rebuild => Some(Manner::Defer),
-    }
-}
-
-/// The rows of a run, as far as they are known before it.
-#[derive(Debug, Clone, Copy)]
-struct Expected {
-    /// Rows of the dataset, if the source says so.
-    rows: Option<u64>,
-    /// True if those that the table has will be written again.
-    writes_anew: bool,
-}
-
-/// Describes the treatment of an index in a run, and its estimated cost.
-fn outlook(index: &VectorIndex, mode: IndexMode, expected: Expected) -> String {
-    let does = match (manner(index, mode), mode) {
-        (Some(Manner::Defer), _) => "dropped, built at the end",
-        (Some(Manner::Rebuild), _) => {
-            "left to searches as it is, rebuilt at the end (which adds new and changed rows)"
+    match (building.waits_for, building.percent) {
+        (Some(process), _) => {
+            format!(
+                "{index}: {phase} (the transaction of server process {process} has to end first)"
+            )
         }
-        (None, IndexMode::Keep) => "kept",
-        (None, _) if !index.plain => "kept, since it is partitioned",
-        (None, _) => {
-            "kept, since its table has rows (index = \"defer-always\" drops it anyway, \"rebuild\" keeps it for searches)"
-        }
-    };
-    let name = format!("index {} ({}): {does}", index.quoted, index.shape.name());
-    let estimate = estimate(index, manner(index, mode).is_none(), expected);
-    estimate.map_or_else(|| name.clone(), |estimate| format!("{name}; {estimate}"))
-}
-
-/// Estimates the cost of an index, by the rows that will enter it: new ones, and changed ones, of
-/// which only the most can be known. `None` for an index with cheap inserts.
-fn estimate(index: &VectorIndex, is_kept: bool, expected: Expected) -> Option<String> {
-    let new = expected.rows.unwrap_or(0).saturating_sub(index.rows);
-    let known = expected
-        .rows
-        .map_or(index.rows, |rows| rows.min(index.rows));
-    let changed = if expected.writes_anew { known } else { 0 };
-    let all = index.rows + new;
-    let cost = index.shape.cost(new + changed, all)?;
-    let most = index.shape.cost(new + known, all)?.maintaining;
-    let (maintaining, building) = (roughly(cost.maintaining), roughly(cost.building));
-    let mut said = match (expected.rows, changed) {
-        (None, 0) if known == 0 => return None,
-        (_, 0) => format!("estimate for {} more rows: ", HumanCount(new)),
-        _ => format!(
-            "estimate for {} more rows, and {} that are written again, since the mapping has changed: ",
-            HumanCount(new),
-            HumanCount(changed)
-        ),
-    };
-    said += &format!(
-        "{maintaining} to insert them one by one, {building} to build it from all {}",
-        HumanCount(all)
-    );
-    if changed < known {
-        let (known, most) = (HumanCount(known), roughly(most));
-        said += &format!("; if all {known} known rows change, {most} one by one");
+        (None, Some(percent)) => format!("{index}: {phase}, {percent:.0} %"),
+        (None, None) => format!("{index}: {phase}"),
     }
-    if is_kept && index.plain && most > cost.building {
-        let faster = if index.superuser {
-            "rebuild"
-        } else {
-            "defer-always"
-        };
-        let one = index.shape.cost(1, all)?.maintaining.as_secs_f64();
-        let even = HumanCount((cost.building.as_secs_f64() / one).ceil() as u64);
-        said += &format!("; from {even} new or changed rows on, index = \"{faster}\" is faster");
-    }
-    Some(said)
 }

@@ -137,7 +137,7 @@ pub(super) async fn index_misfits(
     }
     for table in tables.iter().flatten() {
         let indexes = host.store.vector_indexes(&table.quoted).await?;
-        for index in indexes.into_iter().filter(|index| index.plain) {
+        for index in indexes.into_iter().filter(|index| index.is_plain) {
             misfits.extend(misfit(host, &config.name, &index, config.index));
         }
     }
@@ -152,25 +152,38 @@ fn misfit(host: &Host, pipeline: &str, index: &VectorIndex, mode: IndexMode) -> 
             hint: hint.into(),
         })
     };
-    let (mode, name) = (mode.as_str(), &index.quoted);
-    if mode == "rebuild" && !index.superuser {
+    let (word, name) = (mode.as_str(), &index.quoted);
+    let rebuilds = matches!(mode, IndexMode::Rebuild | IndexMode::RebuildFrozen);
+    if mode == IndexMode::RebuildFrozen && !index.superuser {
         return misfit(
-            format!("\"{mode}\" of {name} changes the catalog, which only a superuser may do"),
-            "run it as a superuser, or use \"keep\" or \"defer-always\"; with \"defer-always\" searches have no index meanwhile",
+            format!("\"{word}\" of {name} changes the catalog, which only a superuser may do"),
+            "use \"rebuild\", which needs no superuser",
         );
     }
-    if mode == "rebuild" && host.store.is_shared() {
+    if rebuilds && host.store.is_shared() {
         return misfit(
             format!(
-                "\"{mode}\" of {name} needs a connection of its own, but a pooler shares connections"
+                "\"{word}\" of {name} needs a connection of its own, but a pooler shares connections"
             ),
             "connect to the server directly, or use \"keep\" or \"defer\"",
         );
     }
-    if !index.owned {
+    if !index.is_owned {
+        let does = if rebuilds {
+            "rebuilds"
+        } else {
+            "drops and creates"
+        };
         return misfit(
-            format!("\"{mode}\" drops and creates {name}, which this role must not do"),
-            "make it the owner of the table and grant it CREATE on the schema, or use \"keep\"",
+            format!("\"{word}\" {does} {name}, which this role must not do"),
+            "make it the owner of the table, or use \"keep\"",
+        );
+    }
+    // An empty table's index is deferred in every mode.
+    if !index.may_create && (!rebuilds || !index.has_rows) {
+        return misfit(
+            format!("\"{word}\" creates {name}, which this role must not do"),
+            "grant it CREATE on the schema, or use \"keep\"",
         );
     }
     None

@@ -28,6 +28,10 @@ pub(crate) struct Load<'a> {
     pub(crate) index: Option<&'static str>,
     /// Rows that the database refuses.
     pub(crate) dirt: Option<Dirt>,
+    /// Statements before the run, which are no part of it.
+    pub(crate) before: Option<&'static str>,
+    /// The role that the host connects as, if it is not the superuser.
+    pub(crate) role: Option<&'static str>,
 }
 
 /// A kind of socket.
@@ -46,6 +50,8 @@ pub(crate) enum Expect {
     Unchanged,
     /// The second generation where the first is there: some are updated.
     Changed,
+    /// So many are there unchanged, the others are inserted.
+    Grown(usize),
 }
 
 /// What the host reports of itself, as far as it matters here.
@@ -83,6 +89,8 @@ impl<'a> Load<'a> {
             expect: Expect::New,
             index: None,
             dirt: None,
+            before: None,
+            role: None,
         }
     }
 
@@ -100,8 +108,12 @@ impl<'a> Load<'a> {
             fs::copy(file, plugins.join(file.file_name().unwrap_or_default()))?;
         }
         let database = match self.database_over {
-            Over::Tcp => &urls.tcp,
-            Over::Unix => &urls.unix,
+            Over::Tcp => urls.tcp.clone(),
+            Over::Unix => urls.unix.clone(),
+        };
+        let database = match self.role {
+            Some(role) => database.replacen("user=forebay&", &format!("user={role}&"), 1),
+            None => database,
         };
         let address = match self.source_over {
             Over::Tcp => &self.source.url,
@@ -110,7 +122,7 @@ impl<'a> Load<'a> {
         let dirt = self.dirt.filter(|dirt| dirt.share > 0);
         let dataset = match (self.expect, dirt) {
             (_, Some(dirt)) => dirt.dataset(),
-            (Expect::New | Expect::Unchanged, None) => source::FIRST.into(),
+            (Expect::New | Expect::Unchanged | Expect::Grown(_), None) => source::FIRST.into(),
             (Expect::Changed, None) => source::CHANGED.into(),
         };
         let mut config = format!(
@@ -132,9 +144,10 @@ impl<'a> Load<'a> {
     /// Writes the configuration and makes the host's own tables, which is no part of a run.
     pub(crate) async fn prepare(&self, lab: &Lab, urls: &Urls) -> anyhow::Result<PathBuf> {
         let config = self.config(lab, urls)?;
-        if let Some(dirt) = self.dirt {
+        let rules = self.dirt.map(|dirt| dirt.why.rules());
+        for statements in rules.into_iter().chain(self.before) {
             let mut connection = PgConnection::connect(&urls.unix).await?;
-            lab::execute(&mut connection, dirt.why.rules()).await?;
+            lab::execute(&mut connection, statements).await?;
             connection.close().await?;
         }
         let mut command = Command::new(&lab.program);
@@ -170,6 +183,7 @@ impl<'a> Load<'a> {
             Expect::New => (all, 0, 0),
             Expect::Unchanged => (0, 0, all),
             Expect::Changed => (0, changed, all - changed),
+            Expect::Grown(known) => (all - known, 0, known),
         };
         let Rows {
             inserted: i,

@@ -19,6 +19,8 @@ pub struct Building {
     pub phase: String,
     /// Progress of this phase; `None` if unknown.
     pub percent: Option<f64>,
+    /// Server process of the session whose transaction has to end first, if any.
+    pub waits_for: Option<i32>,
 }
 
 /// Bounds of a build, and the receiver of its progress.
@@ -67,7 +69,9 @@ impl Store {
             sqlx::query_scalar("select pg_size_bytes(current_setting('maintenance_work_mem'))")
                 .fetch_one(&mut *connection)
                 .await?;
+        // What is not known may need all that is allowed.
         let needed = work_memory(connection, work).await?;
+        let needed = needed.unwrap_or(watch.memory as u64);
         let bytes = match resources {
             Resources::Parallel | Resources::Alone => {
                 needed.min(watch.memory as u64).max(own.unsigned_abs())
@@ -91,6 +95,8 @@ impl Store {
             ("client_connection_check_interval", "2s".to_owned()),
             ("lock_timeout", "0".to_owned()),
             ("statement_timeout", "0".to_owned()),
+            // Since PostgreSQL 17.
+            ("transaction_timeout", "0".to_owned()),
         ];
         if resources != Resources::Parallel {
             settings.push(("max_parallel_maintenance_workers", "0".to_owned()));
@@ -148,7 +154,8 @@ impl Store {
     async fn building(&self, process: i32) -> Result<Option<Building>, sqlx::Error> {
         let row = sqlx::query(
             "select phase, (100.0 * case when tuples_total > 0 then tuples_done::float8 / tuples_total
-                                  else blocks_done::float8 / nullif(blocks_total, 0) end)::float8
+                                  else blocks_done::float8 / nullif(blocks_total, 0) end)::float8,
+                    nullif(current_locker_pid, 0)::int
              from pg_stat_progress_create_index where pid = $1",
         )
         .bind(process)
@@ -158,14 +165,22 @@ impl Store {
             Ok(Building {
                 phase: row.try_get(0)?,
                 percent: row.try_get(1)?,
+                waits_for: row.try_get(2)?,
             })
         };
         row.map(read).transpose()
     }
 }
 
-/// Memory for building the index with the rows that are there now.
-async fn work_memory(connection: &mut PgConnection, work: &Work) -> Result<u64, sqlx::Error> {
+/// Memory for building the index with the rows that are there now; `None` if its access method is
+/// not known.
+async fn work_memory(
+    connection: &mut PgConnection,
+    work: &Work,
+) -> Result<Option<u64>, sqlx::Error> {
+    if work.shape.memory(0).is_none() {
+        return Ok(None);
+    }
     let count = format!("select count(*) from {}", work.table);
     let rows: i64 = sqlx::query_scalar(AssertSqlSafe(count))
         .fetch_one(&mut *connection)

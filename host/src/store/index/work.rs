@@ -30,6 +30,9 @@ pub struct Work {
     pub(super) tablespace: String,
     pub(super) comment: Option<String>,
     pub(super) index_cleanup: Option<String>,
+    pub(super) index_oid: Option<Oid>,
+    pub(super) options: Option<String>,
+    pub(super) statistics: Vec<String>,
 }
 
 impl Store {
@@ -47,11 +50,14 @@ impl Store {
         let rows = sqlx::query(
             "select format('%I.%I', n.nspname, c.relname), w.manner, w.relation::oid::bigint,
                     format('%I.%I', w.schema, w.name), w.name, w.definition, w.tablespace,
-                    w.comment, w.index_cleanup, w.method, w.parameter, w.vector_bytes
+                    w.comment, w.index_cleanup, w.method, w.parameter, w.vector_bytes,
+                    w.index_oid, w.options, w.statistics
              from forebay.index_work w
              join pg_class c on c.oid = w.relation join pg_namespace n on n.oid = c.relnamespace
-             where w.relation = any(array(select name::regclass from unnest($1::text[]) name))
-             order by w.since, w.name",
+             where w.relation in (
+                 select name::regclass from unnest($1::text[]) name
+                 union select relid from unnest($1::text[]) name, pg_partition_tree(name::regclass))
+             order by w.depth desc, w.since, w.name",
         )
         .bind(tables)
         .fetch_all(&self.pool)
@@ -73,6 +79,9 @@ impl Store {
                 tablespace: row.try_get(6)?,
                 comment: row.try_get(7)?,
                 index_cleanup: row.try_get(8)?,
+                index_oid: row.try_get(12)?,
+                options: row.try_get(13)?,
+                statistics: row.try_get(14)?,
             };
             let mut connection = self.pool.acquire().await?;
             (found.mine, found.others) = waiting(&mut connection, &found, run).await?;
@@ -155,5 +164,20 @@ pub(super) async fn waiting(
 impl Work {
     pub(super) fn oid(&self) -> Oid {
         Oid(u32::try_from(self.relation).unwrap_or_default())
+    }
+
+    /// True if it is the valid index that was noted, which nobody has built anew since.
+    pub(super) async fn is_there_as_before(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar(
+            "select exists (select from pg_index
+                            where indexrelid = to_regclass($1) and indexrelid = $2 and indisvalid)",
+        )
+        .bind(&self.quoted)
+        .bind(self.index_oid)
+        .fetch_one(connection)
+        .await
     }
 }

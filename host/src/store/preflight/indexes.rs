@@ -43,6 +43,7 @@ from_row!(Stored {
 struct Index {
     name: String,
     method: String,
+    of_extension: bool,
     valid: bool,
     class: String,
     on_what: String,
@@ -53,6 +54,7 @@ struct Index {
 from_row!(Index {
     name,
     method,
+    of_extension,
     valid,
     class,
     on_what,
@@ -61,8 +63,9 @@ from_row!(Index {
 });
 
 impl Index {
+    /// True if it orders by a distance and its access method is not PostgreSQL's own.
     fn is_of_vectors(&self) -> bool {
-        self.method == "hnsw" || self.method == "ivfflat"
+        self.of_extension && self.operator.is_some()
     }
 }
 
@@ -81,7 +84,8 @@ pub(super) async fn check(
     .fetch_all(&mut *connection)
     .await?;
     let indexes: Vec<Index> = sqlx::query_as(
-        "select i.indexrelid::regclass::text as name, m.amname::text as method, i.indisvalid as valid,
+        "select i.indexrelid::regclass::text as name, m.amname::text as method, m.oid >= 16384 as of_extension,
+             i.indisvalid as valid,
              o.opcname::text as class, pg_get_indexdef(i.indexrelid, 1, true) as on_what,
              i.indpred is not null as partial,
              (select p.oprname::text from pg_amop a join pg_operator p on p.oid = a.amopopr
