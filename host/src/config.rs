@@ -21,14 +21,15 @@ mod problems;
 mod roll_over;
 pub mod schedule;
 mod schema;
+mod secret;
 mod shape;
 mod source;
 mod suggestion;
 mod variables;
 
-pub use self::auth::{Auth, Identity, Token};
+pub use self::auth::{Auth, Identity};
 pub use self::checked::{Config, IndexMode, Limits, Notify, Pipeline, Serve};
-pub use self::database::{DatabaseUrl, Sessions};
+pub use self::database::{Access, DatabaseUrl, Sessions, several_hosts};
 pub(crate) use self::environment::VERSION;
 pub use self::environment::{database_url_from_environment, search_path};
 pub use self::key::KeyChoice;
@@ -37,6 +38,7 @@ pub use self::plugins::{Canary, Plugins, Shadow};
 pub use self::problems::{ConfigError, Problem};
 pub use self::roll_over::RollOver;
 pub use self::schema::schema;
+pub use self::secret::Secret;
 pub use self::source::{Files, Grpc, Source, Transport};
 pub(crate) use self::suggestion::closest;
 

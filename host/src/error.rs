@@ -108,7 +108,10 @@ impl Retry for PipelineError {
     fn is_transient(&self) -> bool {
         match self {
             Self::Source(error) => error.kind() != Kind::Final,
-            Self::Store(error) => matches!(error, StoreError::Away(_) | StoreError::Conflict(_)),
+            Self::Store(error) => matches!(
+                error,
+                StoreError::Away(_) | StoreError::Conflict(_) | StoreError::Behind(_)
+            ),
             Self::Unfit(_)
             | Self::Halted(_)
             | Self::TooManyDeadLetters(_)

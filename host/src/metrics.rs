@@ -30,6 +30,7 @@ const DEAD_LETTERS: &str = "forebay_dead_letter_ratio";
 const RUNS: &str = "forebay_runs_total";
 const RUN_SECONDS: &str = "forebay_run_duration_seconds";
 const RUNNING: &str = "forebay_pipeline_running";
+const LOST_CHUNKS: &str = "forebay_lost_chunks_total";
 const SKIPPED: &str = "forebay_skipped_times_total";
 const LAST_SUCCESS: &str = "forebay_last_success_timestamp_seconds";
 const NEXT_RUN: &str = "forebay_next_run_timestamp_seconds";
@@ -90,6 +91,11 @@ fn describe_counters() {
         SKIPPED,
         Unit::Count,
         "Scheduled times that were skipped because the pipeline was still running.",
+    );
+    count(
+        LOST_CHUNKS,
+        Unit::Count,
+        "Committed chunks that the database has lost: by a failover, or a restored copy.",
     );
     count(
         FAILED_CALLS,
@@ -187,7 +193,7 @@ pub(crate) fn known(pipeline: &str) {
     for status in STATUSES {
         counter!(RUNS, "pipeline" => pipeline.to_owned(), "status" => status.as_str()).absolute(0);
     }
-    for name in [CHUNKS, BYTES, SKIPPED] {
+    for name in [CHUNKS, BYTES, SKIPPED, LOST_CHUNKS] {
         counter!(name, "pipeline" => pipeline.to_owned()).absolute(0);
     }
     running(pipeline, false);
@@ -253,6 +259,11 @@ pub(crate) fn last_success(pipeline: &str, time: DateTime<Local>) {
 /// Records the next scheduled time.
 pub(crate) fn next_run(pipeline: &str, time: DateTime<Local>) {
     gauge!(NEXT_RUN, "pipeline" => pipeline.to_owned()).set(time.timestamp() as f64);
+}
+
+/// Records committed chunks that the database has lost.
+pub(crate) fn lost_chunks(pipeline: &str, chunks: i64) {
+    counter!(LOST_CHUNKS, "pipeline" => pipeline.to_owned()).increment(chunks.unsigned_abs());
 }
 
 /// Records a scheduled time that was skipped.

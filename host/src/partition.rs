@@ -34,7 +34,7 @@ use crate::rollout::Rollout;
 use crate::route::Targets;
 use crate::source::Source;
 use crate::store::run::{Checkpoint, Counts, Run};
-use crate::store::{CommitError, Committed, Evidence, Store, StoreError, Writer};
+use crate::store::{Behind, CommitError, Committed, Evidence, Store, StoreError, Writer};
 use crate::workers::Workers;
 use crate::{config, decode, failpoints, metrics};
 
@@ -122,10 +122,9 @@ impl Partition {
         tally: &mut Tally,
         patience: &mut Patience,
     ) -> Result<End, PipelineError> {
-        let store = &self.store;
-        self.checkpoint = store
-            .checkpoint(&self.run, &self.checkpoint.partition, self.checkpoint.epoch)
-            .await?;
+        let found = self.store.checkpoint(&self.run, &self.checkpoint).await?;
+        self.compare(&found);
+        self.checkpoint = found;
         self.limit = Arc::new(DeadLetterLimit::new(
             self.config.dead_letter_limit_percent,
             self.checkpoint.recent.clone(),
@@ -149,7 +148,7 @@ impl Partition {
 
         let tuning = Tuning::new(self.bounds.clone(), Instant::now());
         let mut intake = Intake::start(self.intake_context(), chunks, tuning.rows());
-        let writers = Writers::new(Arc::clone(&self.workers), writer);
+        let writers = Writers::new(Arc::clone(&self.workers), writer, self.checkpoint.sequence);
         let written = self
             .write_all(&mut intake, writers, tuning, tally, patience)
             .await;
@@ -159,6 +158,21 @@ impl Partition {
         intake.end().ok_or_else(|| {
             PipelineError::Broken("receiving ended early; its panic is on stderr".into())
         })
+    }
+
+    /// Says so if the database has lost commits of this host. Its position is believed all the same:
+    /// rows and position were lost together.
+    fn compare(&self, found: &Checkpoint) {
+        let before = &self.checkpoint;
+        if found.sequence < before.sequence {
+            let behind = Behind {
+                partition: before.partition.clone(),
+                committed: before.sequence,
+                found: found.sequence,
+            };
+            metrics::lost_chunks(&self.config.name, before.sequence - found.sequence);
+            tracing::warn!(pipeline = self.config.name, "{behind}");
+        }
     }
 
     /// Says what to do if the source may no longer know the position.
@@ -171,7 +185,8 @@ impl Partition {
             let (position, name) = (printable(head(position, MAX_SHOWN)), &self.config.name);
             error.failure = error.failure.hint(format!(
                 "if the source no longer knows the position `{position}`, `forebay checkpoint \
-                 reset {name}` makes the next run start from the beginning"
+                 reset {name}` makes the next run start from the beginning; it may be older than \
+                 what the source was told if the database is a restored copy"
             ));
         }
         PipelineError::Source(error)
@@ -192,7 +207,7 @@ impl Partition {
     /// Writes the chunks of a stream until there are no more. If receiving or preparing a chunk
     /// fails, the chunks before it are still committed.
     async fn write_all(
-        &self,
+        &mut self,
         intake: &mut Intake,
         mut writers: Writers,
         mut tuning: Tuning,
@@ -258,8 +273,9 @@ impl Partition {
         .await
     }
 
-    fn account(&self, committed: &Committed, prepared: &Prepared, tally: &mut Tally) {
+    fn account(&mut self, committed: &Committed, prepared: &Prepared, tally: &mut Tally) {
         let totals = committed.totals();
+        self.checkpoint.sequence += 1;
         self.progress.add(&totals.rows);
         self.roll_over.committed(totals.rows.received);
         self.progress

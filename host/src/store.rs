@@ -5,11 +5,13 @@
 //! [`Committed`] that it returns can be made nowhere else, so nothing can be acknowledged or
 //! announced before its rows are durable.
 
+mod access;
 pub mod again;
 mod by_key;
 mod capacity;
 pub mod catalog;
 pub mod checkpoint;
+mod claim;
 pub mod compare;
 mod connect;
 mod copy;
@@ -33,6 +35,7 @@ pub mod preflight;
 pub mod reconcile;
 mod roll_over;
 pub mod run;
+mod session;
 mod settings;
 mod sql;
 mod statements;
@@ -43,7 +46,7 @@ mod waiting;
 mod writer;
 
 pub use self::connect::Store;
+pub use self::error::{Behind, DatabaseFailure, StoreError};
 pub(crate) use self::error::{Blame, blame};
-pub use self::error::{DatabaseFailure, StoreError};
 pub(crate) use self::sql::from_row;
 pub use self::writer::{CommitError, Committed, Evidence, LaterChunk, Totals, Turn, Writer};

@@ -14,11 +14,11 @@ use tonic::Code;
 const ITEMS: &str =
     "create table items (id int primary key, number int, vector vector(2) not null)";
 
-fn script() -> Script {
+pub(crate) fn script() -> Script {
     Script::new(2, &[("number", FieldType::Integer)])
 }
 
-async fn items() -> Home {
+pub(crate) async fn items() -> Home {
     let home = Home::new().await;
     home.database.execute(ITEMS).await;
     home

@@ -85,7 +85,7 @@ impl Load {
         let stop = stop::on_signal()?;
         // What is wrong with the files is said before a database is started.
         let dataset = dataset(&config).await?;
-        let url = self.database.clone().map(DatabaseUrl);
+        let url = self.database.clone().map(DatabaseUrl::new);
         let database = session::Database::open_url(
             url.or_else(database_url_from_environment),
             &Sessions::default(),

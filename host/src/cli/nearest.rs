@@ -45,7 +45,7 @@ impl Nearest {
         let stop = stop::quietly()?;
         let directory = config.as_ref().map(|config| config.directory.as_path());
         let database = session::Database::open_url(
-            self.database.clone().map(DatabaseUrl).or(configured),
+            self.database.clone().map(DatabaseUrl::new).or(configured),
             &Sessions::default(),
             session::embedded_settings(global, directory),
             None,

@@ -90,7 +90,7 @@ impl Database {
                         return Err(Interrupted.into());
                     }
                 };
-                (DatabaseUrl(embedded.url().to_owned()), Some(embedded))
+                (DatabaseUrl::new(embedded.url().to_owned()), Some(embedded))
             }
         };
         let connected = tokio::select! {
@@ -298,14 +298,15 @@ fn load_plugins(config: &Config) -> anyhow::Result<Arc<PluginWatcher>> {
     Ok(PluginWatcher::new(directory))
 }
 
-/// Loads the plugins and migrates the database: all that pipelines need.
+/// Loads the plugins and migrates the database: all that pipelines need. A server that takes no writes
+/// is waited for.
 pub(super) async fn host(config: &Arc<Config>, database: &Database) -> anyhow::Result<Host> {
     let plugins = load_plugins(config)?;
-    database
-        .store
-        .migrate()
-        .await
-        .context("cannot migrate the database")?;
+    let mut patience = Patience::new(config.give_up_after);
+    while let Err(error) = database.store.migrate().await {
+        let waited = patience.wait(PipelineError::from(error)).await;
+        waited.context("cannot migrate the database")?;
+    }
     Ok(Host {
         config: Arc::clone(config),
         store: database.store.clone(),

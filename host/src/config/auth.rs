@@ -1,18 +1,18 @@
 //! The key `auth` of a source and of `notify`: how host and server prove who they are.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::file;
 use super::problems::Problems;
+use super::secret::{Secret, secret};
 
 /// How the host and a gRPC server prove who they are. Files are read when they are used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Auth {
     /// Sent with each call.
-    pub token: Option<Token>,
+    pub token: Option<Secret>,
     /// PEM file of the authorities that may have issued the server's certificate; `None` for those
     /// that the system trusts.
     pub ca: Option<PathBuf>,
@@ -20,24 +20,6 @@ pub struct Auth {
     pub identity: Option<Identity>,
     /// Name that the server's certificate has to be for; `None` for the name in the address.
     pub server_name: Option<String>,
-}
-
-/// A bearer token. Never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Token {
-    /// The token.
-    Text(String),
-    /// A file that holds it, read before each call.
-    File(PathBuf),
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(_) => f.write_str("Text(…)"),
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-        }
-    }
 }
 
 /// A certificate, and the key that proves it is one's own.
@@ -53,9 +35,8 @@ pub struct Identity {
 pub(super) fn auth(directory: &Path, raw: Option<file::Auth>) -> Auth {
     let raw = raw.unwrap_or_default();
     let path = |path: Option<String>| path.map(|path| directory.join(path));
-    let text = raw.token.map(Token::Text);
     Auth {
-        token: text.or_else(|| path(raw.token_file).map(Token::File)),
+        token: secret(directory, raw.token, raw.token_file),
         ca: path(raw.ca),
         identity: path(raw.certificate)
             .zip(path(raw.key))
@@ -126,12 +107,16 @@ mod tests {
     #[test]
     fn f3_every_form_is_understood() {
         let auth = parse("http://h:1", "token = \"${TOKEN}\"").unwrap();
-        assert_eq!(auth.token, Some(Token::Text("s3cret".into())));
+        assert_eq!(auth.token, Some(Secret::Text("s3cret".into())));
         assert!(!format!("{auth:?}").contains("s3cret"), "{auth:?}");
 
         let keys = "token_file = \"/run/token\"\nca = \"ca.pem\"\ncertificate = \"me.pem\"\nkey = \"me.key\"\nserver_name = \"rows.internal\"";
+        let same = keys.replace(
+            "token_file = \"/run/token\"",
+            "token = \"${file:/run/token}\"",
+        );
         let expected = Auth {
-            token: Some(Token::File("/run/token".into())),
+            token: Some(Secret::File("/run/token".into())),
             ca: Some("conf/ca.pem".into()),
             identity: Some(Identity {
                 certificate: "conf/me.pem".into(),
@@ -140,6 +125,7 @@ mod tests {
             server_name: Some("rows.internal".into()),
         };
         assert_eq!(parse("https://h:1", keys).unwrap(), expected);
+        assert_eq!(parse("https://h:1", &same).unwrap(), expected);
     }
 
     #[test]
@@ -151,6 +137,9 @@ mod tests {
             ("http://h:1", "ca = \"ca.pem\""),
             ("http://h:1", "tokn = \"${TOKEN}\""),
             ("http://h:1", "token = \"${NO_TOKEN}\""),
+            ("http://h:1", "token = \"Bearer ${file:t}\""),
+            ("https://h:1", "ca = \"${file:t}\""),
+            ("http://h:1", "token = \"${file:t}\"\ntoken_file = \"t\""),
         ] {
             said += &format!("{}\n", parse(grpc, keys).unwrap_err());
         }
@@ -166,6 +155,12 @@ mod tests {
           hint: did you mean `token`?
         conf/forebay.toml:7: pipelines.p.source.auth.token: the environment variable NO_TOKEN is not set
           hint: set NO_TOKEN, or write the value here
+        conf/forebay.toml:7: pipelines.p.source.auth.token: has more than `${file:…}`: a file holds the whole secret
+          hint: write everything into the file
+        conf/forebay.toml:7: pipelines.p.source.auth.ca: takes no `${file:…}`: only secrets are read from files
+          hint: these are database.url, database.password, and `token` of an `auth`
+        conf/forebay.toml:8: pipelines.p.source.auth.token_file: `token` names a file as well
+          hint: keep one of them
         "#);
     }
 }

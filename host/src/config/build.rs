@@ -7,6 +7,7 @@ use super::checked::{Config, IndexMode, Limits, Notify, Pipeline, Serve};
 use super::database::DatabaseUrl;
 use super::file::File;
 use super::format::{duration, parse_duration, parse_percent, size};
+use super::secret::secret;
 use super::{auth, database, defaults, file, key, missing, plugins, roll_over, source};
 
 /// The file with its defaults. The schema has accepted every text that is parsed here.
@@ -16,9 +17,13 @@ pub(super) fn build(path: &Path, file: File) -> Config {
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let default = Limits::default();
+    let database = &file.database;
+    let (url, password) = (database.url.clone(), database.password.clone());
+    let url = secret(directory, url, database.url_file.clone());
     Config {
         directory: directory.into(),
-        database: file.database.url.clone().map(DatabaseUrl),
+        database: url.map(DatabaseUrl::of),
+        database_password: secret(directory, password, database.password_file.clone()),
         sessions: database::sessions(file.database),
         plugins: plugins::plugins(directory, file.plugins),
         limits: Limits {

@@ -74,6 +74,7 @@ fn check_relations(document: &Value, problems: &mut Problems<'_>) {
     plugins::check_stack(document, problems);
     plugins::check_own_limits(document, problems);
     database::check_timeouts(document, problems);
+    database::check_url(document, problems);
     let pipelines = document.get("pipelines").and_then(Value::as_object);
     for (name, pipeline) in pipelines.into_iter().flatten() {
         missing::check_limit(name, pipeline, problems);

@@ -15,6 +15,7 @@ use super::missing::Missing;
 use super::plugins::Plugins;
 use super::roll_over::RollOver;
 use super::schedule::Schedule;
+use super::secret::Secret;
 use super::source::Source;
 
 /// A checked configuration.
@@ -24,6 +25,8 @@ pub struct Config {
     pub directory: PathBuf,
     /// `None` for the embedded server.
     pub database: Option<DatabaseUrl>,
+    /// In place of the password of a URL.
+    pub database_password: Option<Secret>,
     /// Settings of the host's sessions, for either server.
     pub sessions: Sessions,
     /// Directory, limits and permissions of plugins.
@@ -44,7 +47,8 @@ impl Config {
     /// The database to use: the configured one, or what `DATABASE_URL` names.
     #[must_use]
     pub fn database_url(&self) -> Option<DatabaseUrl> {
-        self.database.clone().or_else(database_url_from_environment)
+        let url = self.database.clone().or_else(database_url_from_environment);
+        url.map(|url| url.with_password(self.database_password.clone()))
     }
 }
 

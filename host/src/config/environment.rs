@@ -19,7 +19,7 @@ pub fn search_path() -> Vec<PathBuf> {
 pub fn database_url_from_environment() -> Option<DatabaseUrl> {
     variable("DATABASE_URL")
         .filter(|url| !url.is_empty())
-        .map(DatabaseUrl)
+        .map(DatabaseUrl::new)
 }
 
 /// The value of an environment variable, if it is set.

@@ -39,6 +39,12 @@ pub(super) struct Database {
     /// `postgres://user:password@host:port/database`. Write `"${DATABASE_URL}"` to keep it out of the file.
     #[schemars(extend("format" = "postgres-url"))]
     pub url: Option<String>,
+    /// File that holds `url`, read for each connection; relative to this file. `url = "${file:PATH}"` means the same.
+    pub url_file: Option<String>,
+    /// Password, as it is and without percent-encoding, in place of one in `url`. Write `"${NAME}"` or `"${file:PATH}"` to keep it out of the file.
+    pub password: Option<String>,
+    /// File that holds the password, read again when it changes; relative to this file.
+    pub password_file: Option<String>,
     /// Maximum number of connections of this host, 2 to 1,000; opened on demand.
     #[schemars(extend("default" = defaults::CONNECTIONS), range(min = 2, max = 1_000))]
     pub connections: Option<u32>,
@@ -391,7 +397,7 @@ pub(super) enum FieldType {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Auth {
-    /// Bearer token, sent with each call. Write `"${NAME}"` to keep it out of the file.
+    /// Bearer token, sent with each call. Write `"${NAME}"` or `"${file:PATH}"` to keep it out of the file.
     pub token: Option<String>,
     /// File that holds the bearer token, read before each call; relative to this file, as all of these.
     pub token_file: Option<String>,

@@ -127,7 +127,9 @@ tables = ["t"]
     let config = parse(text).unwrap();
     assert_eq!(
         config.database,
-        Some(DatabaseUrl("postgres://me:s3cret@db.example/jobs".into()))
+        Some(DatabaseUrl::new(
+            "postgres://me:s3cret@db.example/jobs".into()
+        ))
     );
     assert_eq!(
         config.sessions,
@@ -504,7 +506,7 @@ fn passwords_are_never_shown() {
         ("postgres://me:s3@s3cret?s3cret@host/jobs", "postgres://…"),
         ("me:s3cret@host", "…"),
     ] {
-        let url = DatabaseUrl(url.into());
+        let url = DatabaseUrl::new(url.into());
         assert_eq!(
             (url.to_string().as_str(), format!("{url:?}").as_str()),
             (shown, shown)
@@ -601,8 +603,11 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     database.connections
     database.idle_in_transaction_timeout
     database.lock_timeout
+    database.password
+    database.password_file
     database.statement_timeout
     database.url
+    database.url_file
     limits
     limits.chunk
     limits.fields
@@ -707,4 +712,62 @@ fn the_schema_names_every_key_and_accepts_the_example() {
         .collect();
     assert!(errors.is_empty(), "{errors:?}");
     Config::parse(Path::new(PATH), example, &|_| None).unwrap();
+}
+
+#[test]
+fn the_database_has_one_url_and_one_password() {
+    let config = |keys: &str| parse(&format!("{LEAST}[database]\n{keys}"));
+    let read = |keys: &str| config(keys).unwrap().database_url().unwrap().read();
+    let access = read("url = \"postgres://me@h/d\"\npassword = \"p@ss/w%rd ${PASSWORD}\"").unwrap();
+    assert_eq!(access.url, "postgres://me@h/d");
+    assert_eq!(access.password.as_deref(), Some("p@ss/w%rd s3cret"));
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secret");
+    let keys = format!(
+        "url = \"postgres://me@h/d\"\npassword = \"${{file:{}}}\"",
+        file.display()
+    );
+    let unreadable = read(&keys).err().unwrap();
+    assert!(unreadable.starts_with("cannot read "), "{unreadable}");
+    for secret in ["one", "two ${PASSWORD} "] {
+        std::fs::write(&file, format!("{secret}\n")).unwrap();
+        assert_eq!(read(&keys).unwrap().password.as_deref(), Some(secret));
+    }
+    std::fs::write(&file, "postgres://you:s3cret@h/d\n").unwrap();
+    let keys = format!("url = \"${{file:{}}}\"", file.display());
+    assert_eq!(read(&keys).unwrap().url, "postgres://you:s3cret@h/d");
+    let shown = format!("{:?}", config(&keys).unwrap());
+    assert!(!shown.contains("s3cret"), "{shown}");
+
+    let mut said = String::new();
+    for keys in [
+        "url = \"postgres://me:x@h/d\"\npassword = \"y\"",
+        "url = \"postgres://me@h/d?password=x\"\npassword_file = \"y\"",
+        "url = \"postgres://me@h/d\"\nurl_file = \"y\"",
+        "url = \"postgres://me:${file:x}@h/d\"",
+        "url = \"postgres://me@one,two/d\"",
+        "url = \"postgres://me@one:5432,two:5432/d\"",
+        "url = \"postgres:///d?host=one%2Ctwo\"",
+        "application_name = \"${file:x}\"",
+    ] {
+        said += &format!("{}\n", config(keys).unwrap_err());
+    }
+    let said = said.replace("forebay.toml", "f");
+    let one = "lists several servers, but Forebay connects to one\n  hint: name an address that follows the primary server, such as the writer endpoint of the provider, or a proxy before them; a standby that answers there is waited for";
+    assert_snapshot!(said.replace(one, "lists several servers"), @"
+    conf/f:7: database.password: `url` has a password as well
+      hint: keep one of them
+    conf/f:7: database.password_file: `url` has a password as well
+      hint: keep one of them
+    conf/f:7: database.url_file: `url` is given as well
+      hint: keep one of them
+    conf/f:6: database.url: has more than `${file:…}`: a file holds the whole secret
+      hint: write the password as database.password
+    conf/f:6: database.url: lists several servers
+    conf/f:6: database.url: lists several servers
+    conf/f:6: database.url: lists several servers
+    conf/f:6: database.application_name: takes no `${file:…}`: only secrets are read from files
+      hint: these are database.url, database.password, and `token` of an `auth`
+    ");
 }

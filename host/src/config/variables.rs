@@ -1,8 +1,9 @@
-//! Environment variables in texts of the file: `${NAME}`.
+//! Environment variables in texts of the file: `${NAME}`, and files of secrets: `${file:PATH}`.
 
 use serde_json::Value;
 
 use super::problems::Problems;
+use super::secret::move_files;
 
 /// The reason why a text cannot be expanded.
 #[derive(Debug)]
@@ -35,19 +36,22 @@ pub(super) fn substitute(
     problems: &mut Problems<'_>,
 ) {
     match value {
-        Value::String(text) if text.contains("${") => match expand(text, variable) {
-            Ok(expanded) => *text = expanded,
-            Err(error) => {
-                let parts: Vec<&str> = path.iter().map(String::as_str).collect();
-                problems.add(&parts, error.message(), Some(error.hint()));
+        Value::String(text) if text.contains("${") && !is_reported(path, problems) => {
+            match expand(text, variable) {
+                Ok(expanded) => *text = expanded,
+                Err(error) => {
+                    let parts: Vec<&str> = path.iter().map(String::as_str).collect();
+                    problems.add(&parts, error.message(), Some(error.hint()));
+                }
             }
-        },
+        }
         Value::Array(items) => {
             for item in items {
                 substitute(item, path, variable, problems);
             }
         }
         Value::Object(entries) => {
+            move_files(entries, path, problems);
             for (key, entry) in entries {
                 path.push(key.clone());
                 substitute(entry, path, variable, problems);
@@ -56,6 +60,11 @@ pub(super) fn substitute(
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+}
+
+fn is_reported(path: &[String], problems: &Problems<'_>) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    problems.has_one_at(&path)
 }
 
 fn expand(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, ExpandError> {

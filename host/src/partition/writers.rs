@@ -20,7 +20,7 @@ pub(super) struct Writers {
     writing: FuturesOrdered<BoxFuture<'static, Written>>,
     /// Keys of the chunks being written, in their order.
     keys: VecDeque<Arc<KeySet>>,
-    last: Option<LaterChunk>,
+    last: LaterChunk,
     /// When a writer last became idle, or the last idle one was given a chunk.
     idle_since: Instant,
 }
@@ -29,13 +29,14 @@ pub(super) struct Writers {
 type Written = (Writer, Prepared, Result<Committed, CommitError>);
 
 impl Writers {
-    pub(super) fn new(policy: Arc<Workers>, writer: Writer) -> Self {
+    /// `sequence`: chunks of the run that are committed.
+    pub(super) fn new(policy: Arc<Workers>, writer: Writer, sequence: i64) -> Self {
         Self {
             policy,
             idle: vec![writer],
             writing: FuturesOrdered::new(),
             keys: VecDeque::new(),
-            last: None,
+            last: LaterChunk::after(sequence),
             idle_since: Instant::now(),
         }
     }
@@ -67,8 +68,10 @@ impl Writers {
             .iter()
             .any(|earlier| earlier.meets(&prepared.keys));
         self.keys.push_back(Arc::clone(&prepared.keys));
-        let (turn, later) = Turn::new(self.last.take(), waits);
-        self.last = Some(later);
+        let placeholder = LaterChunk::after(0);
+        let before = std::mem::replace(&mut self.last, placeholder);
+        let (turn, later) = Turn::new(before, waits);
+        self.last = later;
         let policy = Arc::clone(&self.policy);
         let write = async move {
             let committed = writer.commit(&prepared, policy.as_ref(), turn).await;

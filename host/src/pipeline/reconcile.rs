@@ -74,13 +74,7 @@ impl Pipeline {
     /// True if a run has reached the end of every partition.
     pub(super) async fn all_complete(&self, run: &Run) -> Result<bool, StoreError> {
         for partition in &run.partitions {
-            if !self
-                .host
-                .store
-                .checkpoint(run, &partition.partition, partition.epoch)
-                .await?
-                .complete
-            {
+            if !self.host.store.checkpoint(run, partition).await?.complete {
                 return Ok(false);
             }
         }

@@ -1,7 +1,7 @@
 //! A table as the database's catalog describes it.
 
 /// The equality of types that are the server's own.
-pub const EQUALS: &str = "=";
+pub const EQUALS: &str = "operator(pg_catalog.=)";
 
 /// A table, as the catalog describes it.
 #[derive(Debug, Clone)]

@@ -37,8 +37,9 @@ pub async fn call<M: Message + Default>(
             .await?
             .ok_or_else(|| garbled("no response"))
     };
-    timeout(most, answer).await.unwrap_or_else(|_| {
+    let answered = timeout(most, answer).await.unwrap_or_else(|_| {
         let most = humantime::format_duration(most);
         Err(Failure::away(format!("no answer within {most}")))
-    })
+    });
+    answered.map_err(|failure| peer.without_token(failure))
 }

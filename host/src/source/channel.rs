@@ -11,7 +11,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 
 use super::failure::{Failure, Kind, To};
 use super::probe::{Speaks, probe};
-use crate::config::{Auth, Token};
+use crate::config::Auth;
 
 /// Flow-control window of a stream, in bytes. The default of 64 KiB would cost a round trip for
 /// every ten rows of 1536 dimensions.
@@ -64,14 +64,14 @@ impl Peer {
     /// If its file cannot be read.
     pub(super) fn authorization(&self) -> Result<Option<HeaderValue>, Failure> {
         let key = self.key;
-        let token = match &self.auth.token {
-            None => return Ok(None),
-            Some(Token::Text(token)) => token.clone(),
-            Some(Token::File(path)) => {
-                let bytes = self.read(path, "token_file")?;
-                String::from_utf8_lossy(&bytes).trim().to_owned()
-            }
+        let Some(secret) = &self.auth.token else {
+            return Ok(None);
         };
+        let read = secret.read();
+        let token = read.map_err(|error| {
+            self.unreadable(secret.file().unwrap_or(Path::new("")), "token_file", &error)
+        })?;
+        let token = token.trim();
         let value = HeaderValue::from_str(&format!("Bearer {token}"));
         let mut value = value.map_err(|_| {
             Failure::fatal(format!(
@@ -93,6 +93,7 @@ impl Peer {
             key: self.key,
             name,
             has_identity: self.auth.identity.is_some(),
+            has_ca: self.auth.ca.is_some(),
         };
         let failure = Failure::of_connection(error, &to, None);
         // What the error explains needs no look.
@@ -143,15 +144,26 @@ impl Peer {
         Ok(tls)
     }
 
+    /// A failed call in view of the token: it is not shown, and may be renewed.
+    pub(super) fn without_token(&self, failure: Failure) -> Failure {
+        let Some(secret) = &self.auth.token else {
+            return failure;
+        };
+        let token = secret.read().unwrap_or_default();
+        failure.of_token(token.trim(), secret.file(), self.key)
+    }
+
     fn read(&self, path: &Path, key: &str) -> Result<Vec<u8>, Failure> {
-        std::fs::read(path).map_err(|error| {
-            let message = format!("cannot read {}: {error}", path.display());
-            // Whoever renews a file may remove it for a moment.
-            Failure::new(Kind::Failing, message).hint(format!(
-                "`{}.auth.{key}` names it; this user has to be able to read it",
-                self.key
-            ))
-        })
+        std::fs::read(path).map_err(|error| self.unreadable(path, key, &error))
+    }
+
+    fn unreadable(&self, path: &Path, key: &str, error: &std::io::Error) -> Failure {
+        let message = format!("cannot read {}: {error}", path.display());
+        // Whoever renews a file may remove it for a moment.
+        Failure::new(Kind::Failing, message).hint(format!(
+            "`{}.auth.{key}` names it; this user has to be able to read it",
+            self.key
+        ))
     }
 
     fn invalid(&self, error: &tonic::transport::Error) -> Failure {

@@ -27,6 +27,7 @@ impl fmt::Display for SourceError {
         match self.kind() {
             Kind::Away => write!(f, "source {address} is away: {failure}"),
             Kind::Failing => write!(f, "source {address} failed: {failure}"),
+            Kind::Stale => write!(f, "source {address} refuses the token: {failure}"),
             Kind::Final => write!(f, "source {address}: {failure}"),
         }
     }

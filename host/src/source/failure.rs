@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 use rustls::{AlertDescription, CertificateError};
 use tonic::codegen::http::StatusCode;
@@ -18,6 +19,9 @@ pub enum Kind {
     Away,
     /// The server itself failed: a few times, since a defect fails in the same way each time.
     Failing,
+    /// The server refused a secret that a file holds, which may be about to be renewed: until
+    /// `retry.give_up_after`, with the secret as it is then.
+    Stale,
     /// The server will refuse it again, or is not what the configuration says: never.
     Final,
 }
@@ -30,6 +34,8 @@ pub struct Failure {
     pub kind: Kind,
     /// True if the server refused the request itself, such as for its position.
     pub(crate) is_refusal: bool,
+    /// True if the server does not know who calls.
+    is_unauthenticated: bool,
     message: String,
     hint: Option<String>,
 }
@@ -49,6 +55,7 @@ impl Failure {
         Self {
             kind,
             is_refusal: false,
+            is_unauthenticated: false,
             message: printable(message.as_ref()).into_owned(),
             hint: None,
         }
@@ -67,6 +74,24 @@ impl Failure {
         self
     }
 
+    /// What it is if the token, which a server may repeat in its messages, is not to be shown, and
+    /// may be renewed in the file `renewed`.
+    pub(super) fn of_token(mut self, token: &str, renewed: Option<&Path>, key: &str) -> Self {
+        if !token.is_empty() {
+            self.message = self.message.replace(token, "…");
+        }
+        match renewed {
+            Some(file) if self.is_unauthenticated => {
+                self.kind = Kind::Stale;
+                let file = printable(&file.to_string_lossy()).into_owned();
+                self.hint(format!(
+                    "`{key}.auth` reads the token from {file} before each call: renew it there"
+                ))
+            }
+            _ => self,
+        }
+    }
+
     /// True if it says more than the error it was made of.
     pub(super) fn is_explained(&self) -> bool {
         self.hint.is_some()
@@ -83,9 +108,12 @@ impl Failure {
                 Self::fatal(format!("its server does not implement {method} ({said})"))
                     .hint(format!("name a server that does in `{key}.grpc`; it may be another service, or an older version of this one"))
             }
-            Code::Unauthenticated => Self::fatal(said).hint(format!(
-                "set `{key}.auth`: a token, or a client certificate and its key"
-            )),
+            Code::Unauthenticated => Self {
+                is_unauthenticated: true,
+                ..Self::fatal(said).hint(format!(
+                    "set `{key}.auth`: a token, or a client certificate and its key"
+                ))
+            },
             Code::PermissionDenied => Self::fatal(said).hint(format!(
                 "the server knows this client but does not let it in; see `{key}.auth`"
             )),
@@ -132,7 +160,10 @@ impl Failure {
                 "`{key}.grpc` seems to be the address of a web server or a proxy; name that of the gRPC server"
             ),
         };
-        Self::new(kind, said).hint(hint)
+        Self {
+            is_unauthenticated: matches!(status.as_u16(), 401 | 407),
+            ..Self::new(kind, said).hint(hint)
+        }
     }
 
     /// A connection that could not be made, or broke before the server answered. `speaks` is what
@@ -189,8 +220,11 @@ pub(super) struct To<'a> {
     pub key: &'a str,
     /// The name that its certificate has to be for.
     pub name: &'a str,
-    /// True if the host shows a certificate of its own.
+    /// True if the host shows a certificate of its own. It may be renewed, and so may the
+    /// authorities.
     pub has_identity: bool,
+    /// True if the authorities are those of a file.
+    pub has_ca: bool,
 }
 
 impl To<'_> {
@@ -217,10 +251,14 @@ fn of_tls(error: &rustls::Error, to: &To<'_>) -> Option<Failure> {
         .hint(format!(
             "write the name of its certificate in `{key}.grpc`, or as `{key}.auth.server_name`"
         )),
-        rustls::Error::InvalidCertificate(Bad::UnknownIssuer) => {
-            Failure::fatal("its certificate is not of an authority that this machine knows")
-                .hint(format!("name the file of its authority as `{key}.auth.ca`"))
-        }
+        rustls::Error::InvalidCertificate(Bad::UnknownIssuer) => Failure::new(
+            match to.has_ca {
+                true => Kind::Failing,
+                false => Kind::Final,
+            },
+            "its certificate is not of an authority that this machine knows",
+        )
+        .hint(format!("name the file of its authority as `{key}.auth.ca`")),
         rustls::Error::InvalidCertificate(_) => Failure::fatal(error.to_string())
             .hint("renew the certificate of the server, and compare the clocks of both machines"),
         rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => no_http2(to),
@@ -243,8 +281,15 @@ fn no_http2(to: &To<'_>) -> Failure {
 
 fn refused_client(said: &str, to: &To<'_>) -> Failure {
     let key = to.key;
-    Failure::fatal(format!("the server refused the TLS connection: {said}"))
-        .hint(wants_certificate(key))
+    let kind = match to.has_identity {
+        true => Kind::Failing,
+        false => Kind::Final,
+    };
+    Failure::new(
+        kind,
+        format!("the server refused the TLS connection: {said}"),
+    )
+    .hint(wants_certificate(key))
 }
 
 fn wants_certificate(key: &str) -> String {

@@ -95,7 +95,7 @@ impl Server {
     pub(super) fn error(&self, failure: Failure) -> SourceError {
         SourceError {
             address: self.peer.address.clone(),
-            failure,
+            failure: self.peer.without_token(failure),
         }
     }
 

@@ -237,7 +237,7 @@ async fn uncount(connection: &mut PgConnection, run: Uuid, ids: &[i64]) -> Resul
              where d.id = any($2) group by 1, 2)
          update forebay.run_code c set rows = c.rows - n.rows from n
          where (c.run, c.fate, c.stage, c.code) = ($1, 'dead_lettered', n.stage, n.code)",
-        "delete from forebay.run_code where run = $1 and rows <= 0 and cardinality($2) > 0",
+        "delete from forebay.run_code where run = $1 and rows <= 0 and pg_catalog.cardinality($2) > 0",
     ] {
         sqlx::query(statement)
             .bind(run)

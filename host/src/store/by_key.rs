@@ -204,7 +204,7 @@ impl ByKey {
     }
 }
 
-const KEYS: &str = "unnest($1::text[]) with ordinality k(key, position)";
+const KEYS: &str = "pg_catalog.unnest($1::text[]) with ordinality k(key, position)";
 
 /// The condition that a row has the key. `None` for a table whose rows are not found by the key
 /// alone, for which no statement is made.

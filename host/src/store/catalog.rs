@@ -37,7 +37,7 @@ pub async fn read(pool: &PgPool, names: &[String]) -> Result<Vec<Option<Table>>,
             continue;
         };
         let relation = sqlx::query(
-            "select c.relname::text, format('%I.%I', n.nspname, c.relname), not row_security_active(c.oid),
+            "select c.relname::text, pg_catalog.format('%I.%I', n.nspname, c.relname), not row_security_active(c.oid),
                  exists (select from pg_trigger t
                      where t.tgrelid in (select c.oid union all select relid from pg_partition_tree(c.oid))
                          and not t.tgisinternal and t.tgenabled in ('O', 'A')
@@ -99,10 +99,10 @@ struct Keys {
 
 async fn keys(pool: &PgPool, table: i64) -> Result<Keys, StoreError> {
     let rows = sqlx::query(
-        "select i.indisprimary, i.indimmediate, array_agg(a.attname::text order by k.position),
-             coalesce(array_agg(a.attname::text order by k.position) filter (where not a.attnotnull), '{}')
+        "select i.indisprimary, i.indimmediate, pg_catalog.array_agg(a.attname::text order by k.position),
+             coalesce(pg_catalog.array_agg(a.attname::text order by k.position) filter (where not a.attnotnull), '{}')
          from pg_index i
-         cross join unnest(i.indkey::int2[]) with ordinality k(number, position)
+         cross join pg_catalog.unnest(i.indkey::int2[]) with ordinality k(number, position)
          left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number
          where i.indrelid::bigint = $1 and i.indisunique and i.indisvalid
              and i.indpred is null and i.indexprs is null and k.position <= i.indnkeyatts
@@ -133,8 +133,8 @@ async fn foreign_keys(
     oids: &[Option<i64>],
 ) -> Result<Vec<ForeignKey>, StoreError> {
     let rows = sqlx::query(
-        "select c.confrelid::bigint, array_agg(a.attname::text order by k.position),
-                array_agg(r.attname::text order by k.position)
+        "select c.confrelid::bigint, pg_catalog.array_agg(a.attname::text order by k.position),
+                pg_catalog.array_agg(r.attname::text order by k.position)
          from pg_constraint c
          cross join unnest(c.conkey, c.confkey) with ordinality k(number, referenced, position)
          join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.number
@@ -169,11 +169,11 @@ const COLUMNS: &str = "select a.attname::text, b.typname::text, format_type(b.oi
                     where e.adrelid = a.attrelid and e.adnum = a.attnum) as default_sql,
                 format_type(a.atttypid, a.atttypmod) as declared,
                 case when a.attgenerated <> '' then null
-                    when a.attidentity <> '' then format('nextval(%L)', pg_get_serial_sequence(a.attrelid::regclass::text, a.attname))
+                    when a.attidentity <> '' then pg_catalog.format('nextval(%L)', pg_get_serial_sequence(a.attrelid::regclass::text, a.attname))
                     else coalesce((select pg_get_expr(e.adbin, e.adrelid) from pg_attrdef e
                             where e.adrelid = a.attrelid and e.adnum = a.attnum),
                         (select pg_get_expr(t.typdefaultbin, 0) from pg_type t where t.oid = a.atttypid)) end as omitted,
-                coalesce((select format('operator(%I.%s)', n.nspname, p.oprname)
+                coalesce((select pg_catalog.format('operator(%I.%s)', n.nspname, p.oprname)
                     from pg_opclass c join pg_am m on m.oid = c.opcmethod and m.amname = 'btree'
                     join pg_amop o on o.amopfamily = c.opcfamily and o.amopstrategy = 3
                         and o.amoplefttype = b.oid and o.amoprighttype = b.oid

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
+use super::claim::Claim;
 use super::connect::Store;
 use super::error::StoreError;
 use super::run::{Checkpoint, Counts, NewRun, Run, RunTotals, Status};
@@ -61,7 +62,7 @@ impl Store {
         let gone = gone(connection, number, partitions).await?;
         let mut claimed = Vec::new();
         for partition in partitions {
-            claimed.push(claim(connection, number, partition, id, new_run).await?);
+            claimed.push(claim_partition(connection, number, partition, id, new_run).await?);
         }
         let waiting = again::waiting(connection, number).await?;
         transaction.commit().await?;
@@ -76,49 +77,52 @@ impl Store {
         })
     }
 
-    /// The checkpoint of a claimed partition as it is now.
+    /// The checkpoint of a claimed partition as it is now; `before` as it was when this host last
+    /// moved it.
     ///
     /// # Errors
     /// If another host has claimed it since.
     pub async fn checkpoint(
         &self,
         run: &Run,
-        partition: &str,
-        epoch: i64,
+        before: &Checkpoint,
     ) -> Result<Checkpoint, StoreError> {
+        let mut connection = self.pool.acquire().await?;
         let row = sqlx::query(
             "select partition, epoch, position, sequence, rows, complete, recent from forebay.checkpoint
              where pipeline = $1 and partition = $2 and epoch = $3",
         )
         .bind(run.pipeline)
-        .bind(partition)
-        .bind(epoch)
-        .fetch_optional(&self.pool)
+        .bind(&before.partition)
+        .bind(before.epoch)
+        .fetch_optional(&mut *connection)
         .await?;
         match row {
             Some(row) => Ok(checkpoint_from(&row)?),
-            None => Err(StoreError::Fenced(partition.to_owned())),
+            None => Err(claim(run, before).lost(&mut connection).await?),
         }
     }
 
-    /// Marks a partition as read to its end.
+    /// Marks a partition as read to its end, where it is as this host has left it.
     ///
     /// # Errors
-    /// If another host has claimed the partition since.
+    /// If another host has claimed the partition since, or the database has lost commits.
     pub async fn complete(&self, run: &Run, partition: &Checkpoint) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin_with(self.begin_statement()).await?;
         let done = sqlx::query(
             "update forebay.checkpoint set complete = true, updated_at = now()
-             where pipeline = $1 and partition = $2 and epoch = $3",
+             where pipeline = $1 and partition = $2 and epoch = $3 and sequence >= $4",
         )
         .bind(run.pipeline)
         .bind(&partition.partition)
         .bind(partition.epoch)
-        .execute(&self.pool)
+        .bind(partition.sequence)
+        .execute(&mut *transaction)
         .await?;
         if done.rows_affected() == 0 {
-            return Err(StoreError::Fenced(partition.partition.clone()));
+            return Err(claim(run, partition).lost(&mut transaction).await?);
         }
-        Ok(())
+        Ok(transaction.commit().await?)
     }
 
     /// Records how a run ended. Does nothing if another host has claimed it since.
@@ -295,6 +299,15 @@ impl Store {
     }
 }
 
+fn claim<'a>(run: &Run, partition: &'a Checkpoint) -> Claim<'a> {
+    Claim {
+        pipeline: run.pipeline,
+        partition: &partition.partition,
+        epoch: partition.epoch,
+        sequence: partition.sequence,
+    }
+}
+
 /// The number of a pipeline. Locks its row until the transaction ends, so claims and resets of a
 /// pipeline happen one after the other. Locks its checkpoints as well, and before its run, in the
 /// order of a commit: otherwise the two could wait for each other.
@@ -354,7 +367,7 @@ async fn gone(
 }
 
 /// Claims a partition: raises its epoch.
-async fn claim(
+async fn claim_partition(
     connection: &mut PgConnection,
     pipeline: i32,
     partition: &str,

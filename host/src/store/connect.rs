@@ -9,7 +9,6 @@
 //! The startup of a connection sets `application_name` only: poolers refuse other settings.
 
 use std::io::ErrorKind;
-use std::str::FromStr;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -19,25 +18,16 @@ use sqlx::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
+use super::access;
 use super::capacity::allowed;
-use super::error::{ANSWER, Blame, DatabaseFailure, StoreError, blame, explained, unusable};
+use super::error::{
+    ANSWER, Blame, DatabaseFailure, StoreError, blame, explained, is_login, unusable,
+};
 use super::message::described;
-use super::{no_delay, tls, url};
+use super::session::Sharing;
+use super::{no_delay, session, tls};
 use crate::config::{DatabaseUrl, Sessions};
-
-/// The writer only looks up rows by key. Without these settings, the planner scans a table that
-/// has grown since it was last analysed for each chunk.
-const PLANNER: [&str; 3] = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin"];
-
-/// What the server does about a host whose machine or network is gone: it asks after a minute of
-/// silence, and gives the connection up, with its locks, after another half. A Unix socket has no
-/// such settings, and ignores them.
-const NETWORK: [(&str, &str); 4] = [
-    ("tcp_keepalives_idle", "60"),
-    ("tcp_keepalives_interval", "10"),
-    ("tcp_keepalives_count", "3"),
-    ("tcp_user_timeout", "90000"),
-];
+use crate::printable::printable;
 
 /// Maximum wait for a server that is not there, but may be starting.
 const STARTING: Duration = Duration::from_secs(1);
@@ -142,13 +132,13 @@ impl Store {
     }
 }
 
-/// Ownership of the server's connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sharing {
-    /// A connection is Forebay's as long as it is open.
-    Own,
-    /// A pooler may give a connection to other clients between two transactions.
-    Shared,
+/// A server as its first two connections find it.
+#[derive(Debug)]
+struct Server {
+    sharing: Sharing,
+    /// Number of connections that it allows.
+    allowed: u32,
+    told: session::Told,
 }
 
 /// Connections, and the statement that begins a transaction on them.
@@ -167,73 +157,46 @@ pub(super) async fn connect(
     url: &DatabaseUrl,
     sessions: &Sessions,
 ) -> Result<Connected, StoreError> {
-    let options = options(url, sessions)?;
+    let access = access::read(url)?;
+    let options = access::options(url, &access, sessions)?;
     let is_local = options.get_socket().is_some() || options.get_host().starts_with('/');
     let port = (!is_local).then(|| options.get_port());
-    let (sharing, allowed) = match timeout(2 * ANSWER, detect_pooler(&options)).await {
+    let Server {
+        sharing,
+        allowed,
+        told,
+    } = match timeout(2 * ANSWER, detect_pooler(&options)).await {
         Ok(detected) => detected.map_err(|error| failed(url, error))?,
         Err(_) => {
             let message = format!("{url}: no response within {} s", 2 * ANSWER.as_secs());
             return Err(StoreError::Away(message.into()));
         }
     };
-    let timeouts = [
-        ("statement_timeout", sessions.statement_timeout),
-        ("lock_timeout", sessions.lock_timeout),
-        (
-            "idle_in_transaction_session_timeout",
-            sessions.idle_in_transaction_timeout,
-        ),
-    ]
-    .map(|(name, limit)| (name, limit.as_millis().to_string()));
-    let settings: Vec<(&str, String)> = timeouts
-        .into_iter()
-        .chain(PLANNER.map(|name| (name, "off".to_owned())))
-        .collect();
+    let settings = session::settings(sessions, sharing, &told);
     let pool = PgPoolOptions::new()
         // The pool would mistake a refusal for a server that is starting, and wait.
         .max_connections(sessions.connections.min(allowed).max(1))
-        .acquire_timeout(ANSWER);
+        .acquire_timeout(ANSWER)
+        .before_acquire(|connection, _| Box::pin(session::is_writable(connection)));
     let (pool, begin) = match sharing {
-        Sharing::Own => {
-            let network = NETWORK.map(|(name, value)| (name, value.to_owned()));
-            let settings: Vec<_> = settings.into_iter().chain(network).collect();
-            (
-                with_settings(pool, statements("set", &settings)),
-                "begin".into(),
-            )
-        }
+        Sharing::Own => (
+            with_settings(pool, statements("set", &settings)),
+            "begin".to_owned(),
+        ),
         Sharing::Shared => {
             tracing::debug!("connections are shared with others by a pooler");
-            (
-                pool,
-                format!("begin; {}", statements("set local", &settings)),
-            )
+            let settings = statements("set local", &settings);
+            (pool, format!("begin read write; {settings}"))
         }
     };
+    let pool = pool.connect_lazy_with(options);
+    access::follow(&pool, url, sessions, access);
     Ok(Connected {
-        pool: pool.connect_lazy_with(options),
+        pool,
         sharing,
         port,
         begin: AssertSqlSafe(begin).into_sql_str(),
     })
-}
-
-fn options(url: &DatabaseUrl, sessions: &Sessions) -> Result<PgConnectOptions, StoreError> {
-    let options = PgConnectOptions::from_str(&url::supported(url))
-        .map_err(|error| {
-            let message = format!("{url} is not a valid connection URL: {error}");
-            StoreError::Failed(DatabaseFailure::caused_by(message, error))
-        })?
-        // All floats travel in binary.
-        .extra_float_digits(None)
-        .log_statements(tracing::log::LevelFilter::Trace)
-        .log_slow_statements(tracing::log::LevelFilter::Debug, Duration::from_secs(5));
-    let name = sessions.application_name.as_deref();
-    let name = name
-        .or(options.get_application_name())
-        .unwrap_or(Sessions::APPLICATION_NAME);
-    Ok(options.clone().application_name(name))
 }
 
 fn statements(set: &str, settings: &[(&str, String)]) -> String {
@@ -267,7 +230,16 @@ fn failed(url: &DatabaseUrl, error: sqlx::Error) -> StoreError {
         }
         None => format!("{url}: {}", described(&error)),
     };
-    let is_away = blame(&error) == Blame::Server && unusable(&error).is_none() && tls.is_none();
+    let message = match url.files().last().filter(|_| is_login(&error)) {
+        Some(file) => format!(
+            "{message}\n  hint: the secret is read from {} for each connection: renew it there",
+            printable(&file.to_string_lossy())
+        ),
+        None => message,
+    };
+    let is_renewed = is_login(&error) && url.files().next().is_some();
+    let is_away =
+        blame(&error) == Blame::Server && unusable(&error).is_none() && tls.is_none() || is_renewed;
     let failure = DatabaseFailure::caused_by(message, error);
     if is_away {
         StoreError::Away(failure)
@@ -284,8 +256,8 @@ fn failed(url: &DatabaseUrl, error: sqlx::Error) -> StoreError {
 /// Both connections prepare a statement of the same name, which fails if the pooler does not keep
 /// the statements of its clients apart.
 ///
-/// Also returns the number of connections that the server allows.
-async fn detect_pooler(options: &PgConnectOptions) -> Result<(Sharing, u32), sqlx::Error> {
+/// Also finds out what the server says of itself.
+async fn detect_pooler(options: &PgConnectOptions) -> Result<Server, sqlx::Error> {
     let began = Instant::now();
     let mut first = first_connection(options).await?;
     let (one, age) = backend(&mut first).await?;
@@ -302,6 +274,9 @@ async fn detect_pooler(options: &PgConnectOptions) -> Result<(Sharing, u32), sql
     let is_shared = one == other || is_older || age > began.elapsed();
     // A pooler in statement mode refuses to begin a transaction.
     first.execute("begin").await?;
+    let told = session::ask(&mut first).await?;
+    // The server's own functions, whatever the search path has before them.
+    first.execute("set local search_path = pg_catalog").await?;
     let allowed = if is_shared {
         u32::MAX
     } else {
@@ -315,7 +290,11 @@ async fn detect_pooler(options: &PgConnectOptions) -> Result<(Sharing, u32), sql
     } else {
         Sharing::Own
     };
-    Ok((sharing, allowed))
+    Ok(Server {
+        sharing,
+        allowed,
+        told,
+    })
 }
 
 /// Connects to a server that may be just starting: it refuses for a moment.
@@ -344,8 +323,8 @@ async fn first_connection(options: &PgConnectOptions) -> Result<PgConnection, sq
 async fn backend(connection: &mut PgConnection) -> Result<(i32, Duration), sqlx::Error> {
     // The age is hidden from a role that is not the session's own: then only the process counts.
     let (process, age): (i32, Option<f64>) = sqlx::query_as(
-        "select pid, extract(epoch from clock_timestamp() - backend_start)::float8
-         from pg_stat_activity where pid = pg_backend_pid()",
+        "select a.pid, extract(epoch from pg_catalog.clock_timestamp() operator(pg_catalog.-) a.backend_start)::pg_catalog.float8
+         from pg_catalog.pg_stat_activity a where a.pid operator(pg_catalog.=) pg_catalog.pg_backend_pid()",
     )
     .fetch_one(connection)
     .await?;

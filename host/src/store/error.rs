@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgDatabaseError;
 
-use super::message::described;
+use super::message::{described, of_server};
 
 /// Maximum time for a server to respond.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
@@ -21,6 +21,10 @@ const NO_TRANSACTIONS: &str =
 const USABLE: &str = "use PgBouncer 1.21 or newer in transaction mode with max_prepared_statements \
 above 0, or in session mode, or connect to the server directly";
 
+/// What a server is that refuses a write as such.
+pub(super) const READ_ONLY: &str = "the server is read-only, as a standby is, and one whose sessions \
+have default_transaction_read_only set; it is waited for until it takes writes";
+
 /// An error of the database, by what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -33,9 +37,29 @@ pub enum StoreError {
     /// Another host owns the partition now.
     #[error("another host has taken over partition `{0}`")]
     Fenced(String),
+    /// The database has lost what was committed: worth trying again, from where it is.
+    #[error(transparent)]
+    Behind(Behind),
     /// Trying again will not help.
     #[error(transparent)]
     Failed(DatabaseFailure),
+}
+
+/// Commits that the server had confirmed are gone: the standby that took over had not received them,
+/// or the database was replaced by an older copy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the database is behind what this host has committed: it has {found} chunks of partition \
+     `{partition}` in this run, and {committed} were committed; a failover has lost the latest \
+     commits, or the database is a restored copy. They are received again"
+)]
+pub struct Behind {
+    /// Name of the partition.
+    pub partition: String,
+    /// Chunks that the server has confirmed.
+    pub committed: i64,
+    /// Chunks that it has.
+    pub found: i64,
 }
 
 /// A failure of the database, explained. The message includes the text of the cause.
@@ -72,6 +96,19 @@ impl From<&str> for DatabaseFailure {
     }
 }
 
+/// True if the server takes no writes.
+fn is_standby(error: &sqlx::Error) -> bool {
+    let Some(error) = of_server(error) else {
+        return false;
+    };
+    error.code() == "25006" || is_refused_begin(error)
+}
+
+/// A standby refuses to begin a transaction that may write, by the check of a setting.
+fn is_refused_begin(error: &PgDatabaseError) -> bool {
+    error.code() == "0A000" && error.routine() == Some("call_bool_check_hook")
+}
+
 /// Who raised an SQL error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blame {
@@ -105,6 +142,9 @@ pub(crate) fn blame(error: &sqlx::Error) -> Blame {
         return Blame::Refusal;
     }
     let code = error.code().unwrap_or_default().into_owned();
+    if details.is_some_and(is_refused_begin) {
+        return Blame::Server;
+    }
     match (code.get(..2).unwrap_or_default(), code.as_str()) {
         // Connection, transaction rollback, resources, operator intervention, system.
         ("08" | "40" | "53" | "57" | "58", _)
@@ -120,6 +160,13 @@ pub(crate) fn blame(error: &sqlx::Error) -> Blame {
     }
 }
 
+/// True if the server does not let the role in. A host that was let in before waits for it: somebody
+/// is renewing the password, and one of the two sides is first.
+pub(super) fn is_login(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(code.as_deref(), Some("28P01" | "28000"))
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let message = explained(&error).unwrap_or_else(|| described(&error));
@@ -127,10 +174,12 @@ impl From<sqlx::Error> for StoreError {
         let code = error.as_database_error().and_then(|error| error.code());
         let is_conflict = code.is_some_and(|code| code.starts_with("40"));
         let (blame, is_unusable) = (blame(&error), unusable(&error).is_some());
+        let is_login = is_login(&error);
         let failure = DatabaseFailure::caused_by(message, error);
         match blame {
             Blame::Server if is_conflict => Self::Conflict(failure),
             Blame::Server if !is_unusable => Self::Away(failure),
+            Blame::Refusal if is_login => Self::Away(failure),
             Blame::Server | Blame::Refusal => Self::Failed(failure),
         }
     }
@@ -147,6 +196,9 @@ pub(super) fn explained(error: &sqlx::Error) -> Option<String> {
             "no connection within {seconds} s: the server is away or accepts no more, or all of database.connections are in use"
         ));
     }
+    if is_standby(error) {
+        return Some(format!("{}: {READ_ONLY}", described(error)));
+    }
     match error.as_database_error()?.code()?.as_ref() {
         "55P03" => Some(format!(
             "{}: another session held the lock for longer than database.lock_timeout",
@@ -154,6 +206,10 @@ pub(super) fn explained(error: &sqlx::Error) -> Option<String> {
         )),
         "25P03" => Some(format!(
             "{}: the host did nothing in it for longer than database.idle_in_transaction_timeout, as a host that was stopped",
+            described(error)
+        )),
+        "25P04" => Some(format!(
+            "{}: something other than Forebay sets transaction_timeout in its sessions",
             described(error)
         )),
         "57014" => Some(format!(

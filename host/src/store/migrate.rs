@@ -6,6 +6,7 @@ use include_dir::{Dir, File, include_dir};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlStr};
 
+use super::error::{Blame, blame, explained, unusable};
 use super::message::described;
 use super::{Store, StoreError};
 
@@ -42,7 +43,13 @@ impl Store {
                 .execute(&mut *transaction)
                 .await?;
             let mut migrator = Migrator::with_migrations(MIGRATIONS.clone());
-            migrator.create_schema("forebay");
+            // `if not exists` takes the right to create schemas even where there is one.
+            let exists: bool = sqlx::query_scalar("select to_regnamespace('forebay') is not null")
+                .fetch_one(&mut *transaction)
+                .await?;
+            if !exists {
+                migrator.create_schema("forebay");
+            }
             migrator.dangerous_set_table_name("forebay.migration");
             // The migrator's own lock belongs to the session, which a pooler may give to others.
             migrator.set_locking(false);
@@ -74,20 +81,23 @@ fn failed(error: &MigrateError) -> StoreError {
     let (MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)) = error else {
         return StoreError::Failed(error.to_string().into());
     };
-    let code = cause.as_database_error().and_then(|error| error.code());
-    let hint = match code.as_deref() {
-        Some("42501") => {
-            "\n  hint: run `forebay migrate` as a role that may create schemas in this database, \
-             and grant the other role usage on the schema forebay and select, insert, update and \
-             delete on all its tables"
-        }
-        // Read-only transaction.
-        Some("25006") => "\n  hint: connect to the primary server",
-        _ => "",
-    };
     let doing = match error {
         MigrateError::ExecuteMigration(_, version) => format!("migration {version}"),
         _ => "migrations".to_owned(),
+    };
+    let code = cause.as_database_error().and_then(|error| error.code());
+    let is_away = blame(cause) == Blame::Server && unusable(cause).is_none();
+    if is_away {
+        let message = explained(cause).unwrap_or_else(|| described(cause));
+        return StoreError::Away(format!("{doing}: {message}").into());
+    }
+    let hint = match code.as_deref() {
+        Some("42501") => {
+            "\n  hint: run `forebay migrate` as a role that may create schemas in this database, or \
+             that owns the schema forebay; `forebay migrate --grants ROLE` prints what any other \
+             role needs"
+        }
+        _ => "",
     };
     StoreError::Failed(format!("{doing}: {}{hint}", described(cause)).into())
 }

@@ -7,6 +7,7 @@
 
 mod demand;
 mod finding;
+mod grants;
 mod indexes;
 mod inspect;
 mod resources;

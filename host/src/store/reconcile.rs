@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::halving::Halving;
 use super::run::Run;
-use super::{Blame, Store, StoreError, blame};
+use super::{Blame, Store, StoreError, blame, claim};
 use crate::route::absent::{FLAGGED, Missing, Treatment};
 use crate::row::Batch;
 
@@ -90,8 +90,8 @@ async fn insert_met(
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "insert into forebay.seen_keys (run, rows, keyless, hashes)
-         select $1, $2, $3, coalesce(array_agg(hashtextextended(key collate \"C\", 0)), '{}')
-         from unnest($4::text[]) k(key)",
+         select $1, $2, $3, coalesce(pg_catalog.array_agg(hashtextextended(key collate \"C\", 0)), '{}')
+         from pg_catalog.unnest($4::text[]) k(key)",
     )
     .bind(run)
     .bind(i32::try_from(batch.keys.len()).unwrap_or(i32::MAX))
@@ -177,7 +177,7 @@ impl Store {
             true => Some(count(connection, run, &missing.treatment).await?),
             false => None,
         };
-        fence(connection, run).await?;
+        fence_complete(connection, run).await?;
         if let Some((known, absent)) = counted {
             let note = reason_to_hold_back(missing, known, absent, &doubts);
             if note.is_none() && absent > 0 {
@@ -238,7 +238,7 @@ macro_rules! unmet {
     () => {
         "from forebay.digest d
          where d.pipeline = $1 and d.digest is distinct from $3 and not exists (
-             select from (select unnest(hashes) as hash from forebay.seen_keys where run = $2) seen
+             select from (select pg_catalog.unnest(hashes) as hash from forebay.seen_keys where run = $2) seen
              where seen.hash = hashtextextended(coalesce(d.key, d.id::text) collate \"C\", 0))"
     };
 }
@@ -340,29 +340,55 @@ fn reason_to_hold_back(
     }
 }
 
+/// As [`fence`], and fails if a partition is not read to its end any more.
+pub(super) async fn fence_complete(
+    connection: &mut PgConnection,
+    run: &Run,
+) -> Result<(), StoreError> {
+    let held = held(connection, run).await?;
+    match held.iter().find(|(_, complete)| !complete) {
+        Some((unread, _)) => Err(claim::unread(unread)),
+        None => still_ours(run, &held),
+    }
+}
+
 /// Fails if another host has claimed a partition since; until the transaction ends, none can. Must
 /// be called before the run is changed: a claim locks the two in that order.
 pub(super) async fn fence(connection: &mut PgConnection, run: &Run) -> Result<(), StoreError> {
+    let held = held(connection, run).await?;
+    still_ours(run, &held)
+}
+
+fn still_ours(run: &Run, held: &[(String, bool)]) -> Result<(), StoreError> {
+    let is_lost = |name: &str| !held.iter().any(|(held, _)| held == name);
+    let mut partitions = run.partitions.iter();
+    match partitions.find(|mine| is_lost(&mine.partition)) {
+        Some(lost) => Err(StoreError::Fenced(lost.partition.clone())),
+        None => Ok(()),
+    }
+}
+
+/// The partitions of a run that no other host has claimed, and whether they are read to their ends.
+async fn held(
+    connection: &mut PgConnection,
+    run: &Run,
+) -> Result<Vec<(String, bool)>, sqlx::Error> {
     let partitions = run.partitions.iter();
     let names: Vec<&str> = partitions
         .clone()
         .map(|mine| mine.partition.as_str())
         .collect();
     let mine: Vec<Uuid> = vec![run.id; names.len()];
-    let held: Vec<String> = sqlx::query_scalar(
-        "select c.partition from forebay.checkpoint c
+    sqlx::query_as(
+        "select c.partition, c.complete from forebay.checkpoint c
          join unnest($2::text[], $3::bigint[], $4::uuid[]) mine(partition, epoch, run)
              on c.partition = mine.partition and c.epoch = mine.epoch and c.run = mine.run
          where c.pipeline = $1 order by c.partition for share of c",
     )
     .bind(run.pipeline)
-    .bind(&names)
+    .bind(names)
     .bind(partitions.map(|mine| mine.epoch).collect::<Vec<_>>())
     .bind(mine)
     .fetch_all(connection)
-    .await?;
-    match names.iter().find(|name| !held.iter().any(|it| it == *name)) {
-        Some(lost) => Err(StoreError::Fenced((*lost).to_owned())),
-        None => Ok(()),
-    }
+    .await
 }

@@ -3,8 +3,6 @@
 
 use std::sync::Once;
 
-use crate::config::DatabaseUrl;
-
 /// The parameters that sqlx knows, besides `options[NAME]`.
 const KNOWN: [&str; 18] = [
     "sslmode",
@@ -28,9 +26,9 @@ const KNOWN: [&str; 18] = [
 ];
 
 /// The URL for the driver. Warns, once, of parameters that have no effect.
-pub(super) fn supported(url: &DatabaseUrl) -> String {
+pub(super) fn supported(url: &str) -> String {
     static WARNED: Once = Once::new();
-    let (supported, others) = split(&url.0);
+    let (supported, others) = split(url);
     if !others.is_empty() {
         let parameters = others.join(", ");
         WARNED.call_once(|| {
@@ -54,7 +52,16 @@ fn split(url: &str) -> (String, Vec<&str>) {
         KNOWN.contains(&name) || name.starts_with("options[") || name.starts_with("options%5")
     };
     let (known, others): (Vec<&str>, Vec<&str>) = query.split('&').partition(is_known);
-    let others = others.into_iter().filter(|it| !it.is_empty());
+    // What a host does anyway: it waits for a server that takes writes.
+    let is_meant = |it: &&str| {
+        matches!(
+            *it,
+            "target_session_attrs=read-write" | "target_session_attrs=primary"
+        )
+    };
+    let others = others
+        .into_iter()
+        .filter(|it| !it.is_empty() && !is_meant(it));
     let others = others.map(|it| it.get(..name(it)).unwrap_or_default());
     let supported = match known.as_slice() {
         [] => address.to_owned(),
@@ -85,6 +92,11 @@ mod tests {
                 "postgres://h/d?connect_timeout=3",
                 "postgres://h/d",
                 &["connect_timeout"],
+            ),
+            (
+                "postgres://h/d?target_session_attrs=read-write",
+                "postgres://h/d",
+                &[],
             ),
             (
                 "postgres://h/d?options[a]=b",

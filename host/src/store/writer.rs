@@ -225,7 +225,8 @@ impl Writer {
         policy: &impl Policy,
     ) -> Result<Committed, CommitError> {
         self.recorder.try_again(letters);
-        let (turn, _) = Turn::new(None, false);
+        // It moves no checkpoint.
+        let (turn, _) = Turn::new(LaterChunk::after(0), false);
         self.commit(prepared, policy, turn).await
     }
 
@@ -256,7 +257,7 @@ impl Writer {
         failpoints::point!("write.begin");
         let mut written = chunk.write_rows(prepared, mode).await?;
         let mut writing = started.elapsed();
-        chunk.wait_for(turn).await?;
+        let sequence = chunk.wait_for(turn).await?;
         let resumed = Instant::now();
         chunk.try_early(prepared, &mut written).await?;
         let refused = !written.failures.is_empty();
@@ -265,7 +266,7 @@ impl Writer {
         let fates = Fates::of(prepared, written.rows, settled)?;
         let recorder = &self.recorder;
         let recent = recorder
-            .record(&mut chunk.transaction, prepared, &fates)
+            .record(&mut chunk.transaction, prepared, &fates, sequence)
             .await?;
         failpoints::point!("commit.before");
         writing += resumed.elapsed();
@@ -292,10 +293,10 @@ impl Writer {
 }
 
 impl ChunkWriter<'_> {
-    /// Waits until every chunk before this one is committed; gives up if another transaction is
+    /// Waits until every chunk before this one is committed, and returns how many; gives up if another transaction is
     /// blocked by this one meanwhile. That may be an earlier chunk: then each would wait for the
     /// other, and the server sees only one of the two waits.
-    async fn wait_for(&mut self, turn: &mut Turn) -> Result<(), Rollback> {
+    async fn wait_for(&mut self, turn: &mut Turn) -> Result<i64, Rollback> {
         loop {
             if let Ok(result) = tokio::time::timeout(BLOCK_CHECK, turn.wait()).await {
                 return Ok(result?);

@@ -20,6 +20,8 @@ use crate::{Database, Over, PATIENCE, guests, program, recruit_tables, target};
 pub struct Home {
     /// Empty but for what the test makes.
     pub database: Database,
+    /// Environment variables of its commands.
+    pub environment: Vec<(&'static str, String)>,
     directory: TempDir,
     starts: AtomicU32,
 }
@@ -34,6 +36,7 @@ impl Home {
     pub fn with(database: Database) -> Self {
         Self {
             database,
+            environment: Vec::new(),
             directory: tempfile::tempdir().unwrap(),
             starts: AtomicU32::new(0),
         }
@@ -96,6 +99,15 @@ impl Home {
         ));
     }
 
+    /// Puts another URL for that of the database into the configuration.
+    pub fn go_through(&self, url: &str) {
+        let file = self.directory.path().join("forebay.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let through = text.replace(&self.database.url, url);
+        assert_ne!(text, through);
+        std::fs::write(&file, through).unwrap();
+    }
+
     /// Runs `forebay run` to its end.
     pub fn run(&self) -> Ended {
         self.start("").wait()
@@ -122,6 +134,7 @@ impl Home {
             .env("HOME", target().join("test-cache"))
             .env("FOREBAY_LOG", "info,forebay=debug")
             .env("FAILPOINTS", faults)
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -197,6 +210,11 @@ impl Host {
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => panic!("the host hangs:\n{}", self.log),
         }
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends it a signal.

@@ -41,7 +41,9 @@ impl Security {
             let shown = shown.and_then(|shown| shown.to_str().ok());
             match &wanted {
                 Some(wanted) if shown != Some(wanted) => {
-                    Err(Status::unauthenticated("who are you?"))
+                    // As a careless server says it.
+                    let message = format!("who are you? Not {}", shown.unwrap_or("anybody"));
+                    Err(Status::unauthenticated(message))
                 }
                 _ => Ok(request),
             }

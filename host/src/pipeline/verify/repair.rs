@@ -5,6 +5,7 @@
 //! changed in the source. A repair that is cut off is an unfinished run like any other, which the
 //! next start brings to its end.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -15,8 +16,8 @@ use crate::error::PipelineError;
 use crate::partition::End;
 use crate::pipeline::prepare::Pipeline;
 use crate::route::Misfit;
-use crate::store::Turn;
 use crate::store::run::{Checkpoint, Counts, Run, Status};
+use crate::store::{LaterChunk, Turn};
 use crate::workers::Workers;
 
 impl Pipeline {
@@ -85,6 +86,8 @@ impl Pipeline {
         counts: &mut Counts,
     ) -> Result<End, PipelineError> {
         let store = &self.host.store;
+        // The only one who moves the checkpoint.
+        let sequence = Cell::new(checkpoint.sequence);
         let write = async |prepared: Prepared, before: u64| {
             let batch = &prepared.batch;
             let (mut rows, mut keys) = (Vec::new(), Vec::new());
@@ -109,8 +112,9 @@ impl Pipeline {
             let chunk = self.prepare_again(workers, rows, position).await?;
             let limit = self.config.dead_letter_limit_percent;
             let mut writer = self.open_writer(run, checkpoint, limit).await?;
-            let (turn, _) = Turn::new(None, false);
+            let (turn, _) = Turn::new(LaterChunk::after(sequence.get()), false);
             let committed = writer.commit(&chunk, workers.as_ref(), turn).await?;
+            sequence.set(sequence.get() + 1);
             let rows = committed.totals().rows;
             counts.received += rows.received;
             counts.inserted += rows.inserted;

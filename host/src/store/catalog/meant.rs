@@ -40,8 +40,8 @@ pub async fn meant(
     }
     let known: Vec<Known> = sqlx::query_as(
         "select c.relname::text as bare,
-             case when pg_table_is_visible(c.oid) then format('%I', c.relname)
-                 else format('%I.%I', n.nspname, c.relname) end as written
+             case when pg_table_is_visible(c.oid) then pg_catalog.format('%I', c.relname)
+                 else pg_catalog.format('%I.%I', n.nspname, c.relname) end as written
          from pg_class c join pg_namespace n on n.oid = c.relnamespace
          where c.relkind in ('r', 'p', 'v', 'm', 'f')
              and n.nspname not in ('information_schema', 'forebay') and n.nspname not like 'pg\\_%'

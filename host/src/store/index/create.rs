@@ -62,7 +62,7 @@ async fn set_particulars(connection: &mut PgConnection, work: &Work) -> Result<(
         return Ok(());
     };
     let statement: String =
-        sqlx::query_scalar("select format('comment on index %s is %L', $1, $2)")
+        sqlx::query_scalar("select pg_catalog.format('comment on index %s is %L', $1, $2)")
             .bind(&work.quoted)
             .bind(comment)
             .fetch_one(&mut *connection)

@@ -23,7 +23,7 @@ impl Store {
 
     async fn prewarmed(&self, work: &Work) -> Result<Option<i64>, sqlx::Error> {
         let call: Option<String> = sqlx::query_scalar(
-            "select format('select %I.pg_prewarm(%s::regclass, %L)', n.nspname, c.oid,
+            "select pg_catalog.format('select %I.pg_prewarm(%s::regclass, %L)', n.nspname, c.oid,
                            case when pg_relation_size(c.oid) <= pg_size_bytes(current_setting('shared_buffers'))
                                 then 'buffer' else 'read' end)
              from pg_extension e join pg_namespace n on n.oid = e.extnamespace

@@ -78,7 +78,7 @@ impl Store {
     ) -> Result<(), sqlx::Error> {
         // Names that are too long are truncated before the suffix.
         let leftovers: Vec<String> = sqlx::query_scalar(
-            "select format('%I.%I', n.nspname, c.relname) from pg_index i
+            "select pg_catalog.format('%I.%I', n.nspname, c.relname) from pg_index i
              join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
              where i.indrelid = $1::oid and not i.indisvalid
                and c.relname ~ '_cc(new|old)[0-9]*$'

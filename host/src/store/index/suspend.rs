@@ -75,7 +75,7 @@ impl Store {
         sqlx::query(
             "insert into forebay.index_wait (relation, name, run)
              select w.relation, w.name, $2 from forebay.index_work w
-             where format('%I.%I', w.schema, w.name) = any($1) on conflict do nothing",
+             where pg_catalog.format('%I.%I', w.schema, w.name) = any($1) on conflict do nothing",
         )
         .bind(names)
         .bind(run.id)
@@ -130,7 +130,7 @@ async fn note(
               method, parameter, vector_bytes, index_cleanup, depth, index_oid, options, statistics)
          select c.oid, n.nspname, ic.relname, $2,
                 case ic.relkind when 'I' then replace(pg_get_indexdef(ic.oid),
-                         format('CREATE INDEX %I ON ONLY ', ic.relname), format('CREATE INDEX %I ON ', ic.relname))
+                         pg_catalog.format('CREATE INDEX %I ON ONLY ', ic.relname), pg_catalog.format('CREATE INDEX %I ON ', ic.relname))
                      else pg_get_indexdef(ic.oid) end,
                 coalesce(s.spcname, ''),
                 obj_description(ic.oid, 'pg_class'), $3, $4, $5,
@@ -143,10 +143,10 @@ async fn note(
                           where option_name = 'vacuum_index_cleanup') end
                 end,
                 $6, case $2 when 'beside' then ic.oid end,
-                (select string_agg(format('%I = %L', option_name, option_value), ', ' order by place)
+                (select string_agg(pg_catalog.format('%I = %L', option_name, option_value), ', ' order by place)
                  from pg_options_to_table(ic.reloptions) with ordinality o(option_name, option_value, place)
                  having bool_or(option_name = 'ef_construction')),
-                array(select format('alter index %I.%I alter column %s set statistics %s',
+                array(select pg_catalog.format('alter index %I.%I alter column %s set statistics %s',
                                     n.nspname, ic.relname, a.attnum, a.attstattarget)
                       from pg_attribute a where a.attrelid = ic.oid and a.attstattarget >= 0)
          from pg_index i join pg_class ic on ic.oid = i.indexrelid

@@ -45,7 +45,7 @@ const FIND: &str = "
                          and d.refclassid = 'pg_class'::regclass and d.refobjid = i.indrelid
                          and d.refobjsubid = v.attnum)))
     )
-    select oid::bigint, format('%I.%I', nspname, relname), format('%I.%I', table_schema, table_name),
+    select oid::bigint, pg_catalog.format('%I.%I', nspname, relname), pg_catalog.format('%I.%I', table_schema, table_name),
            level, relkind = 'I',
            coalesce((select r.oid from found r where f.relispartition and r.oid = pg_partition_root(f.oid)),
                     f.oid)::bigint as root,

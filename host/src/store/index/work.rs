@@ -48,15 +48,15 @@ impl Store {
         .execute(&self.pool)
         .await?;
         let rows = sqlx::query(
-            "select format('%I.%I', n.nspname, c.relname), w.manner, w.relation::oid::bigint,
-                    format('%I.%I', w.schema, w.name), w.name, w.definition, w.tablespace,
+            "select pg_catalog.format('%I.%I', n.nspname, c.relname), w.manner, w.relation::oid::bigint,
+                    pg_catalog.format('%I.%I', w.schema, w.name), w.name, w.definition, w.tablespace,
                     w.comment, w.index_cleanup, w.method, w.parameter, w.vector_bytes,
                     w.index_oid, w.options, w.statistics
              from forebay.index_work w
              join pg_class c on c.oid = w.relation join pg_namespace n on n.oid = c.relnamespace
              where w.relation in (
-                 select name::regclass from unnest($1::text[]) name
-                 union select relid from unnest($1::text[]) name, pg_partition_tree(name::regclass))
+                 select name::regclass from pg_catalog.unnest($1::text[]) name
+                 union select relid from pg_catalog.unnest($1::text[]) name, pg_partition_tree(name::regclass))
              order by w.depth desc, w.since, w.name",
         )
         .bind(tables)

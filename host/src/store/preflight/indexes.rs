@@ -242,7 +242,7 @@ pub(super) async fn check_extension(
     let found: Option<(String, Option<String>, bool)> = sqlx::query_as(
         "select e.extversion, (select default_version from pg_available_extensions a where a.name = e.extname),
              exists (select from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am m on m.oid = c.relam
-                 where m.amname = 'hnsw' and i.indrelid = any (select to_regclass(t) from unnest($1::text[]) t))
+                 where m.amname = 'hnsw' and i.indrelid = any (select to_regclass(t) from pg_catalog.unnest($1::text[]) t))
          from pg_extension e where e.extname = 'vector'",
     )
     .bind(tables)

@@ -2,7 +2,7 @@
 
 use super::demand::Demand;
 use super::finding::Finding;
-use super::{indexes, resources, server, tables};
+use super::{grants, indexes, resources, server, tables};
 use crate::store::connect::Store;
 use crate::store::error::StoreError;
 
@@ -29,6 +29,12 @@ impl Store {
                 }
             }
         }
+        let names: Vec<&str> = demand
+            .tables
+            .iter()
+            .filter_map(|wanted| Some(wanted.table?.quoted.as_str()))
+            .collect();
+        grants::check(&mut transaction, &names, &role, &mut findings).await?;
         indexes::check_extension(&mut transaction, &demand.tables, &mut findings).await?;
         transaction.rollback().await?;
         findings.sort_by_key(|finding| finding.severity);

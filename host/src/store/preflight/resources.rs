@@ -8,7 +8,8 @@ use sqlx::PgConnection;
 use super::demand::Demand;
 use super::finding::{Finding, Severity};
 use crate::store::capacity::{Connections, ask};
-use crate::store::connect::{Sharing, Store};
+use crate::store::connect::Store;
+use crate::store::session::Sharing;
 
 /// Free space that is too little for any server: its write-ahead log alone takes as much.
 const LITTLE: u64 = 1 << 30;

@@ -3,6 +3,7 @@
 use sqlx::PgConnection;
 
 use super::finding::{Finding, Severity};
+use crate::store::error::{READ_ONLY, StoreError};
 use crate::store::sql::from_row;
 
 /// The first version with `pg_attribute.attgenerated`, which the catalog is queried for.
@@ -14,7 +15,6 @@ const SUPPORTED: i32 = 140_000;
 struct Server {
     role: String,
     version: i32,
-    standby: bool,
     read_only: bool,
     fsync: bool,
     full_page_writes: bool,
@@ -24,7 +24,6 @@ struct Server {
 from_row!(Server {
     role,
     version,
-    standby,
     read_only,
     fsync,
     full_page_writes,
@@ -35,18 +34,23 @@ from_row!(Server {
 pub(super) async fn check(
     connection: &mut PgConnection,
     findings: &mut Vec<Finding>,
-) -> Result<String, sqlx::Error> {
+) -> Result<String, StoreError> {
     let server: Server = sqlx::query_as(
         "select quote_ident(current_user) as role, current_setting('server_version_num')::int as version,
-             pg_is_in_recovery() as standby, current_setting('transaction_read_only')::bool as read_only,
+             current_setting('transaction_read_only')::bool as read_only,
              current_setting('fsync')::bool as fsync,
              current_setting('full_page_writes')::bool as full_page_writes,
              current_setting('synchronous_commit') as synchronous_commit",
     )
     .fetch_one(&mut *connection)
     .await?;
+    if server.read_only {
+        // A standby may be promoted, and is waited for.
+        return Err(StoreError::Away(READ_ONLY.into()));
+    }
     findings.extend(judge(&server));
     findings.extend(privileges(connection, &server.role).await?);
+    findings.extend(policies(connection, &server.role).await?);
     Ok(server.role)
 }
 
@@ -67,19 +71,6 @@ fn judge(server: &Server) -> Vec<Finding> {
             Severity::Warning,
             &format!("the server is PostgreSQL {major}, which Forebay does not fully support"),
             "use 14 or newer",
-        );
-    }
-    if server.standby {
-        find(
-            Severity::Error,
-            "the server is a standby, which accepts no writes",
-            "connect to the primary server",
-        );
-    } else if server.read_only {
-        find(
-            Severity::Error,
-            "transactions are read-only",
-            "check default_transaction_read_only in the settings of the server, the database and the role",
         );
     }
     if !server.fsync {
@@ -112,7 +103,7 @@ async fn privileges(
     role: &str,
 ) -> Result<Option<Finding>, sqlx::Error> {
     let missing: Vec<String> = sqlx::query_scalar(
-        "select distinct p.name from pg_class c, unnest(array['select', 'insert', 'update', 'delete']) p(name)
+        "select distinct p.name from pg_class c, pg_catalog.unnest(array['select', 'insert', 'update', 'delete']) p(name)
          where c.relnamespace = to_regnamespace('forebay') and c.relkind in ('r', 'p') and c.relname <> 'migration'
              and not has_table_privilege(c.oid, p.name) order by 1",
     )
@@ -131,6 +122,31 @@ async fn privileges(
     }))
 }
 
+/// Policies that hide rows of the schema `forebay` from the role.
+async fn policies(
+    connection: &mut PgConnection,
+    role: &str,
+) -> Result<Option<Finding>, sqlx::Error> {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select c.relname::text from pg_class c
+         where c.relnamespace = to_regnamespace('forebay') and c.relkind in ('r', 'p')
+             and row_security_active(c.oid) order by 1",
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok((!tables.is_empty()).then(|| {
+        Finding::new(
+            Severity::Error,
+            "schema forebay",
+            format!(
+                "row-level security applies to {role} on {}: hidden rows would be lost",
+                tables.join(", ")
+            ),
+            "alter table … disable row level security: these tables are Forebay's own",
+        )
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,7 +156,6 @@ mod tests {
         let good = Server {
             role: "forebay".into(),
             version: 140_000,
-            standby: false,
             read_only: false,
             fsync: true,
             full_page_writes: true,
@@ -149,7 +164,6 @@ mod tests {
         assert_eq!(judge(&good), []);
         let bad = Server {
             version: 110_022,
-            standby: true,
             read_only: true,
             fsync: false,
             full_page_writes: false,
@@ -163,19 +177,16 @@ mod tests {
         };
         insta::assert_snapshot!(lines(&bad), @r#"
         Error: the server is PostgreSQL 11; use 14 or newer
-        Error: the server is a standby, which accepts no writes; connect to the primary server
         Warning: fsync is off: a power failure can destroy the whole database; set fsync = on
         Warning: full_page_writes is off: a power failure can destroy pages of tables; set full_page_writes = on
         Warning: synchronous_commit is off: a server crash can lose the last chunks after the API server was notified of them; set synchronous_commit to local or on; a restarted run writes the lost rows again
         "#);
         let old = Server {
             version: 130_016,
-            standby: false,
             ..bad
         };
         insta::assert_snapshot!(lines(&old), @r#"
         Warning: the server is PostgreSQL 13, which Forebay does not fully support; use 14 or newer
-        Error: transactions are read-only; check default_transaction_read_only in the settings of the server, the database and the role
         Warning: fsync is off: a power failure can destroy the whole database; set fsync = on
         Warning: full_page_writes is off: a power failure can destroy pages of tables; set full_page_writes = on
         Warning: synchronous_commit is off: a server crash can lose the last chunks after the API server was notified of them; set synchronous_commit to local or on; a restarted run writes the lost rows again

@@ -12,6 +12,8 @@ struct Facts {
     kind: String,
     unlogged: bool,
     row_security: bool,
+    /// Commands that no policy lets the role do.
+    closed: Vec<String>,
     rules: bool,
     takes_all: bool,
     triggers: Vec<String>,
@@ -22,6 +24,7 @@ from_row!(Facts {
     kind,
     unlogged,
     row_security,
+    closed,
     rules,
     takes_all,
     triggers,
@@ -29,14 +32,20 @@ from_row!(Facts {
 });
 
 const FACTS: &str = "select c.relkind::text as kind, c.relpersistence = 'u' as unlogged,
-    row_security_active(c.oid) as row_security, c.relhasrules as rules,
+    row_security_active(c.oid) as row_security,
+    array(select p.name from (values ('select', 'r'), ('insert', 'a'), ('update', 'w'), ('delete', 'd')) p(name, letter)
+        where row_security_active(c.oid) and (p.name <> 'delete' or $4) and not exists (
+            select from pg_policy y where y.polrelid = c.oid and y.polpermissive and y.polcmd::text in ('*', p.letter)
+                and (y.polroles = '{0}' or exists (select from pg_catalog.unnest(y.polroles) r(role)
+                    where pg_has_role(r.role, 'usage'))))) as closed,
+    c.relhasrules as rules,
     c.relkind <> 'p' or exists (select from pg_partitioned_table p where p.partrelid = c.oid and p.partdefid <> 0) as takes_all,
     array(select t.tgname::text from pg_trigger t
         where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled in ('O', 'A') order by 1) as triggers,
-    array(select p.name from unnest(array['select', 'insert', 'update', 'delete']) with ordinality p(name, place)
+    array(select p.name from pg_catalog.unnest(array['select', 'insert', 'update', 'delete']) with ordinality p(name, place)
         where case p.name when 'delete' then $4 and not has_table_privilege(c.oid, p.name)
-            else exists (select from unnest($2::text[]) k(name) where p.name <> 'update' and not has_column_privilege(c.oid, k.name, p.name))
-                or exists (select from unnest($3::text[]) k(name) where not has_column_privilege(c.oid, k.name, p.name)) end
+            else exists (select from pg_catalog.unnest($2::text[]) k(name) where p.name <> 'update' and not has_column_privilege(c.oid, k.name, p.name))
+                or exists (select from pg_catalog.unnest($3::text[]) k(name) where not has_column_privilege(c.oid, k.name, p.name)) end
         order by p.place) as missing
     from pg_class c where c.oid = to_regclass($1)";
 
@@ -93,12 +102,25 @@ fn judge_access(table: &Table, facts: &Facts, role: &str) -> Vec<Finding> {
             format!("grant {missing} on {} to {role}", table.quoted),
         ));
     }
-    if facts.row_security {
+    if !facts.closed.is_empty() {
+        let closed = facts.closed.join(", ");
+        findings.push(Finding::new(
+            Severity::Error,
+            &table.name,
+            format!("row-level security has no policy that lets {role} {closed}"),
+            format!(
+                "create policy … on {} for all to {role} using (true) with check (true)",
+                table.quoted
+            ),
+        ));
+    } else if facts.row_security {
         findings.push(Finding::new(
             Severity::Warning,
             &table.name,
-            format!("row-level security applies to {role}: hidden rows would look new"),
-            format!("alter role {role} bypassrls, or use the role that owns the table"),
+            format!(
+                "row-level security applies to {role}: rows that its policies refuse or hide are dead-lettered (42501), and rows are not copied, which is slower"
+            ),
+            "give it a policy for all rows that it writes: create policy … for all to … using (true) with check (true)",
         ));
     }
     findings
@@ -154,11 +176,11 @@ async fn references(
     let found: Vec<(String, String)> = sqlx::query_as(
         "select c.conrelid::regclass::text,
              (select string_agg(quote_ident(a.attname), ', ' order by k.position)
-              from unnest(c.conkey) with ordinality k(number, position)
+              from pg_catalog.unnest(c.conkey) with ordinality k(number, position)
               join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.number)
          from pg_constraint c where c.confrelid = to_regclass($1) and c.contype = 'f'
              and not exists (select from pg_index i where i.indrelid = c.conrelid and i.indisvalid and i.indpred is null
-                 and (i.indkey::smallint[])[0:cardinality(c.conkey) - 1] @> c.conkey)
+                 and (i.indkey::smallint[])[0:pg_catalog.cardinality(c.conkey) - 1] @> c.conkey)
          order by 1, 2",
     )
     .bind(&table.quoted)

@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::fence;
+use super::fence_complete;
 use crate::failpoints;
 use crate::plugin::head;
 use crate::route::Targets;
@@ -73,7 +73,7 @@ impl Store {
         }
         let treated = treat(connection, run, targets, &keys).await?;
         failpoints::point!("missing.treated");
-        fence(connection, run).await?;
+        fence_complete(connection, run).await?;
         note(connection, run, &treated, notify).await?;
         transaction
             .commit()
@@ -176,7 +176,7 @@ async fn note(
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "with done as (
-             delete from forebay.missing_key m using unnest($2::text[]) k(key)
+             delete from forebay.missing_key m using pg_catalog.unnest($2::text[]) k(key)
              where m.run = $1 and m.key = k.key collate \"C\"),
          owed as (
              insert into forebay.outbox as o (id, pipeline, run, target, changed_rows)

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::items::{elements, item_value, rows, surplus};
-use super::table::{array_type, omitted, parameter, stored, value};
+use super::table::{array_type, is_text, omitted, parameter, stored, unnest, value};
 use crate::route::absent::{FlagKind, Treatment};
 use crate::route::{self, ColumnKind, EQUALS, Feed, Items, Target, Targets};
 use crate::store::encode::{Column, ColumnSource};
@@ -63,7 +63,10 @@ impl Compared {
         let differs = self.differs.iter().enumerate();
         let cases = differs.map(|(index, differs)| format!("case when {differs} then {index} end"));
         let cases: Vec<String> = cases.collect();
-        format!("array_remove(array[{}]::int[], null)", cases.join(", "))
+        format!(
+            "pg_catalog.array_remove(array[{}]::int[], null)",
+            cases.join(", ")
+        )
     }
 }
 
@@ -105,11 +108,11 @@ fn of_rows(target: &Target, treatment: &Treatment) -> Comparison {
     let statement = format!(
         "select position, found, columns from (
     select u.position, t.found is not null as found, {} as columns
-    from unnest({}) with ordinality u({}, position)
+    from {} with ordinality u({}, position)
     left join lateral (select true as found{} from {} t where {} limit 1) t on true) d
-where not found or cardinality(columns) > 0",
+where not found or pg_catalog.cardinality(columns) > 0",
         compared.numbers(),
-        arrays.join(", "),
+        unnest(&arrays),
         aliases.join(", "),
         compared.selected(),
         target.table.quoted,
@@ -171,7 +174,7 @@ d as (
     from e left join lateral (select true as found{} from {table} t where {} limit 1) t on true
     union all
     select p.number, array[0] from p where exists (select from {table} t where {}))
-select number, true, array_agg(distinct c) from d, unnest(columns) c group by number",
+select number, true, pg_catalog.array_agg(distinct c) from d, pg_catalog.unnest(columns) c group by number",
         rows(target, items),
         values.join(", "),
         elements(items),
@@ -194,7 +197,7 @@ fn is(column: &route::Column, value: &str) -> String {
 
 /// True if a value of the table is another one than that which would be stored.
 fn differs(column: &route::Column, kind: ColumnKind, found: &str, stored: &str) -> String {
-    if kind.is_cast() || matches!(kind, ColumnKind::Label | ColumnKind::Json) {
+    if is_text(column, kind) {
         format!("{found}::text is distinct from ({stored})::text")
     } else if column.equals != EQUALS {
         // `is distinct from` finds only operators of the search path.

@@ -36,7 +36,7 @@ impl Control {
         // The rows of a partitioned table are elsewhere, and not sorted for this.
         let size = format!("pg_relation_size({}::regclass)", literal(&table.quoted));
         let latest = format!(
-            " where {size} > 0 and ctid >= format('(%s,0)',
+            " where {size} > 0 and ctid >= pg_catalog.format('(%s,0)',
                  greatest({size} / current_setting('block_size')::int - 1, 0))::tid order by ctid desc"
         );
         Self {

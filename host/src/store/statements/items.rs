@@ -4,7 +4,7 @@
 use super::of_table::TableStatements;
 use super::table::{
     Compared, array_type, as_stored, copy_statement, differs, looked_up, on_conflict, parameter,
-    read, value, with_touched,
+    read, unnest, value, with_touched,
 };
 use crate::route::{ColumnKind, Feed, ItemColumn, ItemFeed, Items, Target};
 use crate::store::copy::{Copy, List};
@@ -67,9 +67,9 @@ pub(super) fn rows(target: &Target, items: &Items) -> String {
     values.push(format!("{list} as list"));
     // The offset keeps the planner from reading the list again for every use of it.
     format!(
-        "(select {}, r.place\n    from unnest({}) with ordinality r({}, place) offset 0) p",
+        "(select {}, r.place\n    from {} with ordinality r({}, place) offset 0) p",
         values.join(", "),
-        arrays.join(", "),
+        unnest(&arrays),
         aliases.join(", "),
     )
 }
@@ -87,7 +87,7 @@ pub(super) fn elements(items: &Items) -> &'static str {
     if items.json {
         "jsonb_array_elements(p.list) with ordinality i(item, position)"
     } else {
-        "unnest(p.list) with ordinality i(item, position)"
+        "pg_catalog.unnest(p.list) with ordinality i(item, position)"
     }
 }
 
@@ -170,7 +170,7 @@ pub(super) fn surplus(target: &Target, items: &Items) -> Vec<String> {
         let (name, equals) = (quote(&first.column.name), &first.column.equals);
         conditions.push(match (first.feed, items.json) {
             (ItemFeed::Position, false) => {
-                format!("t.{name} not between 1 and cardinality(p.list)")
+                format!("t.{name} not between 1 and pg_catalog.cardinality(p.list)")
             }
             (ItemFeed::Position, true) => {
                 format!("t.{name} not between 1 and jsonb_array_length(p.list)")
@@ -187,7 +187,7 @@ pub(super) fn surplus(target: &Target, items: &Items) -> Vec<String> {
 }
 
 /// The rows that a statement has changed.
-const ROWS: &str = "select array_agg(distinct place) from done";
+const ROWS: &str = "select pg_catalog.array_agg(distinct place) from done";
 
 /// The conditions that an item of `t` has the key of a row.
 fn keys(target: &Target, prefix: &str) -> Vec<String> {
@@ -251,7 +251,7 @@ fn insert(target: &Target, items: &Items) -> String {
     where not exists (select from {table} t where {})),
 done as (
 insert into {table} as t ({})\nselect {}\nfrom u\n{}\nreturning {key_names})
-select array_agg(distinct u.place) filter (where ({key_values}) in (select {key_names} from done)) from u",
+select pg_catalog.array_agg(distinct u.place) filter (where ({key_values}) in (select {key_names} from done)) from u",
         wanted(target, items),
         is_item(target, items),
         names.join(", "),
@@ -263,7 +263,7 @@ select array_agg(distinct u.place) filter (where ({key_values}) in (select {key_
 
 fn missing(target: &Target, items: &Items) -> String {
     format!(
-        "select array_agg(distinct u.place) from {}
+        "select pg_catalog.array_agg(distinct u.place) from {}
 where not exists (select from {} t where {})",
         wanted(target, items),
         target.table.quoted,

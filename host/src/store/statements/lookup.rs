@@ -52,12 +52,12 @@ pub(super) fn lookup(targets: &Targets) -> (String, Vec<Column>) {
             conditions.join(" and "),
         ));
         found.push(format!(
-            "array_agg(t{index}.found is not null order by k.position)"
+            "pg_catalog.array_agg(t{index}.found is not null order by k.position)"
         ));
     }
     // One row of arrays: three hundred rows would cost both sides more than the look-up does.
     let statement = format!(
-        "select array_agg(d.digest order by k.position), {}
+        "select pg_catalog.array_agg(d.digest order by k.position), {}
 from unnest($2::uuid[]{arrays}) with ordinality k(id{aliases}, position)
 left join lateral (select digest from forebay.digest r
     where r.pipeline = $1 and r.id = k.id and {is_key} limit 1) d on true{joins}",

@@ -123,9 +123,9 @@ fn rows<'t>(
         values.push(format!("r.o{place}"));
     }
     format!(
-        "(select {}, r.position\n    from unnest({}) with ordinality r({}, position) offset 0) u",
+        "(select {}, r.position\n    from {} with ordinality r({}, position) offset 0) u",
         values.join(", "),
-        arrays.join(", "),
+        unnest(&arrays),
         aliases.join(", "),
     )
 }
@@ -173,7 +173,7 @@ pub(super) fn update(target: &Target, differs: &str) -> String {
     where {}
         and {differs}
     returning u.position)
-select array_agg(position) from done",
+select pg_catalog.array_agg(position) from done",
         target.table.quoted,
         with_touched(target, sets),
         all_rows(target),
@@ -183,7 +183,7 @@ select array_agg(position) from done",
 
 pub(super) fn differing(target: &Target, differs: &str) -> String {
     format!(
-        "select array_agg(u.position) from {}
+        "select pg_catalog.array_agg(u.position) from {}
 join {} t on {}
     and {differs}",
         all_rows(target),
@@ -194,7 +194,7 @@ join {} t on {}
 
 pub(super) fn missing(target: &Target) -> String {
     format!(
-        "select array_agg(u.position) from {}
+        "select pg_catalog.array_agg(u.position) from {}
 where not exists (select from {} t where {})",
         rows(target.key.iter(), std::iter::empty()),
         target.table.quoted,
@@ -246,6 +246,23 @@ pub(super) fn with_touched(target: &Target, sets: impl Iterator<Item = String>) 
 }
 
 /// A column of `t` beside the value that it is to get.
+/// True if values are compared as texts: some types cannot be compared, or hold different values
+/// that are equal; texts show any difference. A `varchar` has no equality but that of `text`.
+pub(super) fn is_text(column: &route::Column, kind: ColumnKind) -> bool {
+    kind.is_cast()
+        || matches!(kind, ColumnKind::Label | ColumnKind::Json)
+        || column.type_name == "varchar"
+}
+
+/// The rows of parallel arrays. A function of several arrays is the server's own; of one, a schema
+/// of the search path may have another one.
+pub(super) fn unnest(arrays: &[String]) -> String {
+    match arrays {
+        [only] => format!("pg_catalog.unnest({only})"),
+        several => format!("unnest({})", several.join(", ")),
+    }
+}
+
 pub(super) struct Compared<'c> {
     pub column: &'c route::Column,
     pub kind: ColumnKind,
@@ -308,9 +325,7 @@ pub(super) fn differs(columns: Vec<Compared<'_>>) -> Option<String> {
     } in columns
     {
         let name = format!("t.{}", quote(&column.name));
-        // Some types cannot be compared, or hold different values that are equal; texts show any
-        // difference.
-        if kind.is_cast() || matches!(kind, ColumnKind::Label | ColumnKind::Json) {
+        if is_text(column, kind) {
             old.push(format!("{name}::text"));
             new.push(format!("({value})::text"));
         } else if column.equals == EQUALS {

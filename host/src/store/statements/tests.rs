@@ -13,7 +13,7 @@ fn table(name: &str, columns: &[(&str, &str)], key: &[&str], parent: &[(&str, &s
         type_name: (*type_name).into(),
         type_sql: (*type_name).into(),
         declared_sql: (*type_name).into(),
-        equals: "=".into(),
+        equals: crate::route::EQUALS.into(),
         category: match *type_name {
             "mood" => "E",
             name if name.starts_with('_') => "A",
@@ -115,12 +115,12 @@ fn rows_are_found_and_written_by_all_columns_of_their_key() {
         copy.statement.as_str(),
     ];
     assert_snapshot!(texts.join("\n\n"), @r#"
-    select array_agg(d.digest order by k.position), array_agg(t0.found is not null order by k.position), array_agg(t1.found is not null order by k.position)
+    select pg_catalog.array_agg(d.digest order by k.position), pg_catalog.array_agg(t0.found is not null order by k.position), pg_catalog.array_agg(t1.found is not null order by k.position)
     from unnest($2::uuid[], $3::text[], $4::uuid[]) with ordinality k(id, k0, k1, position)
     left join lateral (select digest from forebay.digest r
         where r.pipeline = $1 and r.id = k.id and r.key is null limit 1) d on true
-    left join lateral (select true as found from public.posting t where t."tenant" = k.k0 and t."id" = k.k1 limit 1) t0 on true
-    left join lateral (select true as found from public.embedding t where t."posting" = k.k1 and t."tenant" = k.k0 limit 1) t1 on true
+    left join lateral (select true as found from public.posting t where t."tenant" operator(pg_catalog.=) k.k0 and t."id" operator(pg_catalog.=) k.k1 limit 1) t0 on true
+    left join lateral (select true as found from public.embedding t where t."posting" operator(pg_catalog.=) k.k1 and t."tenant" operator(pg_catalog.=) k.k0 limit 1) t1 on true
 
     insert into public.posting as t ("tenant", "id", "mood", "updated_at")
     select u.c0, u.c1, u.c2, now()
@@ -133,14 +133,14 @@ fn rows_are_found_and_written_by_all_columns_of_their_key() {
         update public.posting as t set "mood" = u.c2, "updated_at" = now()
         from (select r.c0 as c0, r.c1 as c1, r.c2 as c2, r.position
         from unnest($1::text[], $2::uuid[], $3::mood[]) with ordinality r(c0, c1, c2, position) offset 0) u
-        where t."tenant" = any(array[u.c0]) and t."id" = any(array[u.c1])
+        where t."tenant" operator(pg_catalog.=) any(array[u.c0]) and t."id" operator(pg_catalog.=) any(array[u.c1])
             and ((t."mood"::text) is distinct from ((u.c2)::text))
         returning u.position)
-    select array_agg(position) from done
+    select pg_catalog.array_agg(position) from done
 
-    select array_agg(u.position) from (select r.c0 as c0, r.c1 as c1, r.position
+    select pg_catalog.array_agg(u.position) from (select r.c0 as c0, r.c1 as c1, r.position
         from unnest($1::text[], $2::uuid[]) with ordinality r(c0, c1, position) offset 0) u
-    where not exists (select from public.posting t where t."tenant" = any(array[u.c0]) and t."id" = any(array[u.c1]))
+    where not exists (select from public.posting t where t."tenant" operator(pg_catalog.=) any(array[u.c0]) and t."id" operator(pg_catalog.=) any(array[u.c1]))
 
     copy public.embedding ("posting", "tenant", "vector") from stdin (format binary)
     "#);
@@ -193,29 +193,29 @@ fn a_table_is_made_equal_to_its_lists() {
     assert_snapshot!(texts(skills), @r#"
     with done as (delete from public.skills t using (select r.k0 as k0, r.k1 as k1, coalesce((r.list)::varchar[], '{}') as list, r.place
         from unnest($1::text[], $2::uuid[], $3::text[]) with ordinality r(k0, k1, list, place) offset 0) p
-    where t."tenant" = any(array[p.k0])
-        and t."id" = any(array[p.k1])
-        and not t."skill" = any (p.list)
+    where t."tenant" operator(pg_catalog.=) any(array[p.k0])
+        and t."id" operator(pg_catalog.=) any(array[p.k1])
+        and not t."skill" operator(pg_catalog.=) any (p.list)
     returning p.place)
-    select array_agg(distinct place) from done
+    select pg_catalog.array_agg(distinct place) from done
 
     with done as (update public.skills as t set "position" = u.c1
     from (select distinct on (p.k0, p.k1, i.item) p.k0, p.k1, i.item as c0, i.position::int4 as c1, p.place
     from (select r.k0 as k0, r.k1 as k1, coalesce((r.list)::varchar[], '{}') as list, r.place
         from unnest($1::text[], $2::uuid[], $3::text[]) with ordinality r(k0, k1, list, place) offset 0) p
-        cross join lateral unnest(p.list) with ordinality i(item, position)
+        cross join lateral pg_catalog.unnest(p.list) with ordinality i(item, position)
         order by p.k0, p.k1, i.item, i.position offset 0) u
-    where t."tenant" = any(array[u.k0]) and t."id" = any(array[u.k1]) and t."skill" = any(array[u.c0])
+    where t."tenant" operator(pg_catalog.=) any(array[u.k0]) and t."id" operator(pg_catalog.=) any(array[u.k1]) and t."skill" operator(pg_catalog.=) any(array[u.c0])
         and ((t."position") is distinct from (u.c1))
     returning u.place)
-    select array_agg(distinct place) from done
+    select pg_catalog.array_agg(distinct place) from done
 
     with u as materialized (select * from (select distinct on (p.k0, p.k1, i.item) p.k0, p.k1, i.item as c0, i.position::int4 as c1, p.place
     from (select r.k0 as k0, r.k1 as k1, coalesce((r.list)::varchar[], '{}') as list, r.place
         from unnest($1::text[], $2::uuid[], $3::text[]) with ordinality r(k0, k1, list, place) offset 0) p
-        cross join lateral unnest(p.list) with ordinality i(item, position)
+        cross join lateral pg_catalog.unnest(p.list) with ordinality i(item, position)
         order by p.k0, p.k1, i.item, i.position offset 0) u
-        where not exists (select from public.skills t where t."tenant" = any(array[u.k0]) and t."id" = any(array[u.k1]) and t."skill" = any(array[u.c0]))),
+        where not exists (select from public.skills t where t."tenant" operator(pg_catalog.=) any(array[u.k0]) and t."id" operator(pg_catalog.=) any(array[u.k1]) and t."skill" operator(pg_catalog.=) any(array[u.c0]))),
     done as (
     insert into public.skills as t ("tenant", "id", "skill", "position")
     select u.k0, u.k1, u.c0, u.c1
@@ -223,34 +223,34 @@ fn a_table_is_made_equal_to_its_lists() {
     on conflict ("tenant", "id", "skill") do update set "position" = excluded."position"
     where ((t."position") is distinct from (excluded."position"))
     returning "tenant", "id")
-    select array_agg(distinct u.place) filter (where (u.k0, u.k1) in (select "tenant", "id" from done)) from u
+    select pg_catalog.array_agg(distinct u.place) filter (where (u.k0, u.k1) in (select "tenant", "id" from done)) from u
 
     copy public.skills ("tenant", "id", "skill", "position") from stdin (format binary)
     "#);
     assert_snapshot!(texts(lines), @r#"
     with done as (delete from public.lines t using (select r.k0 as k0, r.k1 as k1, coalesce((r.list)::text[], '{}') as list, r.place
         from unnest($1::text[], $2::uuid[], $3::text[]) with ordinality r(k0, k1, list, place) offset 0) p
-    where t."tenant" = any(array[p.k0])
-        and t."id" = any(array[p.k1])
-        and t."position" not between 1 and cardinality(p.list)
+    where t."tenant" operator(pg_catalog.=) any(array[p.k0])
+        and t."id" operator(pg_catalog.=) any(array[p.k1])
+        and t."position" not between 1 and pg_catalog.cardinality(p.list)
     returning p.place)
-    select array_agg(distinct place) from done
+    select pg_catalog.array_agg(distinct place) from done
 
     with done as (update public.lines as t set "line" = u.c1, "updated_at" = now()
     from (select p.k0, p.k1, i.position::int4 as c0, i.item as c1, p.place
     from (select r.k0 as k0, r.k1 as k1, coalesce((r.list)::text[], '{}') as list, r.place
         from unnest($1::text[], $2::uuid[], $3::text[]) with ordinality r(k0, k1, list, place) offset 0) p
-        cross join lateral unnest(p.list) with ordinality i(item, position) offset 0) u
-    where t."tenant" = any(array[u.k0]) and t."id" = any(array[u.k1]) and t."position" = any(array[u.c0])
+        cross join lateral pg_catalog.unnest(p.list) with ordinality i(item, position) offset 0) u
+    where t."tenant" operator(pg_catalog.=) any(array[u.k0]) and t."id" operator(pg_catalog.=) any(array[u.k1]) and t."position" operator(pg_catalog.=) any(array[u.c0])
         and ((t."line") is distinct from (u.c1))
     returning u.place)
-    select array_agg(distinct place) from done
+    select pg_catalog.array_agg(distinct place) from done
 
     with u as materialized (select * from (select p.k0, p.k1, i.position::int4 as c0, i.item as c1, p.place
     from (select r.k0 as k0, r.k1 as k1, coalesce((r.list)::text[], '{}') as list, r.place
         from unnest($1::text[], $2::uuid[], $3::text[]) with ordinality r(k0, k1, list, place) offset 0) p
-        cross join lateral unnest(p.list) with ordinality i(item, position) offset 0) u
-        where not exists (select from public.lines t where t."tenant" = any(array[u.k0]) and t."id" = any(array[u.k1]) and t."position" = any(array[u.c0]))),
+        cross join lateral pg_catalog.unnest(p.list) with ordinality i(item, position) offset 0) u
+        where not exists (select from public.lines t where t."tenant" operator(pg_catalog.=) any(array[u.k0]) and t."id" operator(pg_catalog.=) any(array[u.k1]) and t."position" operator(pg_catalog.=) any(array[u.c0]))),
     done as (
     insert into public.lines as t ("tenant", "id", "position", "line", "updated_at")
     select u.k0, u.k1, u.c0, u.c1, now()
@@ -258,16 +258,16 @@ fn a_table_is_made_equal_to_its_lists() {
     on conflict ("tenant", "id", "position") do update set "line" = excluded."line", "updated_at" = now()
     where ((t."line") is distinct from (excluded."line"))
     returning "tenant", "id")
-    select array_agg(distinct u.place) filter (where (u.k0, u.k1) in (select "tenant", "id" from done)) from u
+    select pg_catalog.array_agg(distinct u.place) filter (where (u.k0, u.k1) in (select "tenant", "id" from done)) from u
     "#);
     assert_snapshot!(texts(languages), @r#"
     with done as (delete from public.languages t using (select r.k0 as k0, r.k1 as k1, coalesce(nullif(r.list::jsonb, 'null'), '[]') as list, r.place
         from unnest($1::text[], $2::uuid[], $3::text[]) with ordinality r(k0, k1, list, place) offset 0) p
-    where t."tenant" = any(array[p.k0])
-        and t."id" = any(array[p.k1])
-        and not t."language" = any (array(select (i.item ->> E'language')::text from jsonb_array_elements(p.list) with ordinality i(item, position)))
+    where t."tenant" operator(pg_catalog.=) any(array[p.k0])
+        and t."id" operator(pg_catalog.=) any(array[p.k1])
+        and not t."language" operator(pg_catalog.=) any (array(select (i.item ->> E'language')::text from jsonb_array_elements(p.list) with ordinality i(item, position)))
     returning p.place)
-    select array_agg(distinct place) from done
+    select pg_catalog.array_agg(distinct place) from done
 
     with done as (update public.languages as t set "level" = u.c1
     from (select distinct on (p.k0, p.k1, (i.item ->> E'language')::text) p.k0, p.k1, (i.item ->> E'language')::text as c0, coalesce((i.item ->> E'level')::int4, 1) as c1, p.place
@@ -275,17 +275,17 @@ fn a_table_is_made_equal_to_its_lists() {
         from unnest($1::text[], $2::uuid[], $3::text[]) with ordinality r(k0, k1, list, place) offset 0) p
         cross join lateral jsonb_array_elements(p.list) with ordinality i(item, position)
         order by p.k0, p.k1, (i.item ->> E'language')::text, i.position offset 0) u
-    where t."tenant" = any(array[u.k0]) and t."id" = any(array[u.k1]) and t."language" = any(array[u.c0])
+    where t."tenant" operator(pg_catalog.=) any(array[u.k0]) and t."id" operator(pg_catalog.=) any(array[u.k1]) and t."language" operator(pg_catalog.=) any(array[u.c0])
         and ((t."level") is distinct from (u.c1))
     returning u.place)
-    select array_agg(distinct place) from done
+    select pg_catalog.array_agg(distinct place) from done
 
     with u as materialized (select * from (select distinct on (p.k0, p.k1, (i.item ->> E'language')::text) p.k0, p.k1, (i.item ->> E'language')::text as c0, coalesce((i.item ->> E'level')::int4, 1) as c1, p.place
     from (select r.k0 as k0, r.k1 as k1, coalesce(nullif(r.list::jsonb, 'null'), '[]') as list, r.place
         from unnest($1::text[], $2::uuid[], $3::text[]) with ordinality r(k0, k1, list, place) offset 0) p
         cross join lateral jsonb_array_elements(p.list) with ordinality i(item, position)
         order by p.k0, p.k1, (i.item ->> E'language')::text, i.position offset 0) u
-        where not exists (select from public.languages t where t."tenant" = any(array[u.k0]) and t."id" = any(array[u.k1]) and t."language" = any(array[u.c0]))),
+        where not exists (select from public.languages t where t."tenant" operator(pg_catalog.=) any(array[u.k0]) and t."id" operator(pg_catalog.=) any(array[u.k1]) and t."language" operator(pg_catalog.=) any(array[u.c0]))),
     done as (
     insert into public.languages as t ("tenant", "id", "language", "level")
     select u.k0, u.k1, u.c0, u.c1
@@ -293,7 +293,7 @@ fn a_table_is_made_equal_to_its_lists() {
     on conflict ("tenant", "id", "language") do update set "level" = excluded."level"
     where ((t."level") is distinct from (excluded."level"))
     returning "tenant", "id")
-    select array_agg(distinct u.place) filter (where (u.k0, u.k1) in (select "tenant", "id" from done)) from u
+    select pg_catalog.array_agg(distinct u.place) filter (where (u.k0, u.k1) in (select "tenant", "id" from done)) from u
     "#);
     // JSON is read only by the server.
     assert!(languages.copy.is_none());

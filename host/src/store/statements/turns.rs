@@ -1,7 +1,7 @@
 //! The statements that find out which rows of a chunk wait for a unique value of another one, and
 //! that take values away from rows that wait for each other.
 
-use super::table::{array_type, stored, value};
+use super::table::{array_type, stored, unnest, value};
 use crate::route::{Target, TargetColumn};
 use crate::store::sql::quote;
 
@@ -41,7 +41,7 @@ pub(in crate::store) struct UniqueIndex {
 /// `$1` table → name, keys, columns and condition of each unique index that is checked row by row.
 pub(in crate::store) const INDEXES: &str = "select c.relname::text,
         array(select pg_get_indexdef(i.indexrelid, k, false) from generate_series(1, i.indnkeyatts) k),
-        array(select a.attname::text from unnest(i.indkey::int2[]) with ordinality k(number, position)
+        array(select a.attname::text from pg_catalog.unnest(i.indkey::int2[]) with ordinality k(number, position)
               join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number
               where k.position <= i.indnkeyatts order by k.position),
         pg_get_expr(i.indpred, i.indrelid)
@@ -68,9 +68,9 @@ impl Turns {
         Self {
             table: target.table.quoted.clone(),
             rows: format!(
-                "select u.forebay_row, {} from unnest({}) with ordinality u({}, forebay_row)",
+                "select u.forebay_row, {} from {} with ordinality u({}, forebay_row)",
                 values.join(", "),
-                arrays.join(", "),
+                unnest(&arrays),
                 aliases.join(", ")
             ),
             is_row: is_row.collect::<Vec<_>>().join(" and "),

@@ -11,6 +11,7 @@ use crate::plugin::Comparison;
 use crate::policy::{Tally, Window};
 use crate::row::Drop;
 use crate::store::StoreError;
+use crate::store::claim::Claim;
 use crate::store::run::{Counts, Place};
 use crate::store::sql::without_nul;
 use crate::store::token;
@@ -25,7 +26,7 @@ const CODES: i64 = 1_000;
 const MOVE: &str = "with moved as (
     update forebay.checkpoint
     set position = $4, sequence = sequence + 1, rows = rows + $6, recent = $21, updated_at = now()
-    where pipeline = $1 and partition = $2 and epoch = $3 and run = $5
+    where pipeline = $1 and partition = $2 and epoch = $3 and run = $5 and sequence = $22
     returning 1),
 counted as (
     update forebay.run set received = received + $6, inserted = inserted + $7, updated = updated + $8,
@@ -54,6 +55,8 @@ pub(super) struct CheckpointMove<'a> {
     pub place: Place<'a>,
     /// The fence: the checkpoint moves only for the host that claimed it last.
     pub epoch: i64,
+    /// Chunks of the run before this one. It does not follow them in a database that has lost one.
+    pub sequence: i64,
     /// The position after the chunk.
     pub position: &'a str,
     /// Size of the encoded rows, in bytes.
@@ -81,7 +84,7 @@ impl CheckpointMove<'_> {
     /// Moves the checkpoint, in the transaction of the chunk. Returns the rows of the run so far.
     ///
     /// # Errors
-    /// If another host has claimed the partition since.
+    /// If another host has claimed the partition since, or the database has lost commits.
     pub(super) async fn apply(self, connection: &mut PgConnection) -> Result<Tally, Rollback> {
         let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         let (place, rows, codes) = (self.place, self.rows, self.codes);
@@ -107,10 +110,17 @@ impl CheckpointMove<'_> {
             .bind(signed(rows.deleted))
             .bind(CODES)
             .bind(self.recent.to_numbers())
-            .fetch_optional(connection)
+            .bind(self.sequence)
+            .fetch_optional(&mut *connection)
             .await?;
         let Some((rows, dead_letters)) = run else {
-            return Err(StoreError::Fenced(place.partition.to_owned()).into());
+            let claim = Claim {
+                pipeline: place.pipeline,
+                partition: place.partition,
+                epoch: self.epoch,
+                sequence: self.sequence,
+            };
+            return Err(claim.lost(connection).await?.into());
         };
         Ok(Tally {
             rows: rows.unsigned_abs(),

@@ -62,13 +62,15 @@ impl Recorder {
         self.run.pipeline
     }
 
-    /// Records a chunk within its transaction. The checkpoint moves last. Returns the latest rows
+    /// Records a chunk within its transaction, after `sequence` chunks of its run. The checkpoint moves
+    /// last. Returns the latest rows
     /// with those of the chunk.
     pub(super) async fn record(
         &self,
         connection: &mut PgConnection,
         prepared: &Prepared,
         fates: &Fates,
+        sequence: i64,
     ) -> Result<Window, Rollback> {
         if let Some(letters) = &self.letters {
             let (left_out, notify) = (fates.left_out(), self.notify.as_deref());
@@ -106,6 +108,7 @@ impl Recorder {
         let run = CheckpointMove {
             place,
             epoch: self.epoch,
+            sequence,
             position: &prepared.position,
             bytes: prepared.bytes as u64,
             rows: fates.rows,
