@@ -1,5 +1,7 @@
 //! Over TCP rows are written as over a Unix socket: what is new is copied, at full speed.
 
+mod relay;
+
 use forebay::proto::FieldType;
 use support::{Database, Home, Over, Script, Scripted, WANTS_PASSWORD, rows};
 
@@ -20,8 +22,12 @@ async fn items(over: Over) -> Home {
 
 /// Several chunks, for several writers.
 fn source() -> Scripted {
+    source_of(6)
+}
+
+fn source_of(chunks: i64) -> Scripted {
     let script = Script::new(2, &[("number", FieldType::Integer)]);
-    let chunks = (0..6).map(|chunk| rows(chunk * 10 + 1..=chunk * 10 + 10));
+    let chunks = (0..chunks).map(|chunk| rows(chunk * 10 + 1..=chunk * 10 + 10));
     chunks.fold(script, Script::chunk).serve()
 }
 
@@ -93,4 +99,30 @@ async fn a_role_with_a_password_shows_it() {
             "reassign owned by {role} to current_user; drop role {role}"
         ))
         .await;
+}
+
+/// Over a network each costs its time: begin, look up, copy the rows and their digests (two each),
+/// move the checkpoint, commit.
+const ROUND_TRIPS: u64 = 8;
+
+#[tokio::test]
+async fn a_chunk_takes_few_round_trips() {
+    let mut trips = Vec::new();
+    for chunks in [4, 14] {
+        let home = items(Over::Tcp).await;
+        let source = source_of(chunks);
+        home.configure(&source.pipeline(&["items"], "writers = 1"));
+        // What is done once is done before.
+        home.start_command(&["migrate"], "").wait().exit(0);
+        let (address, counted) = relay::start(home.database.address);
+        let file = home.path().join("forebay.toml");
+        let config = std::fs::read_to_string(&file).unwrap();
+        let server = format!("@{}/", home.database.address);
+        assert!(config.contains(&server));
+        std::fs::write(&file, config.replace(&server, &format!("@{address}/"))).unwrap();
+        assert_eq!(home.run().done()["rows"]["inserted"], chunks * 10);
+        trips.push(counted.trips());
+    }
+    let of_chunks = trips[1] - trips[0];
+    assert!(of_chunks <= 10 * ROUND_TRIPS, "{of_chunks} for ten chunks");
 }

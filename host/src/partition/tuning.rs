@@ -15,6 +15,13 @@ use crate::store::Totals;
 /// Number of chunks between two decisions: fewer are too few to compare.
 const WINDOW: u32 = 16;
 
+/// Number of chunks after which a database that is far away is treated as such: waiting for it
+/// shows at once.
+const FIRST: u32 = 4;
+
+/// Round trips that are shorter than this stay on the machine, or go to its neighbour.
+const NETWORK: Duration = Duration::from_micros(500);
+
 /// Ratio of rates above which one more (`WORTH`) or one fewer (`FREE`) writer is kept.
 const WORTH: f64 = 1.03;
 const FREE: f64 = 0.98;
@@ -22,9 +29,9 @@ const FREE: f64 = 0.98;
 /// Number of windows for which the best number of writers is kept.
 const REST: u32 = 8;
 
-/// Round trips of a usual chunk: begin, look up, copy twice (two round trips each), store digests,
-/// move the checkpoint, commit.
-const ROUND_TRIPS: u32 = 9;
+/// Round trips of a usual chunk: begin, look up, copy into two tables and the digests (two round
+/// trips each), move the checkpoint, commit.
+const ROUND_TRIPS: u32 = 10;
 
 /// Time above which a larger chunk only makes others wait.
 const LONG: Duration = Duration::from_secs(1);
@@ -54,6 +61,8 @@ pub(super) struct Tuning {
     before: Option<(usize, f64)>,
     upwards: bool,
     rest: u32,
+    /// True until it is known whether the database is far away.
+    is_new: bool,
     window: Window,
 }
 
@@ -84,6 +93,21 @@ impl Window {
             round_trip: Duration::MAX,
         }
     }
+
+    /// Average of a sum over the chunks.
+    fn average(&self, sum: Duration) -> Duration {
+        sum / self.chunks.max(1)
+    }
+
+    /// True if round trips take much of a chunk's time.
+    fn is_far(&self) -> bool {
+        self.round_trip.saturating_mul(ROUND_TRIPS) > self.average(self.writing) / 4
+    }
+
+    /// True if writers had to wait for rows: the bottleneck is not the database.
+    fn is_starved(&self, now: Instant) -> bool {
+        self.starved > now.saturating_duration_since(self.since) / 4
+    }
 }
 
 impl Tuning {
@@ -96,6 +120,7 @@ impl Tuning {
             before: None,
             upwards: true,
             rest: 0,
+            is_new: true,
             window: Window::new(now),
         }
     }
@@ -144,18 +169,35 @@ impl Tuning {
             self.before = None;
             self.upwards = true;
             self.rest = REST;
+            self.is_new = false;
         }
-        if window.chunks == WINDOW {
+        if self.is_new && self.window.chunks == FIRST {
+            let window = &self.window;
+            self.is_new = window.round_trip > NETWORK && window.is_far() && !window.is_starved(now);
+            if self.is_new {
+                let window = std::mem::replace(&mut self.window, Window::new(now));
+                self.come_closer(&window);
+            }
+        }
+        if self.window.chunks == WINDOW {
             let window = std::mem::replace(&mut self.window, Window::new(now));
             self.choose_writers(&window, now);
             self.choose_rows(&window);
         }
     }
 
+    /// Makes up for the distance, without a comparison: with several writers at once, and with
+    /// larger chunks as long as these make a difference.
+    fn come_closer(&mut self, window: &Window) {
+        let rows = self.rows.load(Ordering::Relaxed);
+        self.writers = *self.bounds.writers.end();
+        self.choose_rows(window);
+        self.is_new = rows != self.rows.load(Ordering::Relaxed);
+    }
+
     fn choose_writers(&mut self, window: &Window, now: Instant) {
         let took = now.saturating_duration_since(window.since);
-        if window.starved > took / 4 {
-            // The bottleneck is not the database.
+        if window.is_starved(now) {
             self.before = None;
             return;
         }
@@ -194,12 +236,12 @@ impl Tuning {
     fn choose_rows(&mut self, window: &Window) {
         let (least, most) = (*self.bounds.rows.start(), *self.bounds.rows.end());
         let rows = self.rows.load(Ordering::Relaxed).max(least);
-        let (writing, plugins) = (window.writing / WINDOW, window.plugins / WINDOW);
-        let is_far = window.round_trip * ROUND_TRIPS > writing / 4;
-        let is_light = window.bytes < LIGHT * u64::from(WINDOW) && writing < LONG / 4;
+        let writing = window.average(window.writing);
+        let plugins = window.average(window.plugins);
+        let is_light = window.bytes < LIGHT * u64::from(window.chunks) && writing < LONG / 4;
         let next = if writing > LONG || plugins > self.bounds.plugins {
             rows / 2
-        } else if (is_far || is_light) && plugins < self.bounds.plugins / 2 {
+        } else if (window.is_far() || is_light) && plugins < self.bounds.plugins / 2 {
             rows * 2
         } else {
             rows
@@ -319,6 +361,44 @@ mod tests {
         assert_eq!(database.tuning.writers(), 1);
         let writers = database.writers(10, |_| MILLISECOND);
         assert_eq!(writers, [1, 1, 1, 1, 1, 1, 1, 1, 2, 1]);
+    }
+
+    #[test]
+    fn a_database_that_is_far_away_gets_all_writers_and_larger_chunks_at_once() {
+        let mut far = Database::new(1..=4, 300..=1200);
+        let mut after = |chunks: u32| {
+            for _ in 0..chunks {
+                far.chunk(
+                    10 * MILLISECOND,
+                    30 * MILLISECOND,
+                    2 * MILLISECOND,
+                    MILLISECOND,
+                );
+            }
+            (
+                far.tuning.writers(),
+                far.tuning.rows.load(Ordering::Relaxed),
+            )
+        };
+        assert_eq!(after(FIRST - 1), (2, 0));
+        assert_eq!(after(1), (4, 600));
+        assert_eq!(after(FIRST), (4, 1200));
+        assert_eq!(after(FIRST), (4, 1200));
+        // From then on, fewer writers are tried as well.
+        assert_eq!(after(2 * WINDOW * REST).1, 1200);
+
+        // A source that is slow says nothing about the database.
+        let mut slow = Database::new(1..=4, 300..=1200);
+        slow.tuning.starved(15 * MILLISECOND);
+        for _ in 0..FIRST {
+            slow.chunk(
+                10 * MILLISECOND,
+                30 * MILLISECOND,
+                2 * MILLISECOND,
+                MILLISECOND,
+            );
+        }
+        assert_eq!(slow.tuning.writers(), 2);
     }
 
     #[test]
