@@ -15,9 +15,11 @@ mod roll_over;
 mod tuning;
 mod writers;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::{Fuse, FusedFuture, FutureExt};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -215,15 +217,11 @@ impl Partition {
         patience: &mut Patience,
     ) -> Result<(), PipelineError> {
         let mut result = Ok(());
+        // Beside the others, which would stand still for as long: TLS takes its time.
+        let mut opening = pin!(Fuse::terminated());
         loop {
-            if writers.is_busy() && writers.len() < tuning.writers() {
-                match self.open_writer().await {
-                    Ok(writer) => writers.add(writer),
-                    Err(error) => {
-                        tracing::warn!(%error, writers = writers.len(), "cannot open another writer");
-                        tuning.hold(writers.len());
-                    }
-                }
+            if opening.is_terminated() && writers.is_busy() && writers.len() < tuning.writers() {
+                opening.set(self.open_writer().fuse());
             }
             let may_write = !writers.is_busy() && writers.len() < tuning.writers();
             tokio::select! {
@@ -245,6 +243,13 @@ impl Partition {
                     tuning.committed(&totals, prepared.bytes, plugins, Instant::now());
                     patience.progress();
                 }
+                opened = &mut opening, if !opening.is_terminated() && !intake.is_over() => match opened {
+                    Ok(writer) => writers.add(writer),
+                    Err(error) => {
+                        tracing::warn!(%error, writers = writers.all(), "cannot open another writer");
+                        tuning.hold(writers.all());
+                    }
+                },
                 prepared = intake.next(), if may_write && !intake.is_over() => match prepared {
                     Ok(Some(prepared)) => {
                         failpoints::point!("chunk.prepared");

@@ -41,6 +41,11 @@ impl Writers {
         }
     }
 
+    /// Number of writers, idle ones included.
+    pub(super) fn all(&self) -> usize {
+        self.idle.len() + self.writing.len()
+    }
+
     /// Number of chunks being written.
     pub(super) fn len(&self) -> usize {
         self.writing.len()
