@@ -34,11 +34,21 @@ pub(crate) struct Load<'a> {
     pub(crate) role: Option<&'static str>,
 }
 
-/// A kind of socket.
+/// A way to the database, or to the source, which has the first two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
     Tcp,
     Unix,
+    /// TLS to the server itself, where it has that.
+    Tls,
+    /// TCP to a relay.
+    Relay,
+    /// TLS to a relay, and from there without.
+    RelayTls,
+    /// TCP through a network that takes 1 ms in each direction.
+    Far,
+    /// TCP through the same relay, that lets all pass at once.
+    Near,
 }
 
 /// What becomes of the rows.
@@ -107,17 +117,14 @@ impl<'a> Load<'a> {
             names.push(described(file));
             fs::copy(file, plugins.join(file.file_name().unwrap_or_default()))?;
         }
-        let database = match self.database_over {
-            Over::Tcp => urls.tcp.clone(),
-            Over::Unix => urls.unix.clone(),
-        };
+        let database = urls.over(self.database_over)?;
         let database = match self.role {
             Some(role) => database.replacen("user=forebay&", &format!("user={role}&"), 1),
             None => database,
         };
         let address = match self.source_over {
-            Over::Tcp => &self.source.url,
             Over::Unix => &self.source.unix_url,
+            _ => &self.source.url,
         };
         let dirt = self.dirt.filter(|dirt| dirt.share > 0);
         let dataset = match (self.expect, dirt) {

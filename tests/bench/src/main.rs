@@ -21,6 +21,7 @@ mod markdown;
 mod parts;
 mod plan;
 mod process;
+mod relay;
 mod rounds;
 mod sets;
 mod source;
@@ -52,6 +53,9 @@ struct Arguments {
     /// Rounds; each part has its own default
     #[arg(long)]
     rounds: Option<usize>,
+    /// A PostgreSQL with pgvector instead of the embedded one: a directory with `bin/postgres`
+    #[arg(long)]
+    pg_dir: Option<PathBuf>,
     /// The build's directory
     #[arg(long, default_value = "target")]
     target: PathBuf,
@@ -65,7 +69,7 @@ enum Only {
     Write,
     /// Single and half precision
     Dimensions,
-    /// TCP and Unix sockets
+    /// Unix sockets, TCP, TLS and a network of 1 ms
     Transport,
     /// With rows that the database refuses
     Dirt,

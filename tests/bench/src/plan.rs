@@ -65,7 +65,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let directory = target.join(DIRECTORY);
     fs::create_dir_all(&directory)?;
     let rust = Set::recruit(&target)?;
-    let lab = Lab::start(&target, &directory).await?;
+    let lab = Lab::start(&target, &directory, arguments.pg_dir.clone()).await?;
     let result = parts(arguments, &lab, &rust, &target).await;
     lab.stop().await?;
     result
@@ -92,11 +92,11 @@ async fn parts(arguments: &Arguments, lab: &Lab, rust: &Set, target: &Path) -> a
     }
     if arguments.wants(Only::Transport) {
         let shape = shape(arguments.rows(30_000), dimensions);
-        let part = transport::measure(lab, shape, rust, arguments.rounds(4)).await?;
+        let part = transport::measure(lab, shape, rust, arguments.rounds(5)).await?;
         publish(
             lab,
             "transport",
-            "TCP and Unix sockets",
+            "Unix sockets, TCP, TLS and a network of 1 ms",
             markdown::LEGEND,
             vec![part],
         )?;

@@ -122,11 +122,8 @@ impl Work<'_> {
     pub(crate) async fn run(&self, lab: &Lab, urls: &Urls) -> anyhow::Result<Run> {
         match self {
             Self::Copy(copy, over) => {
-                let url = match over {
-                    Over::Tcp => &urls.tcp,
-                    Over::Unix => &urls.unix,
-                };
-                let (took, used) = lab.metered(ceiling::run(url, copy)).await?;
+                let url = urls.over(*over)?;
+                let (took, used) = lab.metered(ceiling::run(&url, copy)).await?;
                 let rows = copy.shape.rows as f64;
                 let run = Run {
                     // Without the time that encoding takes.
