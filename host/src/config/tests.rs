@@ -555,13 +555,13 @@ fn indexes_are_kept_unless_it_says_otherwise() {
         (pipeline.index.as_str(), pipeline.index_memory)
     };
     assert_eq!(index(""), ("keep", 1 << 30));
-    for mode in ["keep", "defer", "defer-always", "rebuild"] {
+    for mode in ["keep", "defer", "defer-always", "rebuild", "rebuild-frozen"] {
         assert_eq!(index(&format!("index = \"{mode}\"")).0, mode);
     }
     assert_eq!(index("index_memory = \"64MiB\"").1, 64 << 20);
     check(
         "index = \"later\"",
-        ":5: pipelines.p.index: \"later\" is not one of \"keep\", \"defer\", \"defer-always\" or \"rebuild\"",
+        ":5: pipelines.p.index: \"later\" is not one of \"keep\", \"defer\", \"defer-always\", \"rebuild\" or \"rebuild-frozen\"",
     );
 }
 
