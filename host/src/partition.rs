@@ -73,6 +73,7 @@ pub(crate) struct Partition {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tally {
     pub rows: Counts,
+    pub chunks: i64,
     pub receiving: Duration,
     pub times: Times,
     pub writing: Duration,
@@ -82,6 +83,7 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn add(&mut self, other: &Self) {
         self.rows.add(&other.rows);
+        self.chunks += other.chunks;
         self.receiving += other.receiving;
         self.times.decode += other.times.decode;
         self.times.plugins += other.times.plugins;
@@ -151,10 +153,13 @@ impl Partition {
         let tuning = Tuning::new(self.bounds.clone(), Instant::now());
         let mut intake = Intake::start(self.intake_context(), chunks, tuning.rows());
         let writers = Writers::new(Arc::clone(&self.workers), writer, self.checkpoint.sequence);
+        let chunks = tally.chunks;
         let written = self
             .write_all(&mut intake, writers, tuning, tally, patience)
             .await;
         tally.receiving += intake.receiving();
+        // What the server has confirmed, also if it failed then.
+        self.checkpoint.sequence += tally.chunks - chunks;
         written?;
         // A stream that ended without an end has not reached the end of the partition.
         intake.end().ok_or_else(|| {
@@ -209,7 +214,7 @@ impl Partition {
     /// Writes the chunks of a stream until there are no more. If receiving or preparing a chunk
     /// fails, the chunks before it are still committed.
     async fn write_all(
-        &mut self,
+        &self,
         intake: &mut Intake,
         mut writers: Writers,
         mut tuning: Tuning,
@@ -278,9 +283,8 @@ impl Partition {
         .await
     }
 
-    fn account(&mut self, committed: &Committed, prepared: &Prepared, tally: &mut Tally) {
+    fn account(&self, committed: &Committed, prepared: &Prepared, tally: &mut Tally) {
         let totals = committed.totals();
-        self.checkpoint.sequence += 1;
         self.progress.add(&totals.rows);
         self.roll_over.committed(totals.rows.received);
         self.progress
@@ -294,6 +298,7 @@ impl Partition {
         );
         tally.add(&Tally {
             rows: totals.rows,
+            chunks: 1,
             receiving: Duration::ZERO,
             times: prepared.times,
             writing: totals.writing,
