@@ -49,4 +49,6 @@ pub use self::connect::Store;
 pub use self::error::{Behind, DatabaseFailure, StoreError};
 pub(crate) use self::error::{Blame, blame};
 pub(crate) use self::sql::from_row;
-pub use self::writer::{CommitError, Committed, Evidence, LaterChunk, Totals, Turn, Writer};
+pub use self::writer::{
+    Assumed, CommitError, Committed, Evidence, LaterChunk, Totals, Turn, Writer,
+};

@@ -96,3 +96,140 @@ async fn keys_with_one_id_cost_no_row() {
         assert_eq!(home.database.texts(numbers).await, [changed]);
     }
 }
+
+/// `inserted`, `updated`, `unchanged`, `dead_lettered`.
+fn fates(home: &Home) -> [u64; 4] {
+    let report = home.run().done();
+    ["inserted", "updated", "unchanged", "dead_lettered"]
+        .map(|fate| report["rows"][fate].as_u64().unwrap())
+}
+
+fn numbered(keys: impl IntoIterator<Item = i64>, number: i64) -> Vec<RowBuilder> {
+    let items = keys.into_iter().map(|key| item(&key.to_string(), number));
+    items.collect()
+}
+
+async fn empty(more: &str) -> Home {
+    let home = Home::new().await;
+    let tables = format!(
+        "create table items (id int primary key, number int check (number < 100), vector vector(2) not null);
+         create table copies (id int primary key references items, vector vector(2) not null);{more}"
+    );
+    home.database.execute(&tables).await;
+    home
+}
+
+async fn items(home: &Home) -> Vec<String> {
+    let items = "select i.id || ' ' || number || ' ' || (c.id is not null)
+        from items i left join copies c using (id) order by i.id";
+    home.database.texts(items).await
+}
+
+/// Number of times that the index of the digests was asked, once all rows are counted.
+async fn digests_asked(home: &Home, written: u64) -> i64 {
+    let counted = format!(
+        "select n_tup_ins = {written} from pg_stat_user_tables where relid = 'forebay.digest'::regclass"
+    );
+    home.database.until(&counted).await;
+    let asked =
+        "select idx_scan from pg_stat_user_indexes where relid = 'forebay.digest'::regclass";
+    home.database.number(asked).await
+}
+
+#[tokio::test]
+async fn a_first_load_looks_nothing_up() {
+    let home = empty("").await;
+    let chunks = |number| {
+        let script = Script::new(2, &NUMBER).chunk(numbered(1..=300, number));
+        script.chunk(numbered(301..=600, number))
+    };
+    let source = chunks(1).serve();
+    home.configure(&source.pipeline(&["items", "copies"], ""));
+    assert_eq!(fates(&home), [600, 0, 0, 0]);
+    let asked = digests_asked(&home, 600).await;
+    assert!(asked <= 2, "{asked}");
+    assert_eq!(fates(&home), [0, 0, 600, 0]);
+    assert!(digests_asked(&home, 600).await >= 600);
+    source.change(|_| chunks(2));
+    assert_eq!(fates(&home), [0, 600, 0, 0]);
+}
+
+#[tokio::test]
+async fn rows_taken_for_new_that_are_there_count_as_what_they_are() {
+    // A first load in which keys come again, in later chunks and in one.
+    let home = empty("").await;
+    let source = Script::new(2, &NUMBER)
+        .chunk(numbered(1..=20, 1))
+        .chunk(numbered(11..=30, 2))
+        .chunk(numbered(11..=30, 2))
+        .chunk(
+            [
+                numbered(40..=45, 1),
+                numbered(44..=46, 200),
+                numbered(45..=47, 3),
+            ]
+            .concat(),
+        )
+        .serve();
+    home.configure(&source.pipeline(&["items", "copies"], "writers = 2"));
+    // 44 and 45 stay as they were before 200 was refused, and 45 comes once more.
+    assert_eq!(fates(&home), [30 + 6 + 2, 10 + 1, 20, 3]);
+    let first = items(&home).await;
+    let numbers = |keys: std::ops::RangeInclusive<i64>, number| {
+        keys.map(move |key| format!("{key} {number} true"))
+    };
+    let mut expected: Vec<String> = numbers(1..=10, 1).chain(numbers(11..=30, 2)).collect();
+    expected.extend(numbers(40..=44, 1).chain(numbers(45..=47, 3)));
+    assert_eq!(first, expected);
+
+    // Rows of others, the same and otherwise, in one table or both, beside rows of the pipeline.
+    home.database
+        .execute(
+            "insert into items select k, 1, '[1,2]' from generate_series(50, 59) k;
+             insert into copies select k, '[1,2]' from generate_series(50, 54) k;
+             delete from copies where id = 47",
+        )
+        .await;
+    source.change(|_| {
+        let script = Script::new(2, &NUMBER).chunk(numbered(1..=10, 1));
+        script
+            .chunk(
+                [
+                    numbered(47..=51, 1),
+                    numbered(52..=59, 2),
+                    numbered(60..=61, 1),
+                ]
+                .concat(),
+            )
+            .chunk(numbered(62..=70, 1))
+    });
+    // 48, 49, 60 and on are new; 47 and 52 to 59 differ; the others are as they come.
+    assert_eq!(fates(&home), [4 + 9, 1 + 8, 10 + 2, 0]);
+    let missing = "select count(*) from items left join copies c using (id) where c.id is null";
+    assert_eq!(home.database.number(missing).await, 0);
+}
+
+#[tokio::test]
+async fn nothing_is_assumed_of_tables_that_others_have_filled() {
+    for more in [
+        "insert into items select k, 1, '[1,2]' from generate_series(1, 10) k;",
+        // A trigger that makes an update of an insert keeps a row out of the table without an error.
+        "insert into items select k, 1, '[1,2]' from generate_series(1, 10) k;
+         insert into copies select k, '[1,2]' from generate_series(1, 10) k;
+         create function upsert() returns trigger language plpgsql as $$ begin
+             update items set number = new.number where id = new.id;
+             if found then return null; end if; return new; end $$;
+         create trigger upsert before insert on items for each row execute function upsert();",
+    ] {
+        let home = empty(more).await;
+        let source = Script::new(2, &NUMBER)
+            .chunk(numbered(6..=15, 1))
+            .chunk(numbered(16..=20, 1))
+            .serve();
+        home.configure(&source.pipeline(&["items", "copies"], ""));
+        let report = home.run().done();
+        assert_eq!(report["rows"]["inserted"], 10, "{report:#}");
+        assert_eq!(report["rows"]["dead_lettered"], 0, "{report:#}");
+        assert_eq!(fates(&home), [0, 0, 15, 0]);
+    }
+}

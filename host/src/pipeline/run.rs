@@ -243,6 +243,7 @@ impl Pipeline {
         let room = Arc::new(Semaphore::new(self.host.config.limits.in_flight));
         let mut partitions = JoinSet::new();
         let open = run.partitions.iter().filter(|it| !it.complete);
+        let assumed = self.host.store.assumed(&self.targets, run).await;
         // Each that is read holds a connection.
         let most = self
             .source
@@ -265,7 +266,7 @@ impl Pipeline {
                     self.config.dead_letter_limit_percent,
                     checkpoint.recent.clone(),
                 )),
-                evidence: Evidence::default(),
+                evidence: Evidence::assuming(assumed.clone()),
                 room: Arc::clone(&room),
                 in_flight: self.host.config.limits.in_flight,
                 bounds: bounds.clone(),

@@ -14,8 +14,14 @@ pub(super) enum Sharing {
 }
 
 /// The writer only looks up rows by key. Without these settings, the planner scans a table that
-/// has grown since it was last analysed for each chunk.
-const PLANNER: [&str; 3] = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin"];
+/// has grown since it was last analysed for each chunk. As there is one plan for each statement, it
+/// is made once, and not for each chunk.
+const PLANNER: [(&str, &str); 4] = [
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+];
 
 /// What the server does about a host whose machine or network is gone: it asks after a minute of
 /// silence, and gives the connection up, with its locks, after another half. A Unix socket has no
@@ -76,7 +82,7 @@ pub(super) fn settings(
     ];
     let timeouts = timeouts.map(|(name, limit)| (name, limit.as_millis().to_string()));
     let mut settings: Vec<_> = timeouts.into();
-    settings.extend(PLANNER.map(|name| (name, "off".to_owned())));
+    settings.extend(PLANNER.map(|(name, value)| (name, value.to_owned())));
     // The limits above bound every transaction but those that build an index, which take long.
     if told.version >= TRANSACTION_TIMEOUT {
         settings.push(("transaction_timeout", "0".to_owned()));

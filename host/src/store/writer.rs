@@ -1,6 +1,7 @@
 //! Writes a chunk and everything that belongs to it in one transaction.
 //!
-//! 1. Look the keys up: digest, and whether the tables have the row. Unchanged rows end here.
+//! 1. Look the keys up: digest, and whether the tables have the row, as far as the run does not
+//!    assume it (`assumed`). Unchanged rows end here.
 //! 2. Write the others, table by table, and their digests (`rows`).
 //! 3. If a value is to blame for an error, find the rows to blame in savepoints: by the lines that
 //!    `COPY` names (`parts`), and by halving (`isolate`). After such a chunk the next ones are written
@@ -16,6 +17,7 @@
 //! chunk that shares a key with an earlier one is not even begun before its turn; and one that blocks
 //! another transaction gives way.
 
+mod assumed;
 mod commit_order;
 mod delete;
 mod digests;
@@ -42,6 +44,7 @@ use std::time::{Duration, Instant};
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Postgres, SqlStr};
 
+pub use self::assumed::Assumed;
 pub use self::commit_order::{LaterChunk, Turn};
 use self::evidence::Believed;
 pub use self::evidence::Evidence;

@@ -6,13 +6,23 @@ use crate::route::Targets;
 use crate::store::encode::Column;
 use crate::store::sql::quote;
 
+/// The statements of a look-up, and the columns by which the tables find a row.
+pub(super) struct Lookup {
+    /// Looks all rows up in all tables.
+    pub of_all: String,
+    /// Looks rows up in the tables only if they have a digest.
+    pub of_known: String,
+    pub keys: Vec<Column>,
+}
+
 /// Looks into each index once for each key, whatever the planner thinks of the tables: `lateral`
 /// with a limit leaves it no other way. Otherwise a table that was empty when the statement was
 /// planned would be read from end to end for every key.
-pub(super) fn lookup(targets: &Targets) -> (String, Vec<Column>) {
+pub(super) fn lookup(targets: &Targets) -> Lookup {
     let mut keys: Vec<Column> = Vec::new();
     let (mut arrays, mut aliases) = (String::new(), String::new());
-    let (mut joins, mut found) = (String::new(), Vec::new());
+    let (mut joins, mut joins_of_known) = (String::new(), String::new());
+    let mut found = Vec::new();
     // Only a UUID's id is the key itself.
     let is_key = match targets.key_type {
         KeyType::Uuid => "r.key is null",
@@ -46,24 +56,45 @@ pub(super) fn lookup(targets: &Targets) -> (String, Vec<Column>) {
             let value = value(fed, &format!("k.k{number}"));
             conditions.push(format!("t.{name} {} {value}", fed.column.equals));
         }
-        joins.push_str(&format!(
-            "\nleft join lateral (select true as found from {} t where {} limit 1) t{index} on true",
-            target.table.quoted,
-            conditions.join(" and "),
-        ));
+        let join = |if_known: &str| {
+            format!(
+                "\nleft join lateral (select true as found from {} t where {if_known}{} limit 1) t{index} on true",
+                target.table.quoted,
+                conditions.join(" and "),
+            )
+        };
+        joins.push_str(&join(""));
+        joins_of_known.push_str(&join("d.digest is not null and "));
         found.push(format!(
             "pg_catalog.array_agg(t{index}.found is not null order by k.position)"
         ));
     }
     // One row of arrays: three hundred rows would cost both sides more than the look-up does.
-    let statement = format!(
-        "select pg_catalog.array_agg(d.digest order by k.position), {}
+    let statement = |joins: String| {
+        format!(
+            "select pg_catalog.array_agg(d.digest order by k.position), {}
 from unnest($2::uuid[]{arrays}) with ordinality k(id{aliases}, position)
 left join lateral (select digest from forebay.digest r
     where r.pipeline = $1 and r.id = k.id and {is_key} limit 1) d on true{joins}",
-        found.join(", "),
-    );
-    (statement, keys)
+            found.join(", "),
+        )
+    };
+    Lookup {
+        of_all: statement(joins),
+        of_known: statement(joins_of_known),
+        keys,
+    }
+}
+
+/// `$1` pipeline → true if it has digests, true if no table has a row.
+pub(super) fn is_empty(targets: &Targets) -> String {
+    let tables = tables_of_rows(targets).into_iter();
+    let tables = tables.filter_map(|index| targets.tables.get(index));
+    let empty = tables.map(|target| format!("not exists (select from {})", target.table.quoted));
+    format!(
+        "select exists (select from forebay.digest where pipeline = $1), {}",
+        empty.collect::<Vec<_>>().join(" and ")
+    )
 }
 
 /// True if digests are found by the rows' ids and their keys.

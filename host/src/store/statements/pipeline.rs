@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::control::Control;
 use super::items;
-use super::lookup::{lookup, names_keys, tables_of_rows};
+use super::lookup::{Lookup, is_empty, lookup, names_keys, tables_of_rows};
 use super::of_table::TableStatements;
 use crate::route::absent::Treatment;
 use crate::route::{self, ColumnKind, Feed, ItemFeed, Target, Targets};
@@ -18,6 +18,11 @@ pub(in crate::store) struct Statements {
     /// `keys` → arrays with an element for each
     /// key: digest, and for each of `asked` true if that table has the row.
     pub lookup: Arc<str>,
+    /// The same, but rows without a digest are looked up in no table.
+    pub lookup_of_known: Arc<str>,
+    /// `$1` pipeline → true if it has digests, true if the tables that are asked are empty. `None` if
+    /// a row that is wrongly taken for new would not be refused.
+    pub is_empty: Option<Arc<str>>,
     /// The tables that are asked, by their indices in `tables`; at least one.
     pub asked: Vec<usize>,
     /// True if digests are found by the rows' ids and their keys.
@@ -73,13 +78,22 @@ fn fed(target: &Target) -> impl Iterator<Item = Fed> {
 
 impl Statements {
     pub(in crate::store) fn new(targets: &Targets) -> Self {
-        let (lookup, keys) = lookup(targets);
+        let Lookup {
+            of_all,
+            of_known,
+            keys,
+        } = lookup(targets);
+        let tables: Vec<TableStatements> = targets.tables.iter().map(table).collect();
+        let asked = tables_of_rows(targets);
+        let refuses = refuses_known(&tables, &asked);
         Self {
-            lookup: lookup.into(),
-            asked: tables_of_rows(targets),
+            lookup: of_all.into(),
+            lookup_of_known: of_known.into(),
+            is_empty: refuses.then(|| is_empty(targets).into()),
+            asked,
             names_keys: names_keys(targets),
             keys,
-            tables: targets.tables.iter().map(table).collect(),
+            tables,
             fed: targets.tables.iter().flat_map(fed).collect(),
             controls: targets.tables.iter().map(Control::new).collect(),
             delete: ByKey::delete(targets),
@@ -89,6 +103,14 @@ impl Statements {
             },
         }
     }
+}
+
+/// True if a row that is copied although it is there is refused: the first of the tables that are
+/// asked takes every row by `COPY`, and no trigger or policy keeps a row out of a table.
+fn refuses_known(tables: &[TableStatements], asked: &[usize]) -> bool {
+    let first = asked.first().and_then(|first| tables.get(*first));
+    first.is_some_and(|first| first.copy.is_some() && first.omits.is_empty())
+        && tables.iter().all(|table| !table.guarded)
 }
 
 fn table(target: &Target) -> TableStatements {

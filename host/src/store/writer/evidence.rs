@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::assumed::Assumed;
 use super::part_sizes::PartSizes;
 use crate::row::Failure;
 use crate::store::again::may_succeed;
@@ -70,9 +71,24 @@ pub(super) fn add(believed: &mut Believed, kind: (usize, Manner, Reason), rows: 
 pub struct Evidence {
     believed: Arc<Mutex<Believed>>,
     parts: PartSizes,
+    assumed: Assumed,
 }
 
 impl Evidence {
+    /// For a run that assumes something of rows that it has not met.
+    #[must_use]
+    pub fn assuming(assumed: Assumed) -> Self {
+        Self {
+            assumed,
+            ..Self::default()
+        }
+    }
+
+    /// What is assumed of rows that the run has not met.
+    pub(super) fn assumed(&self) -> &Assumed {
+        &self.assumed
+    }
+
     fn lock(&self) -> MutexGuard<'_, Believed> {
         self.believed.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,6 +12,7 @@ use super::rollback::Rollback;
 use super::rows::ChunkWriter;
 use super::wave::Changed;
 use crate::chunk::Prepared;
+use crate::failpoints;
 use crate::row::Failure;
 use crate::store::message::of_server;
 use crate::store::{Blame, blame};
@@ -93,11 +94,12 @@ impl ChunkWriter<'_> {
         prepared: &Prepared,
         rows: &[u32],
     ) -> Result<(), sqlx::Error> {
-        if table < self.statements.tables.len() {
-            self.copy(table, &prepared.batch, rows).await
-        } else {
-            self.remember_new(prepared, rows).await
+        if table == self.statements.tables.len() {
+            return self.remember_new(prepared, rows).await;
         }
+        self.copy(table, &prepared.batch, rows).await?;
+        failpoints::point!("write.table");
+        Ok(())
     }
 
     /// The row that is to blame for the error of a `COPY`. `None` if that is not certain.

@@ -22,33 +22,57 @@ use crate::store::token;
 const CODES: i64 = 1_000;
 
 /// Moves the checkpoint and counts a chunk. Nothing is counted unless the checkpoint moves. Returns
-/// what the run has come to with it.
-const MOVE: &str = "with moved as (
+/// what the run has come to with it. Most chunks need no more than that, and parts that do nothing
+/// would cost as much as the rest.
+macro_rules! moved {
+    ($($more:expr),*) => {
+        concat!(
+            "with moved as (
     update forebay.checkpoint
-    set position = $4, sequence = sequence + 1, rows = rows + $6, recent = $21, updated_at = now()
-    where pipeline = $1 and partition = $2 and epoch = $3 and run = $5 and sequence = $22
+    set position = $4, sequence = sequence + 1, rows = rows + $6, recent = $14, updated_at = now()
+    where pipeline = $1 and partition = $2 and epoch = $3 and run = $5 and sequence = $15
     returning 1),
 counted as (
     update forebay.run set received = received + $6, inserted = inserted + $7, updated = updated + $8,
         unchanged = unchanged + $9, dropped = dropped + $10, dead_lettered = dead_lettered + $11,
-        chunks = chunks + 1, bytes_received = bytes_received + $12, deleted = deleted + $19
+        chunks = chunks + 1, bytes_received = bytes_received + $12, deleted = deleted + $13
     where id = $5 and exists (select from moved)
-    returning received, dead_lettered),
-coded as (
+    returning received, dead_lettered)",
+            $(",\n", $more,)*
+            "\nselect received, dead_lettered from counted"
+        )
+    };
+}
+
+/// Notes the notification that is owed.
+macro_rules! owed {
+    () => {
+        "owed as (
+    insert into forebay.outbox as o (id, pipeline, run, target, changed_rows)
+    select $16, $1, $5, $17, $7 + $8 where $17::text is not null and exists (select from moved)
+    on conflict (run, target) where released_at is null do update
+    set changed_rows = o.changed_rows + excluded.changed_rows)"
+    };
+}
+
+/// Counts failed and dropped rows by code.
+macro_rules! coded {
+    () => {
+        "coded as (
     insert into forebay.run_code as c (run, fate, stage, code, rows)
-    select $5, n.fate, n.stage, case when k.code is not null or known.codes < $20 then n.code else 'OTHER' end, sum(n.rows)
-    from unnest($13::text[], $14::text[], $15::text[], $16::bigint[]) n (fate, stage, code, rows)
+    select $5, n.fate, n.stage, case when k.code is not null or known.codes < $22 then n.code else 'OTHER' end, sum(n.rows)
+    from unnest($18::text[], $19::text[], $20::text[], $21::bigint[]) n (fate, stage, code, rows)
     left join forebay.run_code k on (k.run, k.fate, k.stage, k.code) = ($5, n.fate, n.stage, n.code),
     (select count(*) as codes from forebay.run_code where run = $5) known
     where exists (select from moved)
     group by 1, 2, 3, 4
-    on conflict (run, fate, stage, code) do update set rows = c.rows + excluded.rows),
-owed as (
-    insert into forebay.outbox as o (id, pipeline, run, target, changed_rows)
-    select $17, $1, $5, $18, $7 + $8 where $18::text is not null and $7 + $8 > 0
-    on conflict (run, target) where released_at is null do update
-    set changed_rows = o.changed_rows + excluded.changed_rows)
-select received, dead_lettered from counted";
+    on conflict (run, fate, stage, code) do update set rows = c.rows + excluded.rows)"
+    };
+}
+
+const MOVE: &str = moved!();
+const MOVE_OWED: &str = moved!(owed!());
+const MOVE_CODED: &str = moved!(owed!(), coded!());
 
 /// A move of the checkpoint past one chunk, and what is counted with it.
 pub(super) struct CheckpointMove<'a> {
@@ -80,6 +104,12 @@ pub(super) struct Codes {
     rows: Vec<i64>,
 }
 
+impl Codes {
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
 impl CheckpointMove<'_> {
     /// Moves the checkpoint, in the transaction of the chunk. Returns the rows of the run so far.
     ///
@@ -88,7 +118,13 @@ impl CheckpointMove<'_> {
     pub(super) async fn apply(self, connection: &mut PgConnection) -> Result<Tally, Rollback> {
         let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         let (place, rows, codes) = (self.place, self.rows, self.codes);
-        let run: Option<(i64, i64)> = sqlx::query_as(MOVE)
+        let owed = self.notify.filter(|_| rows.inserted + rows.updated > 0);
+        let statement = match (codes.is_empty(), owed) {
+            (true, None) => MOVE,
+            (true, Some(_)) => MOVE_OWED,
+            (false, _) => MOVE_CODED,
+        };
+        let mut query = sqlx::query_as(statement)
             .bind(place.pipeline)
             .bind(place.partition)
             .bind(self.epoch)
@@ -101,18 +137,21 @@ impl CheckpointMove<'_> {
             .bind(signed(rows.dropped))
             .bind(signed(rows.dead_lettered))
             .bind(signed(self.bytes))
-            .bind(codes.fates)
-            .bind(codes.stages)
-            .bind(codes.codes)
-            .bind(codes.rows)
-            .bind(Uuid::now_v7())
-            .bind(self.notify)
             .bind(signed(rows.deleted))
-            .bind(CODES)
             .bind(self.recent.to_numbers())
-            .bind(self.sequence)
-            .fetch_optional(&mut *connection)
-            .await?;
+            .bind(self.sequence);
+        if statement != MOVE {
+            query = query.bind(Uuid::now_v7()).bind(owed);
+        }
+        if !codes.is_empty() {
+            query = query
+                .bind(codes.fates)
+                .bind(codes.stages)
+                .bind(codes.codes)
+                .bind(codes.rows)
+                .bind(CODES);
+        }
+        let run: Option<(i64, i64)> = query.fetch_optional(&mut *connection).await?;
         let Some((rows, dead_letters)) = run else {
             let claim = Claim {
                 pipeline: place.pipeline,

@@ -8,6 +8,7 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres, Row, Transaction};
 use uuid::Uuid;
 
+use super::assumed::LookUp;
 use super::evidence::{Believed, Evidence};
 use super::outcomes::Outcomes;
 use super::rollback::{Rollback, WriteMode};
@@ -183,7 +184,15 @@ impl ChunkWriter<'_> {
         if mode != WriteMode::Trusting && !self.is_begun {
             return self.look_up_isolated(prepared, rows).await;
         }
-        match self.look_up(prepared, rows).await.map_err(trusted) {
+        let look_up = match mode {
+            WriteMode::Trusting if self.copies => self.evidence.assumed().look_up(),
+            WriteMode::Trusting | WriteMode::Isolating | WriteMode::Immediate => LookUp::Tables,
+        };
+        match self
+            .look_up_as(look_up, prepared, rows)
+            .await
+            .map_err(trusted)
+        {
             Err(Rollback::Row) if mode != WriteMode::Trusting => {
                 self.undo_wave().await?;
                 self.look_up_isolated(prepared, rows).await
@@ -192,16 +201,30 @@ impl ChunkWriter<'_> {
         }
     }
 
-    /// Looks rows up, one result for each.
+    /// Looks rows up in all tables, one result for each.
     pub(super) async fn look_up(
         &mut self,
         prepared: &Prepared,
         rows: &[u32],
     ) -> Result<Vec<Known>, sqlx::Error> {
+        self.look_up_as(LookUp::Tables, prepared, rows).await
+    }
+
+    async fn look_up_as(
+        &mut self,
+        look_up: LookUp,
+        prepared: &Prepared,
+        rows: &[u32],
+    ) -> Result<Vec<Known>, sqlx::Error> {
+        let statement = match look_up {
+            LookUp::Tables => &self.statements.lookup,
+            LookUp::Digests => &self.statements.lookup_of_known,
+            LookUp::Nothing => return Ok(vec![Known::NEW; rows.len()]),
+        };
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let query = self.lookup(prepared, rows);
+        let query = self.lookup(statement, prepared, rows);
         let found = query.fetch_one(&mut *self.transaction).await?;
         let digests: Vec<Option<Uuid>> = found.try_get(0)?;
         let (mut in_any, mut in_first) = (vec![false; rows.len()], Vec::new());
@@ -219,6 +242,9 @@ impl ChunkWriter<'_> {
                 in_first = has;
             }
         }
+        let has_digest = digests.iter().any(Option::is_some);
+        let mut places = in_any.iter().zip(&digests);
+        let strangers = places.any(|(is_in, digest)| *is_in && digest.is_none());
         let is_in = in_first.into_iter().zip(in_any).zip(in_all);
         let known = rows.iter().zip(digests).zip(is_in);
         let known = known.map(|((row, digest), ((in_first, in_any), in_all))| Known {
@@ -230,6 +256,10 @@ impl ChunkWriter<'_> {
             flagged: digest == Some(FLAGGED) || digest == Some(DOUBTED),
         });
         let known: Vec<Known> = known.collect();
+        if look_up == LookUp::Tables {
+            let assumed = self.evidence.assumed();
+            assumed.found(has_digest, strangers);
+        }
         if known.len() != rows.len() {
             let message = format!(
                 "the look-up returned {} of {} rows",
@@ -243,10 +273,11 @@ impl ChunkWriter<'_> {
 
     fn lookup<'q>(
         &self,
+        statement: &Arc<str>,
         prepared: &'q Prepared,
         rows: &'q [u32],
     ) -> Query<'q, Postgres, PgArguments> {
-        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&self.statements.lookup)))
+        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(statement)))
             .bind(self.pipeline)
             .bind(ids(prepared, rows));
         if self.statements.names_keys {
@@ -264,7 +295,7 @@ impl ChunkWriter<'_> {
 
     /// Looks no row up: if that is refused, it is refused for any row.
     pub(super) async fn look_up_nothing(&mut self, prepared: &Prepared) -> Result<(), sqlx::Error> {
-        let query = self.lookup(prepared, &[]);
+        let query = self.lookup(&self.statements.lookup, prepared, &[]);
         query.execute(&mut *self.transaction).await?;
         Ok(())
     }

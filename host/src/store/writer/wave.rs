@@ -57,6 +57,16 @@ pub(super) struct Known {
     pub flagged: bool,
 }
 
+impl Known {
+    /// Of a row that nothing is looked up for.
+    pub(super) const NEW: Self = Self {
+        in_first: false,
+        new: true,
+        unchanged: false,
+        flagged: false,
+    };
+}
+
 /// A row that a table refuses, by the table's index; the digests come after the tables.
 pub(super) struct Refused {
     pub table: usize,
