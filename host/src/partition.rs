@@ -268,19 +268,14 @@ impl Partition {
         }
     }
 
-    async fn open_writer(&self) -> Result<Writer, StoreError> {
+    /// Opens a writer; what it needs is copied, so that it can be awaited beside anything else.
+    fn open_writer(&self) -> impl Future<Output = Result<Writer, StoreError>> + use<> {
         let notify = self.config.notify.as_ref();
         let notify = notify.map(|notify| notify.target.clone());
-        Writer::open(
-            &self.store,
-            &self.targets,
-            &self.run,
-            &self.checkpoint,
-            notify,
-            Arc::clone(&self.limit),
-            self.evidence.clone(),
-        )
-        .await
+        let (store, targets) = (self.store.clone(), Arc::clone(&self.targets));
+        let (run, checkpoint) = (self.run.clone(), self.checkpoint.clone());
+        let (limit, evidence) = (Arc::clone(&self.limit), self.evidence.clone());
+        async move { Writer::open(&store, &targets, &run, &checkpoint, notify, limit, evidence).await }
     }
 
     fn account(&self, committed: &Committed, prepared: &Prepared, tally: &mut Tally) {
