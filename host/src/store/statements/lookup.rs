@@ -2,7 +2,7 @@
 
 use super::table::{array_type, parameter, value};
 use crate::decode::KeyType;
-use crate::route::Targets;
+use crate::route::{Target, Targets};
 use crate::store::encode::Column;
 use crate::store::sql::quote;
 
@@ -15,12 +15,56 @@ pub(super) struct Lookup {
     pub keys: Vec<Column>,
 }
 
+/// The list `k` of what is looked up.
+struct List {
+    /// Number of the first parameter of `keys`.
+    first: usize,
+    /// Its parameters after the ids, and their names.
+    arrays: String,
+    aliases: String,
+    /// The columns by which the tables find a row.
+    keys: Vec<Column>,
+}
+
+impl List {
+    fn new(names_keys: bool) -> Self {
+        let (first, arrays, aliases) = match names_keys {
+            true => (4, ", $3::text[]", ", name"),
+            false => (3, "", ""),
+        };
+        Self {
+            first,
+            arrays: arrays.into(),
+            aliases: aliases.into(),
+            keys: Vec::new(),
+        }
+    }
+
+    /// The condition that a row `t` of a table has the key of `k`, which gets its columns.
+    fn conditions(&mut self, target: &Target) -> String {
+        let mut conditions = Vec::new();
+        for fed in &target.key {
+            let key = parameter(fed);
+            let known = self.keys.iter().position(|other| *other == key);
+            let number = known.unwrap_or(self.keys.len());
+            if known.is_none() {
+                let (parameter, array) = (number + self.first, array_type(&fed.column, key.kind));
+                self.arrays.push_str(&format!(", ${parameter}::{array}"));
+                self.aliases.push_str(&format!(", k{number}"));
+                self.keys.push(key);
+            }
+            let name = quote(&fed.column.name);
+            let value = value(fed, &format!("k.k{number}"));
+            conditions.push(format!("t.{name} {} {value}", fed.column.equals));
+        }
+        conditions.join(" and ")
+    }
+}
+
 /// Looks into each index once for each key, whatever the planner thinks of the tables: `lateral`
 /// with a limit leaves it no other way. Otherwise a table that was empty when the statement was
 /// planned would be read from end to end for every key.
 pub(super) fn lookup(targets: &Targets) -> Lookup {
-    let mut keys: Vec<Column> = Vec::new();
-    let (mut arrays, mut aliases) = (String::new(), String::new());
     let (mut joins, mut joins_of_known) = (String::new(), String::new());
     let mut found = Vec::new();
     // Only a UUID's id is the key itself.
@@ -28,39 +72,16 @@ pub(super) fn lookup(targets: &Targets) -> Lookup {
         KeyType::Uuid => "r.key is null",
         KeyType::Integer(_) | KeyType::Text => "r.key is not distinct from k.name",
     };
-    let names = names_keys(targets);
-    let first = if names { 4 } else { 3 };
-    if names {
-        arrays.push_str(", $3::text[]");
-        aliases.push_str(", name");
-    }
+    let mut list = List::new(names_keys(targets));
     for index in tables_of_rows(targets) {
         let Some(target) = targets.tables.get(index) else {
             continue;
         };
-        let mut conditions = Vec::new();
-        for fed in &target.key {
-            let key = parameter(fed);
-            let known = keys.iter().position(|other| *other == key);
-            let number = known.unwrap_or(keys.len());
-            if known.is_none() {
-                arrays.push_str(&format!(
-                    ", ${}::{}",
-                    number + first,
-                    array_type(&fed.column, key.kind)
-                ));
-                aliases.push_str(&format!(", k{number}"));
-                keys.push(key);
-            }
-            let name = quote(&fed.column.name);
-            let value = value(fed, &format!("k.k{number}"));
-            conditions.push(format!("t.{name} {} {value}", fed.column.equals));
-        }
+        let conditions = list.conditions(target);
         let join = |if_known: &str| {
             format!(
                 "\nleft join lateral (select true as found from {} t where {if_known}{} limit 1) t{index} on true",
-                target.table.quoted,
-                conditions.join(" and "),
+                target.table.quoted, conditions,
             )
         };
         joins.push_str(&join(""));
@@ -69,6 +90,12 @@ pub(super) fn lookup(targets: &Targets) -> Lookup {
             "pg_catalog.array_agg(t{index}.found is not null order by k.position)"
         ));
     }
+    let List {
+        arrays,
+        aliases,
+        keys,
+        ..
+    } = list;
     // One row of arrays: three hundred rows would cost both sides more than the look-up does.
     let statement = |joins: String| {
         format!(
