@@ -88,6 +88,8 @@ def by_pyarrow() -> None:
         kinds = clean.append_column("f32", fixed).append_column("f16", halves)
         kinds = kinds.append_column("f64", doubles)
         pq.write_table(kinds, HERE / f"vectors-{codec}.parquet", compression=codec, row_group_size=8)
+    keyed = clean.rename_columns(["doc_id"]).append_column("f32", fixed)
+    pq.write_table(keyed, HERE / "keyed.parquet")
     with pa.ipc.new_file(HERE / "vectors.arrow", kinds.schema) as file:
         file.write_table(kinds, max_chunksize=6)
     with pa.ipc.new_stream(HERE / "vectors.arrows", kinds.schema) as file:

@@ -474,3 +474,68 @@ async fn files_with_changed_bytes_end_the_host_in_order() {
 fn write(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap();
 }
+
+/// The sources that the reference shows, in its order.
+fn documented() -> Vec<String> {
+    let text = std::fs::read_to_string(root().join("host/README.md")).unwrap();
+    let codes = text
+        .lines()
+        .filter_map(|line| line.split_once("`source = { files"));
+    let codes = codes.filter_map(|(_, rest)| rest.split_once(" }` |"));
+    codes.map(|(code, _)| format!("files{code}")).collect()
+}
+
+#[tokio::test]
+async fn what_the_reference_says_to_write_works() {
+    let documented = documented();
+    assert_eq!(documented.len(), 7, "{documented:?}");
+    let lines = std::fs::read_to_string(file("lines.jsonl")).unwrap();
+    let timed = lines.replace(
+        "\"title\"",
+        "\"created_at\": \"2026-11-28T09:30:00+01:00\", \"title\"",
+    );
+    let whole =
+        (0..20).map(|id| format!("{{\"id\": {id}, \"embedding\": [1, 2, 3, 4, 5, 6, 7, {id}]}}\n"));
+    let table = (0..20).map(|id| format!("{id},Title {id}\n"));
+    for source in documented {
+        let table_sql = "create table docs (id text primary key, title text, f32 vector(8), embedding vector(8),
+            created_at timestamptz)";
+        let home = home(table_sql, &source).await;
+        let put = |name: &str, bytes: &[u8]| {
+            let path = home.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        };
+        let parquet = if source.contains("doc_id") {
+            "keyed.parquet"
+        } else {
+            "vectors-zstd.parquet"
+        };
+        put("data/docs.parquet", &std::fs::read(file(parquet)).unwrap());
+        put("docs.arrow", &std::fs::read(file("vectors.arrow")).unwrap());
+        let text = if source.contains("timestamp") {
+            &timed
+        } else {
+            &lines
+        };
+        put("docs.jsonl", text.as_bytes());
+        put(
+            "logs/a.jsonl.zst",
+            &std::fs::read(file("lines.jsonl.zst")).unwrap(),
+        );
+        put("whole.jsonl", whole.clone().collect::<String>().as_bytes());
+        put(
+            "export.csv",
+            format!("id,title\n{}", table.clone().collect::<String>()).as_bytes(),
+        );
+        put("export.npy", &std::fs::read(file("rows.npy")).unwrap());
+        let report = home.run().done();
+        assert_eq!(report["rows"]["dead_lettered"], 0, "{source}: {report:#}");
+        let right = "select count(*) from docs where f32 is not null or embedding is not null";
+        assert_eq!(home.database.number(right).await, 20, "{source}");
+        if source.contains("timestamp") {
+            let at = "select count(*) from docs where created_at = '2026-11-28T08:30:00Z'";
+            assert_eq!(home.database.number(at).await, 20);
+        }
+    }
+}
