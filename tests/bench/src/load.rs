@@ -26,6 +26,8 @@ pub(crate) struct Load<'a> {
     pub(crate) expect: Expect,
     /// `pipelines.recruit.index`, unless it is left out.
     pub(crate) index: Option<&'static str>,
+    /// A file with the rows, in place of the source.
+    pub(crate) file: Option<&'a Path>,
     /// Rows that the database refuses.
     pub(crate) dirt: Option<Dirt>,
     /// Statements before the run, which are no part of it.
@@ -98,6 +100,7 @@ impl<'a> Load<'a> {
             database_over: Over::Unix,
             expect: Expect::New,
             index: None,
+            file: None,
             dirt: None,
             before: None,
             role: None,
@@ -132,9 +135,13 @@ impl<'a> Load<'a> {
             (Expect::New | Expect::Unchanged | Expect::Grown(_), None) => source::FIRST.into(),
             (Expect::Changed, None) => source::CHANGED.into(),
         };
+        let source = match self.file {
+            Some(path) => format!("files = {path:?}"),
+            None => format!("grpc = {address:?}, dataset = {dataset:?}"),
+        };
         let mut config = format!(
             "database.url = {database:?}\nplugins.directory = {plugins:?}\n\
-             [pipelines.recruit]\nsource = {{ grpc = {address:?}, dataset = {dataset:?} }}\n\
+             [pipelines.recruit]\nsource = {{ {source} }}\n\
              plugins = {names:?}\ntables = [\"recruit_metadata\", \"recruit_embedding\"]\n"
         );
         if let Some(index) = self.index {

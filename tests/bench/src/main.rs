@@ -71,6 +71,8 @@ enum Only {
     Dimensions,
     /// Unix sockets, TCP, TLS and a network of 1 ms
     Transport,
+    /// Files, beside the own protocol
+    Files,
     /// With rows that the database refuses
     Dirt,
     /// With an HNSW index

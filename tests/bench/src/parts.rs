@@ -2,6 +2,7 @@
 
 pub(crate) mod dimensions;
 pub(crate) mod dirt;
+pub(crate) mod files;
 pub(crate) mod index;
 pub(crate) mod memory;
 pub(crate) mod plugins;

@@ -9,7 +9,7 @@ use crate::chart::{Figure, Scale};
 use crate::lab::Lab;
 use crate::parts::plugins::Bars;
 use crate::parts::write::{With, shape};
-use crate::parts::{Part, dimensions, dirt, index, memory, plugins, transport, write};
+use crate::parts::{Part, dimensions, dirt, files, index, memory, plugins, transport, write};
 use crate::rounds::{Rounds, WarmUp};
 use crate::sets::Set;
 use crate::source::Source;
@@ -100,6 +100,11 @@ async fn parts(arguments: &Arguments, lab: &Lab, rust: &Set, target: &Path) -> a
             markdown::LEGEND,
             vec![part],
         )?;
+    }
+    if arguments.wants(Only::Files) {
+        let shape = shape(arguments.rows(30_000), dimensions);
+        let part = files::measure(lab, shape, rust, arguments.rounds(5)).await?;
+        publish(lab, "files", "Files", markdown::LEGEND, vec![part])?;
     }
     if arguments.wants(Only::Dirt) {
         let dimensions = arguments.dimensions.unwrap_or(SHORT);

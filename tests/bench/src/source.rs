@@ -3,6 +3,7 @@
 //! machine's.
 
 pub(crate) mod dirt;
+pub(crate) mod parquet;
 pub(crate) mod rows;
 mod serve;
 
