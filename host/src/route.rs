@@ -33,5 +33,5 @@ pub use self::mapping::{ColumnMapping, FedBy, Mapping, TableMapping, UnusedEmbed
 pub use self::memory::{Fed, Remembered};
 pub use self::misfit::Misfit;
 pub(crate) use self::row_id::{own_id, row_id, row_ids};
-pub use self::table::{Column, EQUALS, ForeignKey, NearKey, Table};
+pub use self::table::{Column, EQUALS, ForeignKey, NearKey, OwnCheck, Table};
 pub use self::target::{Binding, Feed, ItemColumn, ItemFeed, Items, Target, TargetColumn, Targets};

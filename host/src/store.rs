@@ -33,6 +33,7 @@ mod not_begun;
 pub mod outbox;
 pub mod preflight;
 pub mod reconcile;
+mod refusals;
 mod roll_over;
 pub mod run;
 mod session;

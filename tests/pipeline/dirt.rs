@@ -127,3 +127,98 @@ async fn rows_that_are_there_under_their_key_are_not_refused_among_those_that_ar
     let named = "select count(*) from items where name = 'name ' || id";
     assert_eq!(home.database.number(named).await, 196);
 }
+
+#[tokio::test]
+async fn a_row_that_was_refused_last_night_is_known_and_not_tried() {
+    let home = Home::new().await;
+    home.database
+        .execute(
+            "create table items (id int primary key, no serial, name text, parent int check (parent < 100),
+                 vector vector(2) not null)",
+        )
+        .await;
+    let spoil =
+        |key: i64| item(key).set("parent", Kind::Integer(if key % 50 == 0 { 200 } else { 1 }));
+    let source = chunks(40, (1..=200).map(spoil)).serve();
+    home.configure(&source.pipeline(&["items"], ""));
+    assert_eq!(home.run().done()["rows"]["dead_lettered"], 4);
+    let refused = [
+        "50 SQL_23514",
+        "100 SQL_23514",
+        "150 SQL_23514",
+        "200 SQL_23514",
+    ];
+    assert_eq!(letters(&home).await, refused);
+    let messages = "select message || coalesce(field, '') from forebay.dead_letter order by id";
+    let messages_before = home.database.texts(messages).await;
+    // A row that is tried takes a number, whatever becomes of it.
+    let last = "select last_value from items_no_seq";
+    let taken = home.database.number(last).await;
+    let report = home.run().done();
+    assert_eq!(report["rows"]["unchanged"], 196, "{report:#}");
+    assert_eq!(report["rows"]["dead_lettered"], 4);
+    assert_eq!(report["codes"][0]["code"], "SQL_23514", "{report:#}");
+    assert_eq!(home.database.number(last).await, taken);
+    assert_eq!(home.database.texts(messages).await, messages_before);
+    let seen = "select count(*) from forebay.dead_letter where seen = 2 and status = 'open'
+        and run = (select id from forebay.run order by id desc limit 1)";
+    assert_eq!(home.database.number(seen).await, 4);
+    // One that has changed is tried, and so are all once the constraint is another one.
+    source.change(|_| chunks(40, (1..=200).map(|key| spoil(key).text("name", "new name"))));
+    assert_eq!(home.run().done()["rows"]["dead_lettered"], 4);
+    assert!(home.database.number(last).await >= taken + 4);
+    home.database
+        .execute(
+            "alter table items drop constraint items_parent_check,
+                 add constraint items_parent_check check (parent < 300)",
+        )
+        .await;
+    let report = home.run().done();
+    assert_eq!(report["rows"]["inserted"], 4, "{report:#}");
+    assert_eq!(report["rows"]["unchanged"], 196);
+}
+
+#[tokio::test]
+async fn what_a_refused_row_waits_for_lets_it_in_the_next_night() {
+    let home = Home::new().await;
+    home.database
+        .execute(&format!(
+            "{ITEMS};
+             alter table items add column until timestamptz default now() - interval '1 hour',
+                 add check (parent is distinct from 3 or until > now());
+             create table allowed (name text primary key);
+             insert into allowed select 'name ' || i from generate_series(1, 100) i where i % 10 > 0;
+             create function allow() returns trigger language plpgsql as $$ begin
+                 if not exists (select from allowed where name = new.name) then
+                     raise exception 'not allowed' using errcode = 'FB003';
+                 end if;
+                 return new;
+             end $$;
+             create trigger allow before insert on items for each row execute function allow()"
+        ))
+        .await;
+    let with_parent = |key: i64| item(key).set("parent", Kind::Integer(key));
+    let source = chunks(25, (1..=100).map(with_parent)).serve();
+    home.configure(&source.pipeline(&["items"], ""));
+    assert_eq!(home.run().done()["rows"]["dead_lettered"], 11);
+    // Nothing of the tables changes, and only some rows may come in now.
+    home.database
+        .execute("insert into allowed values ('name 30'), ('name 70')")
+        .await;
+    let report = home.run().done();
+    assert_eq!(report["rows"]["inserted"], 2, "{report:#}");
+    assert_eq!(report["rows"]["unchanged"], 89);
+    assert_eq!(report["rows"]["dead_lettered"], 9);
+    // A table that refuses its rows alike is still to blame itself.
+    home.database
+        .execute(
+            "create or replace function allow() returns trigger language plpgsql as $$ begin
+                 raise exception 'frozen' using errcode = 'FB004'; end $$;
+             drop trigger allow on items;
+             create trigger allow before insert or update on items for each row execute function allow()",
+        )
+        .await;
+    let ended = home.run();
+    ended.said("items refuses").said("hint: no row is to blame");
+    assert_eq!(ended.exit(3)["rows"]["dead_lettered"], 0);
+}

@@ -25,8 +25,10 @@ pub struct Table {
     /// True if the server may leave a row out without an error: a trigger runs before rows are
     /// written, or a policy of row-level security applies to the role.
     pub guarded: bool,
+    /// True if it or a partition of it has triggers.
+    pub has_triggers: bool,
     /// Check constraints that refuse a row for nothing but its own values.
-    pub own_checks: Vec<String>,
+    pub own_checks: Vec<OwnCheck>,
     /// True if the server takes `COPY` into it from the role.
     pub copies: bool,
 }
@@ -37,6 +39,15 @@ impl Table {
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }
+}
+
+/// A check constraint by which the values of a row alone decide, in a table without triggers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnCheck {
+    /// Its name.
+    pub name: String,
+    /// A hash of everything that it depends on.
+    pub definition: i64,
 }
 
 /// A unique key that cannot find a row: a column may be null, or else it is deferrable.

@@ -61,6 +61,7 @@ fn table(name: &str, columns: &[(&str, &str)], references: &[&str]) -> Table {
         unique_keys: Vec::new(),
         near_keys: Vec::new(),
         guarded: false,
+        has_triggers: false,
         own_checks: Vec::new(),
         copies: true,
         foreign_keys: references

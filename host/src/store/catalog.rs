@@ -5,7 +5,7 @@ mod meant;
 use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 
 use super::error::StoreError;
-use crate::route::{Column, EQUALS, ForeignKey, NearKey, Table};
+use crate::route::{Column, EQUALS, ForeignKey, NearKey, OwnCheck, Table};
 
 pub use self::meant::meant;
 
@@ -41,7 +41,10 @@ pub async fn read(pool: &PgPool, names: &[String]) -> Result<Vec<Option<Table>>,
                  exists (select from pg_trigger t
                      where t.tgrelid in (select c.oid union all select relid from pg_partition_tree(c.oid))
                          and not t.tgisinternal and t.tgenabled in ('O', 'A')
-                         and t.tgtype & 3 = 3 and t.tgtype & 20 <> 0)
+                         and t.tgtype & 3 = 3 and t.tgtype & 20 <> 0),
+                 exists (select from pg_trigger t
+                     where t.tgrelid in (select c.oid union all select relid from pg_partition_tree(c.oid))
+                         and not t.tgisinternal)
              from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid::bigint = $1",
         )
         .bind(oid)
@@ -62,6 +65,7 @@ pub async fn read(pool: &PgPool, names: &[String]) -> Result<Vec<Option<Table>>,
             unique_keys: unique,
             near_keys: near,
             guarded: triggers || !copies,
+            has_triggers: relation.try_get(4)?,
             own_checks: own_checks(pool, oid).await?,
             copies,
             foreign_keys: foreign_keys(pool, oid, names, &oids).await?,
@@ -70,22 +74,31 @@ pub async fn read(pool: &PgPool, names: &[String]) -> Result<Vec<Option<Table>>,
     Ok(tables)
 }
 
-/// Check constraints of a table without triggers that call no function which may look elsewhere:
-/// none of a user, or immutable ones only.
-async fn own_checks(pool: &PgPool, table: i64) -> Result<Vec<String>, StoreError> {
-    let names = sqlx::query_scalar(
-        "select c.conname::text from pg_constraint c
-         where c.conrelid::bigint = $1 and c.contype = 'c'
-             and not exists (select from pg_trigger t
-                 where t.tgrelid in (select c.conrelid union all select relid from pg_partition_tree(c.conrelid))
-                     and not t.tgisinternal)
-             and not exists (select from pg_depend d
-                 left join pg_operator o on d.refclassid = 'pg_operator'::regclass and o.oid = d.refobjid
-                 join pg_proc p on p.oid = case when d.refclassid = 'pg_proc'::regclass then d.refobjid else o.oprcode end
-                 where d.classid = 'pg_constraint'::regclass and d.objid = c.oid and p.provolatile <> 'i')
-         order by c.conname",
-    );
-    Ok(names.bind(table).fetch_all(pool).await?)
+/// Check constraints of a table without triggers by which the values of a row alone decide: all that
+/// they call is immutable. `$1` table.
+const OWN_CHECKS: &str = "select c.conname::text, hashtextextended(concat_ws(' ', c.conrelid::bigint, c.conname,
+            pg_get_constraintdef(c.oid), f.made,
+            (select string_agg(d.adbin::text, ' ' order by d.adnum) from pg_attrdef d where d.adrelid = c.conrelid)), 0)
+        from pg_constraint c
+        cross join lateral (
+            select string_agg(p.oid || ' ' || p.xmin, ' ' order by p.oid) as made,
+                count(*) filter (where p.provolatile <> 'i') as others
+            from regexp_matches(c.conbin::text, ':(?:op|elem)?funcid (\\d+)', 'g') m(ids)
+            join pg_proc p on p.oid = m.ids[1]::oid) f
+        where c.conrelid::bigint = $1 and c.contype = 'c' and f.others = 0
+            and c.conbin::text !~ 'SQLVALUEFUNCTION|COERCEVIAIO|COERCETODOMAIN|ROWCOMPARE|XMLEXPR|SUBPLAN'
+            and not exists (select from pg_trigger t
+                where t.tgrelid in (select c.conrelid union all select relid from pg_partition_tree(c.conrelid))
+                    and not t.tgisinternal)
+        order by c.conname";
+
+async fn own_checks(pool: &PgPool, table: i64) -> Result<Vec<OwnCheck>, StoreError> {
+    let found: Vec<(String, i64)> = sqlx::query_as(OWN_CHECKS)
+        .bind(table)
+        .fetch_all(pool)
+        .await?;
+    let check = |(name, definition)| OwnCheck { name, definition };
+    Ok(found.into_iter().map(check).collect())
 }
 
 /// The unique keys of a table.

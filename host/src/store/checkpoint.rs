@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::claim::Claim;
 use super::connect::Store;
 use super::error::StoreError;
+use super::refusals::Refusals;
 use super::run::{Checkpoint, Counts, NewRun, Run, RunTotals, Status};
 use super::sql::{ascii, without_nul};
 use super::token;
@@ -65,6 +66,7 @@ impl Store {
             claimed.push(claim_partition(connection, number, partition, id, new_run).await?);
         }
         let waiting = again::waiting(connection, number).await?;
+        let refused = Refusals::read(connection, number).await?;
         transaction.commit().await?;
         Ok(Run {
             id,
@@ -74,6 +76,7 @@ impl Store {
             partitions: claimed,
             gone,
             waiting,
+            refused,
         })
     }
 

@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::again::may_succeed;
 use super::connect::Store;
 use super::error::StoreError;
+use super::refusals;
 use super::run::Place;
 use super::sql::{ascii, from_row, without_nul};
 use super::{Blame, blame};
@@ -21,11 +22,13 @@ use crate::row::{Batch, Failure, Stage};
 
 /// Writes dead letters. A row that fails the same way again updates its entry. In a database whose
 /// encoding lacks some of their characters, those that are not ASCII are escaped: such a character
-/// may be why the row was refused.
+/// may be why the row was refused. `rules` are the check constraints by which the values of a row alone
+/// decide, by name.
 pub(super) async fn write(
     connection: &mut PgConnection,
     place: Place<'_>,
     prepared: &Prepared,
+    rules: &HashMap<String, i64>,
     letters: &[DeadLetter],
 ) -> Result<(), sqlx::Error> {
     let batch = &prepared.batch;
@@ -37,19 +40,19 @@ pub(super) async fn write(
             && others.iter().flatten().all(|text| text.is_ascii())
     };
     if letters.iter().all(is_ascii) {
-        return insert(connection, place, prepared, letters, without_nul).await;
+        return insert(connection, place, prepared, rules, letters, without_nul).await;
     }
     sqlx::query("savepoint letters")
         .execute(&mut *connection)
         .await?;
-    if let Err(error) = insert(connection, place, prepared, letters, without_nul).await {
+    if let Err(error) = insert(connection, place, prepared, rules, letters, without_nul).await {
         if blame(&error) == Blame::Server {
             return Err(error);
         }
         sqlx::query("rollback to savepoint letters")
             .execute(&mut *connection)
             .await?;
-        insert(connection, place, prepared, letters, ascii).await?;
+        insert(connection, place, prepared, rules, letters, ascii).await?;
     }
     sqlx::query("release savepoint letters")
         .execute(connection)
@@ -61,6 +64,7 @@ async fn insert(
     connection: &mut PgConnection,
     place: Place<'_>,
     prepared: &Prepared,
+    rules: &HashMap<String, i64>,
     letters: &[DeadLetter],
     storable: fn(&str) -> String,
 ) -> Result<(), sqlx::Error> {
@@ -82,13 +86,15 @@ async fn insert(
     let wire: Vec<&[u8]> = wire.iter().map(AsRef::as_ref).collect();
     sqlx::query(
         "insert into forebay.dead_letter as d (pipeline, partition, run, identity, seen, queue, key, stage, code,
-             message, field, plugin, plugin_digest, wire, attempts)
+             message, field, plugin, plugin_digest, wire, attempts, content, rule)
          select $1, $2, $3, * from unnest($4::uuid[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],
-             $10::text[], $11::text[], $12::text[], $13::text[], $14::bytea[], $15::int[])
+             $10::text[], $11::text[], $12::text[], $13::text[], $14::bytea[], $15::int[],
+             $16::uuid[], $17::bigint[])
          on conflict (pipeline, partition, identity) do update set
              run = excluded.run, seen = d.seen + excluded.seen, queue = excluded.queue, message = excluded.message,
              field = excluded.field, plugin_digest = excluded.plugin_digest, wire = excluded.wire,
-             attempts = excluded.attempts, last_seen = now(), latest = true,
+             attempts = excluded.attempts, content = excluded.content, rule = excluded.rule,
+             last_seen = now(), latest = true,
              status = case d.status when 'discarded' then d.status else 'open' end",
     )
     .bind(place.pipeline)
@@ -106,6 +112,8 @@ async fn insert(
     .bind(failures().map(|failure| failure.plugin.as_ref().map(|plugin| plugin.digest.as_str())).collect::<Vec<_>>())
     .bind(wire)
     .bind(failures().map(|failure| i32::try_from(failure.attempt).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+    .bind(failures().map(|failure| content(prepared, failure)).collect::<Vec<_>>())
+    .bind(failures().map(|failure| rule(rules, failure)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
@@ -114,9 +122,28 @@ async fn insert(
 /// What is wrong, and where the row stands in its partition if the source counts rows.
 fn message<'f>(prepared: &Prepared, failure: &'f Failure) -> Cow<'f, str> {
     match prepared.units.place(failure.row as usize) {
-        Some(place) => format!("{} ({place})", failure.message).into(),
-        None => failure.message.as_str().into(),
+        // A row that is known from the last run has its place in the message.
+        Some(place) if !failure.message.ends_with(&format!(" ({place})")) => {
+            format!("{} ({place})", failure.message).into()
+        }
+        _ => failure.message.as_str().into(),
     }
+}
+
+/// What a row was that the database refused.
+fn content(prepared: &Prepared, failure: &Failure) -> Option<Uuid> {
+    let digest = prepared.digests.get(failure.row as usize).copied()?;
+    let is_refused = failure.stage == Stage::Write && !digest.is_nil();
+    is_refused.then(|| refusals::content(key(&prepared.batch, failure).unwrap_or_default(), digest))
+}
+
+/// The check constraint that a row's own values violate.
+fn rule(rules: &HashMap<String, i64>, failure: &Failure) -> Option<i64> {
+    let name = failure
+        .field
+        .as_ref()
+        .filter(|_| failure.code == "SQL_23514")?;
+    rules.get(name).copied()
 }
 
 /// A key that a table has read already is kept as it is: later rows find their entry by it.

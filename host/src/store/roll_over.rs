@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::refusals::Refusals;
 use super::run::{Checkpoint, Run, Status};
 use super::sql::ascii;
 use super::{Store, StoreError, again, reconcile};
@@ -48,6 +49,7 @@ impl Store {
             partitions: run.partitions.iter().map(begin).collect(),
             gone: Vec::new(),
             waiting: again::waiting(connection, run.pipeline).await?,
+            refused: Refusals::read(connection, run.pipeline).await?,
         };
         reconcile::fence(connection, &next).await?;
         transaction.commit().await?;

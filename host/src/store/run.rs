@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::refusals::Refusals;
 use super::waiting::Waiting;
 use crate::policy::Window;
 
@@ -73,6 +74,8 @@ pub struct Run {
     pub gone: Vec<String>,
     /// Keys that have dead letters to be tried again.
     pub waiting: Waiting,
+    /// Rows that earlier runs have refused.
+    pub(super) refused: Refusals,
 }
 
 /// Progress of a partition.

@@ -139,14 +139,16 @@ impl Writer {
         limit: Arc<DeadLetterLimit>,
         evidence: Evidence,
     ) -> Result<Self, StoreError> {
+        let statements = Statements::new(targets);
+        let rules = statements.rules.clone();
         Ok(Self {
             connection: store.pool.acquire().await?,
             begin: begin(store, targets),
             // After the connection, which has to be among those that are open.
             copies: store.copies_at_full_speed(),
             buffer: Vec::new(),
-            statements: Statements::new(targets),
-            recorder: Recorder::new(targets, run, checkpoint, notify, limit),
+            statements,
+            recorder: Recorder::new(targets, run, checkpoint, notify, limit, rules),
             evidence,
         })
     }
@@ -250,6 +252,7 @@ impl Writer {
             buffer: &mut self.buffer,
             statements: &self.statements,
             pipeline: self.recorder.pipeline(),
+            refused: self.recorder.refused().clone(),
             evidence: &self.evidence,
             believed: Believed::new(),
             outcomes: Outcomes::new(self.statements.tables.len(), prepared.batch.keys.len()),
@@ -263,7 +266,6 @@ impl Writer {
         let sequence = chunk.wait_for(turn).await?;
         let resumed = Instant::now();
         chunk.try_early(prepared, &mut written).await?;
-        let refused = !written.failures.is_empty();
         let settled = chunk.resolve(prepared, &mut written, policy).await?;
         failpoints::point!("write.rows");
         let fates = Fates::of(prepared, written.rows, settled)?;
@@ -278,7 +280,7 @@ impl Writer {
         commit.await.map_err(Rollback::of_commit)?;
         failpoints::point!("commit.after");
         self.evidence
-            .committed(chunk.believed, &fates.rows, refused);
+            .committed(chunk.believed, &fates.rows, written.is_refused);
         let dead_letter_share = recent.total().share();
         self.recorder.committed(prepared, recent);
         Ok(Committed {

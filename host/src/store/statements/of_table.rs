@@ -6,7 +6,7 @@ use super::table::{
     compared, copy, differing, differs, insert, missing, omitted, parameter, unfound, update,
 };
 use super::turns::Turns;
-use crate::route::Target;
+use crate::route::{OwnCheck, Target};
 use crate::store::copy::Copy;
 use crate::store::encode::Column;
 
@@ -38,7 +38,7 @@ pub(in crate::store) struct TableStatements {
     /// For unique values that move between rows; `None` for the items of lists.
     pub turns: Option<Turns>,
     /// Check constraints that refuse a row for nothing but its own values.
-    pub own_checks: Vec<String>,
+    pub own_checks: Vec<OwnCheck>,
     /// True if something may keep the server from writing a row without an error.
     pub guarded: bool,
 }

@@ -1,5 +1,6 @@
 //! All statements of a pipeline.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::control::Control;
@@ -39,6 +40,9 @@ pub(in crate::store) struct Statements {
     pub delete: ByKey,
     /// Unflags rows that come back.
     pub unflag: ByKey,
+    /// Check constraints by which the values of a row alone decide, by name, with hashes of their
+    /// definitions: those whose name tells the table.
+    pub rules: HashMap<String, i64>,
 }
 
 /// A column as people know it, and the field that feeds it.
@@ -87,6 +91,7 @@ impl Statements {
         let asked = tables_of_rows(targets);
         let refuses = refuses_known(&tables, &asked);
         Self {
+            rules: rules(targets),
             lookup: of_all.into(),
             lookup_of_known: of_known.into(),
             is_empty: refuses.then(|| is_empty(targets).into()),
@@ -111,6 +116,19 @@ fn refuses_known(tables: &[TableStatements], asked: &[usize]) -> bool {
     let first = asked.first().and_then(|first| tables.get(*first));
     first.is_some_and(|first| first.copy.is_some() && first.omits.is_empty())
         && tables.iter().all(|table| !table.guarded)
+}
+
+/// None if some table has triggers: what these do may be refused by any constraint.
+fn rules(targets: &Targets) -> HashMap<String, i64> {
+    let tables = || targets.tables.iter().map(|target| &target.table);
+    if tables().any(|table| table.has_triggers) {
+        return HashMap::new();
+    }
+    let checks = || tables().flat_map(|table| &table.own_checks);
+    let is_told = |name: &str| checks().filter(|check| check.name == name).count() == 1;
+    let told = checks().filter(|check| is_told(&check.name));
+    told.map(|check| (check.name.clone(), check.definition))
+        .collect()
 }
 
 fn table(target: &Target) -> TableStatements {

@@ -43,6 +43,7 @@ fn table(name: &str, columns: &[(&str, &str)], key: &[&str], parent: &[(&str, &s
         unique_keys: Vec::new(),
         near_keys: Vec::new(),
         guarded: false,
+        has_triggers: false,
         own_checks: Vec::new(),
         copies: true,
         foreign_keys: if parent.is_empty() {

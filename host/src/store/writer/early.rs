@@ -1,15 +1,61 @@
-//! Rows that were refused before the turn of their chunk. What an earlier chunk was about to write
-//! may be why, so they are tried once more in turn. The other rows of the chunk are written already.
+//! Rows that are tried in the turn of their chunk, after its other rows are written: those that were
+//! refused before the turn, since what an earlier chunk was about to write may be why; and those that
+//! an earlier run has refused.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::rollback::{Rollback, WriteMode};
 use super::rows::ChunkWriter;
-use super::wave::{Changed, Early, Known, Refused, Trial, Written};
+use super::wave::{Before, Changed, Early, Known, Refused, Trial, Written};
 use crate::chunk::Prepared;
+use crate::row::Failure;
+use crate::store::refusals;
 
 impl ChunkWriter<'_> {
-    /// Tries rows again that were refused before the chunk's turn, which has come.
+    /// Takes those rows out of a wave that an earlier run has refused.
+    pub(super) async fn refused_before(
+        &mut self,
+        prepared: &Prepared,
+        wave: &mut Changed,
+    ) -> Result<Before, Rollback> {
+        let mut before = Before::default();
+        if self.refused.is_empty() {
+            return Ok(before);
+        }
+        let mut ids = HashMap::new();
+        for row in &wave.all {
+            let key = prepared.batch.keys.get(*row as usize);
+            let digest = prepared.digests.get(*row as usize);
+            let refusal = key.zip(digest);
+            let refusal = refusal.and_then(|(key, digest)| self.refused.get(key, *digest));
+            let Some(refusal) = refusal else { continue };
+            before.doubted.insert(*row, refusal.reason);
+            let mut rules = self.statements.rules.values();
+            if refusal.rule.is_some_and(|rule| rules.any(|it| *it == rule)) {
+                ids.insert(*row, refusal.id);
+            }
+        }
+        if before.is_empty() {
+            return Ok(before);
+        }
+        for rows in [&mut wave.all, &mut wave.new, &mut wave.known] {
+            rows.retain(|row| !before.doubted.contains_key(row));
+        }
+        if !ids.is_empty() {
+            let numbers: Vec<i64> = ids.values().copied().collect();
+            let failures = refusals::failures(&mut self.transaction, &numbers).await?;
+            for (row, id) in ids {
+                if let Some(failure) = failures.get(&id) {
+                    before.doubted.remove(&row);
+                    let failure = failure.clone();
+                    before.certain.push(Failure { row, ..failure });
+                }
+            }
+        }
+        Ok(before)
+    }
+
+    /// Tries rows in the chunk's turn.
     pub(super) async fn try_early(
         &mut self,
         prepared: &Prepared,
@@ -19,33 +65,66 @@ impl ChunkWriter<'_> {
             return Ok(());
         };
         let Early {
-            wave,
+            mut wave,
             known,
             refused,
+            before,
         } = early;
-        let (mut certain, doubted): (Vec<_>, Vec<_>) =
-            refused.into_iter().partition(|it| self.is_certain(it));
-        let mut rows: Vec<u32> = doubted.iter().map(|it| it.failure.row).collect();
+        // In turn nothing is doubted that was refused in this attempt.
+        let in_turn = self.in_turn;
+        let (mut refused, doubted): (Vec<_>, Vec<_>) = refused
+            .into_iter()
+            .partition(|it| in_turn || self.is_certain(it));
+        let doubted = doubted.iter().map(|it| it.failure.row);
+        let mut rows: Vec<u32> = doubted.chain(before.doubted.keys().copied()).collect();
         rows.sort_unstable();
-        if !rows.is_empty() {
-            let again = Changed::some(rows.clone(), wave.inserts.clone());
-            let still = self
-                .write_isolated(prepared, again, Trial::OneByOne)
-                .await?;
-            let out: HashSet<u32> = still.iter().map(|it| it.failure.row).collect();
-            certain.extend(still);
-            let tried = rows.iter().filter_map(|row| Some((*row, *known.get(row)?)));
-            let tried: BTreeMap<u32, Known> = tried.collect();
-            if out.len() < tried.len() {
-                self.finish(prepared, &tried, out, WriteMode::Isolating, written)
-                    .await?;
+        let mut expected = before.certain;
+        let tried = self.try_each(prepared, rows, &wave, &known, written);
+        for again in tried.await? {
+            let failure = &again.failure;
+            let reason = refusals::reason(&failure.code, failure.field.as_deref());
+            match before.doubted.get(&failure.row) {
+                Some(was) if *was == reason => expected.push(again.failure),
+                was => {
+                    if was.is_some() {
+                        wave.all.push(failure.row);
+                    }
+                    refused.push(again);
+                }
             }
         }
-        certain.sort_by_key(|it| (it.table, it.failure.row));
-        self.judge(prepared, &wave, &certain).await?;
-        let failures = certain.into_iter().map(|it| it.failure);
-        written.failures.extend(failures);
+        refused.sort_by_key(|it| (it.table, it.failure.row));
+        // What earlier runs have refused for the same says nothing about the table.
+        self.judge(prepared, &wave, &refused).await?;
+        let failures = refused.into_iter().map(|it| it.failure);
+        written.failures.extend(failures.chain(expected));
+        written.failures.sort_by_key(|failure| failure.row);
         Ok(())
+    }
+
+    /// Writes rows one by one, and returns those that are refused.
+    async fn try_each(
+        &mut self,
+        prepared: &Prepared,
+        rows: Vec<u32>,
+        wave: &Changed,
+        known: &[(u32, Known)],
+        written: &mut Written,
+    ) -> Result<Vec<Refused>, Rollback> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tried = known.iter().copied();
+        let tried = tried.filter(|(row, _)| rows.binary_search(row).is_ok());
+        let tried: Vec<(u32, Known)> = tried.collect();
+        let rows = Changed::some(rows, wave.inserts.clone());
+        let refused = self.write_isolated(prepared, rows, Trial::OneByOne).await?;
+        let out: HashSet<u32> = refused.iter().map(|it| it.failure.row).collect();
+        if out.len() < tried.len() {
+            self.finish(prepared, &tried, out, WriteMode::Isolating, written)
+                .await?;
+        }
+        Ok(refused)
     }
 
     /// True if only the row itself decides that it is refused.
@@ -56,9 +135,7 @@ impl ChunkWriter<'_> {
         };
         let failure = &refused.failure;
         let field = failure.field.as_deref().unwrap_or_default();
-        match failure.code.as_str() {
-            "SQL_23514" => table.own_checks.iter().any(|check| check == field),
-            _ => false,
-        }
+        let mut checks = table.own_checks.iter();
+        failure.code == "SQL_23514" && checks.any(|check| check.name == field)
     }
 }

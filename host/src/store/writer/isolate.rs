@@ -10,6 +10,7 @@ use super::rollback::Rollback;
 use super::rows::ChunkWriter;
 use super::wave::{Attempted, Changed, Known, Refused, Trial};
 use crate::chunk::Prepared;
+use crate::failpoints;
 use crate::plugin::head;
 use crate::row::{Failure, Stage};
 use crate::store::halving::{Halving, REFERENCE_ROUNDS};
@@ -142,6 +143,7 @@ impl ChunkWriter<'_> {
             self.keep_part().await?;
         }
         refused.sort_unstable_by_key(|failure| failure.row);
+        failpoints::point!("write.table");
         Ok(refused)
     }
 

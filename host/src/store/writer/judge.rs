@@ -48,6 +48,9 @@ impl ChunkWriter<'_> {
         rows: &Changed,
         refused: &[Refused],
     ) -> Result<(), Rollback> {
+        if refused.is_empty() {
+            return Ok(());
+        }
         for table in 0..=self.statements.tables.len() {
             for manner in Manner::WRITTEN {
                 let is_of = |row: &u32| rows.inserts.contains(row) == (manner == Manner::New);

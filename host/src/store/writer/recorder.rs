@@ -1,5 +1,6 @@
 //! Records a chunk beside its rows: dead letters, keys, plugin versions, and the checkpoint.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sqlx::PgConnection;
@@ -12,6 +13,7 @@ use crate::plugin::Chain;
 use crate::policy::{DeadLetterLimit, Tally, TooManyDeadLetters, Window};
 use crate::route::Targets;
 use crate::store::again::Letters;
+use crate::store::refusals::Refusals;
 use crate::store::run::{Checkpoint, Place, Run};
 use crate::store::{again, dead_letter, ledger, reconcile};
 
@@ -30,6 +32,8 @@ pub(super) struct Recorder {
     /// The plugins of the last chunk that was committed: their versions are in the ledger.
     met: Option<Arc<Chain>>,
     limit: Arc<DeadLetterLimit>,
+    /// Check constraints by which the values of a row alone decide.
+    rules: HashMap<String, i64>,
 }
 
 impl Recorder {
@@ -39,6 +43,7 @@ impl Recorder {
         checkpoint: &Checkpoint,
         notify: Option<String>,
         limit: Arc<DeadLetterLimit>,
+        rules: HashMap<String, i64>,
     ) -> Self {
         Self {
             run: run.clone(),
@@ -49,12 +54,18 @@ impl Recorder {
             letters: None,
             met: None,
             limit,
+            rules,
         }
     }
 
     /// Makes the next chunk one of dead letters that are tried again.
     pub(super) fn try_again(&mut self, letters: Letters) {
         self.letters = Some(letters);
+    }
+
+    /// Rows that earlier runs have refused.
+    pub(super) fn refused(&self) -> &Refusals {
+        &self.run.refused
     }
 
     /// Number of the pipeline.
@@ -83,8 +94,8 @@ impl Recorder {
             partition: &self.partition,
             run: self.run.id,
         };
-        if !fates.letters.is_empty() {
-            dead_letter::write(connection, place, prepared, &fates.letters).await?;
+        if let letters @ [_, ..] = fates.letters.as_slice() {
+            dead_letter::write(connection, place, prepared, &self.rules, letters).await?;
             failpoints::point!("write.dead_letters");
         }
         let waiting = &self.run.waiting;

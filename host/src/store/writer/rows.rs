@@ -1,6 +1,6 @@
 //! The rows of a chunk, within its transaction: looks them up and writes those that have changed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sqlx::postgres::PgArguments;
@@ -12,7 +12,7 @@ use super::assumed::LookUp;
 use super::evidence::{Believed, Evidence};
 use super::outcomes::Outcomes;
 use super::rollback::{Rollback, WriteMode};
-use super::wave::{Changed, Early, Known, Trial, Written};
+use super::wave::{Before, Changed, Early, Known, Trial, Written};
 use crate::chunk::{Prepared, Settled};
 use crate::policy::{self, Budget, Policy};
 use crate::route::absent::FLAGGED;
@@ -20,6 +20,7 @@ use crate::row::{Drop, Failure, Stage};
 use crate::store::compare::DOUBTED;
 use crate::store::digest::{ids, keys_beside_ids};
 use crate::store::encode::ArrayParam;
+use crate::store::refusals::Refusals;
 use crate::store::run::Counts;
 use crate::store::statements::{Statements, UniqueIndex};
 use crate::store::{Blame, blame};
@@ -34,6 +35,8 @@ pub(super) struct ChunkWriter<'w> {
     pub buffer: &'w mut Vec<u8>,
     pub statements: &'w Statements,
     pub pipeline: i32,
+    /// Rows that earlier runs have refused.
+    pub refused: Refusals,
     pub evidence: &'w Evidence,
     /// Rows of this attempt that are believed to be bad.
     pub believed: Believed,
@@ -59,6 +62,7 @@ impl ChunkWriter<'_> {
             failures: Vec::new(),
             swallowed: Vec::new(),
             early: None,
+            is_refused: false,
         };
         let waves = waves(prepared);
         // A row that is tried again after a later one of its key would overwrite that.
@@ -66,7 +70,11 @@ impl ChunkWriter<'_> {
         for wave in waves {
             let wave = self.delete_of(prepared, wave, mode, &mut written).await?;
             let known = self.look_up_with(mode, prepared, &wave).await?;
-            let (changed, known_changed) = self.changed(mode, wave, known, &mut written);
+            let (mut changed, known) = self.changed(mode, wave, known, &mut written);
+            let before = match may_be_early {
+                true => self.refused_before(prepared, &mut changed).await?,
+                false => Before::default(),
+            };
             let refused = match mode {
                 WriteMode::Trusting => {
                     self.write_at_once(prepared, changed.clone()).await?;
@@ -81,11 +89,12 @@ impl ChunkWriter<'_> {
             if !(self.in_turn || may_be_early || is_clean) {
                 return Err(Rollback::Row);
             }
-            let out = refused.iter().map(|refused| refused.failure.row).collect();
-            let known = changed.all.iter().copied().zip(known_changed).collect();
+            written.is_refused |= !is_clean;
+            let out = refused.iter().map(|refused| refused.failure.row);
+            let out = out.chain(before.rows()).collect();
             self.finish(prepared, &known, out, mode, &mut written)
                 .await?;
-            if self.in_turn || refused.is_empty() {
+            if before.is_empty() && (self.in_turn || refused.is_empty()) {
                 self.judge(prepared, &changed, &refused).await?;
                 written
                     .failures
@@ -95,6 +104,7 @@ impl ChunkWriter<'_> {
                     wave: changed,
                     known,
                     refused,
+                    before,
                 });
             }
         }
@@ -105,13 +115,13 @@ impl ChunkWriter<'_> {
     pub(super) async fn finish(
         &mut self,
         prepared: &Prepared,
-        rows: &BTreeMap<u32, Known>,
+        rows: &[(u32, Known)],
         mut out: HashSet<u32>,
         mode: WriteMode,
         written: &mut Written,
     ) -> Result<(), Rollback> {
         let flagged = rows.iter().filter(|(row, known)| {
-            let is_out = out.contains(row) || self.outcomes.is_swallowed(**row);
+            let is_out = out.contains(row) || self.outcomes.is_swallowed(*row);
             known.flagged && !is_out
         });
         let flagged: Vec<u32> = flagged.map(|(row, _)| *row).collect();
@@ -133,7 +143,7 @@ impl ChunkWriter<'_> {
         wave: Vec<u32>,
         known: Vec<Known>,
         written: &mut Written,
-    ) -> (Changed, Vec<Known>) {
+    ) -> (Changed, Vec<(u32, Known)>) {
         let (mut changed, mut known_changed) = (Changed::default(), Vec::new());
         for (row, known) in wave.into_iter().zip(known) {
             if known.unchanged {
@@ -147,11 +157,12 @@ impl ChunkWriter<'_> {
             };
             part.push(row);
             // Only a search for rows to blame asks for these.
-            if mode != WriteMode::Trusting && !known.in_first {
+            let is_asked = mode != WriteMode::Trusting || !self.refused.is_empty();
+            if is_asked && !known.in_first {
                 changed.inserts.insert(row);
             }
             changed.all.push(row);
-            known_changed.push(known);
+            known_changed.push((row, known));
         }
         (changed, known_changed)
     }

@@ -12,8 +12,10 @@ pub(super) struct Written {
     pub failures: Vec<Failure>,
     /// Rows that the database does not have, or not so, and raised no error for.
     pub swallowed: Vec<Drop>,
-    /// Rows that were refused before the chunk's turn.
+    /// Rows that are tried in the chunk's turn.
     pub early: Option<Early>,
+    /// True if rows were refused that earlier runs have not refused.
+    pub is_refused: bool,
 }
 
 /// Rows to write, in their order, without duplicates.
@@ -95,6 +97,27 @@ pub(super) struct Attempted<'r> {
 pub(super) struct Early {
     pub wave: Changed,
     /// What is known of the rows of `wave`.
-    pub known: BTreeMap<u32, Known>,
+    pub known: Vec<(u32, Known)>,
     pub refused: Vec<Refused>,
+    pub before: Before,
+}
+
+/// Rows that earlier runs have refused, and that have come again unchanged. They are not in the wave.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    /// Rows whose own values violate a check constraint that is still there.
+    pub certain: Vec<Failure>,
+    /// Other rows, each with a hash of why it was refused.
+    pub doubted: BTreeMap<u32, u64>,
+}
+
+impl Before {
+    pub(super) fn is_empty(&self) -> bool {
+        self.certain.is_empty() && self.doubted.is_empty()
+    }
+
+    pub(super) fn rows(&self) -> impl Iterator<Item = u32> + use<'_> {
+        let certain = self.certain.iter().map(|failure| failure.row);
+        certain.chain(self.doubted.keys().copied())
+    }
 }
