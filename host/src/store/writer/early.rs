@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::assumed::LookUp;
 use super::rollback::{Rollback, WriteMode};
 use super::rows::ChunkWriter;
 use super::wave::{Before, Changed, Early, Known, Refused, Trial, Written};
@@ -114,9 +115,18 @@ impl ChunkWriter<'_> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let tried = known.iter().copied();
-        let tried = tried.filter(|(row, _)| rows.binary_search(row).is_ok());
-        let tried: Vec<(u32, Known)> = tried.collect();
+        // What was only assumed of rows would make them count as something else.
+        let tried: Vec<(u32, Known)> = match self.evidence.assumed().look_up() {
+            LookUp::Tables => {
+                let tried = known.iter().copied();
+                let tried = tried.filter(|(row, _)| rows.binary_search(row).is_ok());
+                tried.collect()
+            }
+            LookUp::Digests | LookUp::Nothing => {
+                let known = self.look_up_isolated(prepared, &rows).await?;
+                rows.iter().copied().zip(known).collect()
+            }
+        };
         let rows = Changed::some(rows, wave.inserts.clone());
         let refused = self.write_isolated(prepared, rows, Trial::OneByOne).await?;
         let out: HashSet<u32> = refused.iter().map(|it| it.failure.row).collect();
