@@ -13,10 +13,11 @@ use crate::source::{Shape, Source, Wire};
 use crate::{bars, chart, markdown, rounds};
 
 /// Places of the variants.
-const CONTROLS: &[usize] = &[0, 6];
+const CONTROLS: &[usize] = &[0, 8];
 const NEW: usize = 3;
 const UNCHANGED: usize = 4;
 const CHANGED: usize = 5;
+const MIXED: usize = 7;
 
 /// What is asked of new rows: a share of the ceiling, and µs of CPU a row by dimensions.
 const LEAST_SHARE: f64 = 0.8;
@@ -67,6 +68,7 @@ pub(crate) async fn measure(
             Work::Load(load),
         ));
         slots.push(three_nights(tables, Load::new(plugins, &source)));
+        slots.push(half_known(tables, load, shape.lower_half()?));
         slots.push(raw("bare COPY, one connection, again", &[0], 1));
     } else {
         slots.push(raw("bare COPY, one connection, again", &[0], 1));
@@ -81,6 +83,7 @@ pub(crate) async fn measure(
     );
     if with == With::Host {
         text.push_str(&bars::list(&bars(&results, shape.dimensions)));
+        text.push_str(&bars::list(&server_bars(&results, shape)?));
     }
     Ok(Part {
         text,
@@ -104,6 +107,77 @@ fn three_nights<'a>(tables: Tables, new: Load<'a>) -> Slot<'a> {
         ],
         rounds: usize::MAX,
     }
+}
+
+/// Takes the rows with keys from `8` on away, as if the pipeline had never written them: nothing is left
+/// of them in any page or index.
+const FORGET_HALF: &str = "create table m as select * from recruit_metadata where id::text < '8';
+    create table e as select * from recruit_embedding where id::text < '8';
+    create table d as select * from forebay.digest where id::text < '8';
+    truncate recruit_metadata, recruit_embedding, forebay.digest;
+    insert into recruit_metadata select * from m;
+    insert into recruit_embedding select * from e;
+    insert into forebay.digest select * from d;
+    drop table m, e, d";
+
+/// All rows where about half of each chunk's are there already.
+fn half_known(tables: Tables, new: Load<'_>, known: usize) -> Slot<'_> {
+    let step = |label: &str, expect, before| Step {
+        label: label.to_owned(),
+        against: CONTROLS.to_vec(),
+        work: Work::Load(Load {
+            expect,
+            before,
+            ..new
+        }),
+    };
+    Slot {
+        tables,
+        steps: vec![
+            step("new rows, no plugins, again", Expect::New, None),
+            step(
+                "half of them known, no plugins",
+                Expect::Grown(known),
+                Some(FORGET_HALF),
+            ),
+        ],
+        rounds: usize::MAX,
+    }
+}
+
+/// What is asked of the server: multiples of its CPU time for a row of the bare COPY.
+fn server_bars(results: &Results, shape: Shape) -> anyhow::Result<Vec<Bar>> {
+    let (first, mixed) = match shape.dimensions {
+        ..=512 => (1.25, 1.5),
+        _ => (1.15, 1.3),
+    };
+    let cpu = |place| results.spread(place, |run| run.server_cpu).median;
+    let bare = f64::midpoint(cpu(0), cpu(8));
+    let known = shape.lower_half()? as f64 / shape.rows as f64;
+    // What is known costs as much as in a run in which nothing else comes.
+    let new = (cpu(MIXED) - known * cpu(UNCHANGED)) / (1.0 - known);
+    Ok(vec![
+        Bar::new(
+            "server's CPU for a new row of a first load, multiple of the bare COPY's",
+            Bound::AtMost(first),
+            cpu(NEW) / bare,
+        ),
+        Bar::new(
+            "the same where half of each chunk is known",
+            Bound::AtMost(mixed),
+            new / bare,
+        ),
+        Bar::new(
+            "the bare COPY's CPU, the second time by the first",
+            Bound::AtMost(1.1),
+            cpu(8) / cpu(0),
+        ),
+        Bar::new(
+            "new rows, multiple of the bare COPY's rate",
+            Bound::AtLeast(1.2),
+            results.share(NEW).median,
+        ),
+    ])
 }
 
 fn bars(results: &Results, dimensions: usize) -> Vec<Bar> {

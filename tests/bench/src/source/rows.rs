@@ -90,6 +90,16 @@ impl Shape {
         row
     }
 
+    /// Number of rows with keys below `8`: about half.
+    pub(crate) fn lower_half(self) -> anyhow::Result<usize> {
+        let keys = Self {
+            dimensions: 1,
+            ..self
+        };
+        let rows = keys.postings(0..self.rows)?;
+        Ok(rows.filter(|row| row.key.as_str() < "8").count())
+    }
+
     /// Places of the rows that differ in the second generation.
     pub(crate) fn changed(self) -> Vec<usize> {
         let count = self.rows * CHANGED_PERCENT / 100;
