@@ -118,6 +118,8 @@ fn help_of_every_command() {
     Usage: forebay migrate [OPTIONS]
 
     Options:
+          --grants <ROLE>        Also print the statements that let this role run the configured
+                                 pipelines
     ---
     List and show dead letters
 

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
-use support::{Home, Recruit, as_nobody, nowhere, skip};
+use support::{As, Home, Recruit, Script, Server, as_nobody, nowhere, row, skip};
 use tempfile::TempDir;
 
 /// Connections to the server for transactions: fewer than clients, so that they change hands.
@@ -272,4 +272,27 @@ async fn a_pooler_that_cannot_be_worked_with_is_refused_at_once() {
     }
     let schemas = "select count(*) from pg_namespace where nspname = 'forebay'";
     assert_eq!(home.database.number(schemas).await, 0);
+}
+
+#[tokio::test]
+async fn a_standby_behind_it_is_waited_for() {
+    let Some(program) = program() else { return };
+    let home = Home::new().await;
+    let mut server = Server::new().await;
+    server
+        .execute("create table items (id int primary key, number int, vector vector(2))")
+        .await;
+    let pooler = Pooler::keeping_statements(&program, &server.url("forebay"));
+    let source = Script::new(2, &[]).chunk([row("1", &[0.5, 0.5])]).serve();
+    home.configure(&source.pipeline(&["items"], ""));
+    home.go_through(&pooler.socket());
+    home.start_command(&["migrate"], "").wait().exit(0);
+    server.stop();
+    server.start(As::Standby).await;
+    let mut host = home.start("");
+    host.until("the server is read-only, as a standby is");
+    server.promote().await;
+    let ended = host.wait();
+    ended.said("shared with others by a pooler");
+    assert_eq!(ended.done()["rows"]["inserted"], 1);
 }

@@ -174,6 +174,7 @@ async fn metrics_have_names_types_and_help() {
     # HELP forebay_chunks_total Chunks committed.
     # HELP forebay_dead_letter_ratio Dead letters among the latest rows of the pipeline, 0 to 1; `dead_letter_limit` bounds it.
     # HELP forebay_last_success_timestamp_seconds Time at which a run of the pipeline last succeeded, in seconds since 1970.
+    # HELP forebay_lost_chunks_total Committed chunks that the database has lost: by a failover, or a restored copy.
     # HELP forebay_pipeline_running 1 while the pipeline is running, otherwise 0.
     # HELP forebay_plugin_call_duration_seconds Duration of plugin calls, including the copying of arguments and answers.
     # HELP forebay_plugin_failed_calls_total Plugin calls that trapped, exceeded their deadline or returned an invalid answer.
@@ -191,6 +192,7 @@ async fn metrics_have_names_types_and_help() {
     # TYPE forebay_chunks_total counter
     # TYPE forebay_dead_letter_ratio gauge
     # TYPE forebay_last_success_timestamp_seconds gauge
+    # TYPE forebay_lost_chunks_total counter
     # TYPE forebay_pipeline_running gauge
     # TYPE forebay_plugin_call_duration_seconds histogram
     # TYPE forebay_plugin_failed_calls_total counter

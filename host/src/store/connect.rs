@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::access;
 use super::capacity::allowed;
 use super::error::{
-    ANSWER, Blame, DatabaseFailure, StoreError, blame, explained, is_login, unusable,
+    ANSWER, Blame, DatabaseFailure, READ_ONLY, StoreError, blame, explained, is_login, unusable,
 };
 use super::message::described;
 use super::session::Sharing;
@@ -111,13 +111,16 @@ impl Store {
         all.saturating_sub(OTHERS).max(1) as usize
     }
 
-    /// Returns when the database answers.
+    /// Returns when the database answers, and takes writes.
     ///
     /// # Errors
     /// If it does not.
     pub async fn answers(&self) -> Result<(), StoreError> {
-        sqlx::query("select 1").execute(&self.pool).await?;
-        Ok(())
+        let mut connection = self.pool.acquire().await?;
+        match session::is_writable(&mut connection).await? {
+            true => Ok(()),
+            false => Err(StoreError::Away(READ_ONLY.into())),
+        }
     }
 
     /// The pool, for queries of the command line and of tests.
