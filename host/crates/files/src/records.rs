@@ -154,9 +154,23 @@ fn check_sizes(batch: &RecordBatch, most: usize, at: usize, rows: &mut Rows) {
     }
 }
 
-/// Size of a value, in bytes.
-fn size(array: &dyn Array, row: usize) -> usize {
-    let sized = array.slice(row, 1).to_data().get_slice_memory_size();
+/// Size of a value, in bytes. A slice of a list has all items of the column, so they are counted.
+fn size(array: &ArrayRef, row: usize) -> usize {
+    if let Some(lists) = lists::Lists::of(array) {
+        let range = lists.range(row).unwrap_or_default();
+        return match lists.items.data_type().is_nested() {
+            true => range.map(|item| size(&lists.items, item)).sum(),
+            false => memory(&lists.items, range.start, range.len()),
+        };
+    }
+    match array.as_struct_opt() {
+        Some(members) => members.columns().iter().map(|it| size(it, row)).sum(),
+        None => memory(array, row, 1),
+    }
+}
+
+fn memory(array: &dyn Array, from: usize, length: usize) -> usize {
+    let sized = array.slice(from, length).to_data().get_slice_memory_size();
     sized.unwrap_or_default()
 }
 

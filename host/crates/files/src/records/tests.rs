@@ -355,6 +355,16 @@ fn a_row_that_is_too_large_is_found_in_its_batch() {
 }
 
 #[test]
+fn a_batch_of_many_vectors_has_no_row_that_is_too_large() {
+    let vector = || Some((0..768).map(|it| Some(it as f32)).collect::<Vec<_>>());
+    let vectors = (0..600).map(|_| vector());
+    let list = ListArray::from_iter_primitive::<Float32Type, _, _>(vectors.clone());
+    assert_eq!(decoded(Arc::new(list)).faults, []);
+    let fixed = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(vectors, 768);
+    assert_eq!(decoded(Arc::new(fixed)).faults, []);
+}
+
+#[test]
 fn keys_are_texts_integers_or_uuids() {
     let uuid = uuid::Uuid::from_u128(5);
     let mut uuids = FixedSizeBinaryBuilder::new(16);
