@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
+use crate::message::Encoding;
 use crate::plugin::{Chain, Comparison};
 use crate::row::{Batch, Drop, Failure, KeySet};
 use crate::source::{Chunk, Units};
@@ -28,6 +29,8 @@ pub struct Received {
 pub struct Prepared {
     /// Its rows as they came, for dead letters.
     pub units: Units,
+    /// Their encoding, if they are no `forebay.v1.Row`.
+    pub encoding: Option<Arc<Encoding>>,
     /// Its rows. Live ones are to be written; the others are in `settled`.
     pub batch: Batch,
     /// Digest of what would be written, by row.

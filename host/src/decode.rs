@@ -8,9 +8,11 @@
 mod fault;
 mod fields;
 mod file;
+mod message;
 mod needs;
 mod order;
 mod row;
+mod scalar;
 mod wire;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use bytestring::ByteString;
 use uuid::Uuid;
 
 use self::fault::{Fault, fault};
+use self::message::Scratch;
 pub use self::needs::{Need, Needs};
 use self::order::Orders;
 use crate::plugin::head;
@@ -73,7 +76,31 @@ pub struct Decoder {
     pub format: Format,
 }
 
-/// The kind of a row.
+/// What is kept from row to row of a chunk.
+struct State<'s> {
+    order: Orders<'s>,
+    scratch: Scratch,
+}
+
+impl<'s> State<'s> {
+    fn new(schema: &'s Schema) -> Self {
+        Self {
+            order: Orders::new(schema),
+            scratch: Scratch::default(),
+        }
+    }
+}
+
+/// Rows that are encoded messages, and the index of their kind.
+fn messages(units: &Units) -> (usize, &[Bytes]) {
+    match units {
+        Units::Messages(messages) => (0, messages),
+        Units::OfKind(kind, messages) => (*kind, messages),
+        Units::File(_) => (0, &[]),
+    }
+}
+
+/// Whether a row is written or removed.
 enum Sort {
     /// To be written.
     Live,
@@ -119,27 +146,26 @@ impl Decoder {
             live: Vec::with_capacity(rows),
             ..Batch::default()
         };
-        match units {
-            Units::Messages(messages) => {
-                let mut order = Orders::new(&self.schema);
-                for (row, message) in messages.iter().enumerate() {
-                    self.decode_next(&mut batch, row, message, &mut order);
-                }
-            }
-            Units::File(rows) => self.file(rows, &mut batch),
+        if let Units::File(rows) = units {
+            self.file(rows, &mut batch);
+            return batch;
+        }
+        let (kind, messages) = messages(units);
+        let mut state = State::new(&self.schema);
+        for (row, message) in messages.iter().enumerate() {
+            self.decode_next(&mut batch, row, (kind, message), &mut state);
         }
         batch
     }
 
     /// Decodes one row of a batch again, from the units that it came of.
     pub fn decode_row(&self, units: &Units, batch: &mut Batch, row: usize) {
-        match units {
-            Units::Messages(messages) => {
-                if let Some(message) = messages.get(row) {
-                    self.decode_next(batch, row, message, &mut Orders::new(&self.schema));
-                }
-            }
-            Units::File(rows) => self.file_row(rows, batch, row),
+        if let Units::File(rows) = units {
+            return self.file_row(rows, batch, row);
+        }
+        let (kind, messages) = messages(units);
+        if let Some(message) = messages.get(row) {
+            self.decode_next(batch, row, (kind, message), &mut State::new(&self.schema));
         }
     }
 
@@ -147,12 +173,16 @@ impl Decoder {
         &'s self,
         batch: &mut Batch,
         row: usize,
-        message: &Bytes,
-        order: &mut Orders<'s>,
+        (kind, message): (usize, &Bytes),
+        state: &mut State<'s>,
     ) {
         let read = match &self.format {
             // Dead letters of files are messages too.
-            Format::Row | Format::File(_) => self.row(batch, row, message, order),
+            Format::Row | Format::File(_) => self.row(batch, row, message, &mut state.order),
+            Format::Messages(plan) => match plan.kinds.get(kind) {
+                Some(kind) => self.message(kind, (batch, row), message, &mut state.scratch),
+                None => Err(fault("ROW_MALFORMED", "a row of no known kind", None)),
+            },
         };
         self.settle(batch, row, read);
     }

@@ -25,6 +25,8 @@ pub use forebay_files as files;
 pub mod config;
 
 // The path of a row.
+pub mod message;
+
 pub mod source;
 
 pub mod decode;

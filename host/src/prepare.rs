@@ -18,7 +18,8 @@ use crate::source::Units;
 
 /// Prepares the chunks of one worker.
 pub struct Preparer {
-    decoder: Decoder,
+    /// One for each kind of rows.
+    decoders: Vec<Decoder>,
     targets: Arc<Targets>,
     rollout: Arc<Rollout>,
     runner: Runner,
@@ -54,10 +55,10 @@ impl From<Broken> for Failed {
 impl Preparer {
     /// A preparer for `targets`, with the plugins of `rollout`.
     #[must_use]
-    pub fn new(decoder: Decoder, targets: Arc<Targets>, rollout: Arc<Rollout>) -> Self {
+    pub fn new(decoders: Vec<Decoder>, targets: Arc<Targets>, rollout: Arc<Rollout>) -> Self {
         let runner = rollout.chain().runner(&targets.schema);
         Self {
-            decoder,
+            decoders,
             targets,
             rollout,
             runner,
@@ -124,6 +125,10 @@ impl Preparer {
         Ok(Prepared {
             keys: Arc::new(KeySet::of(&sorted.batch)),
             ids: row_ids(&sorted.batch),
+            encoding: self.decoder(&chunk.units).and_then(|decoder| {
+                let encoding = decoder.format.encoding(chunk.units.kind());
+                encoding.cloned()
+            }),
             units: chunk.units,
             batch: sorted.batch,
             digests: sorted.digests,
@@ -145,14 +150,19 @@ impl Preparer {
         times: &mut Times,
     ) -> Result<(), Failed> {
         let mut budget = Budget::default();
-        sorted.batch = timed(&mut times.decode, || self.decoder.decode(units));
+        sorted.batch = timed(&mut times.decode, || match self.decoder(units) {
+            Some(decoder) => decoder.decode(units),
+            None => Batch::default(),
+        });
+        let targets = Arc::clone(&self.targets);
+        let targets = targets.of(units.kind());
         let Sorted {
             batch,
             digests,
             settled,
         } = sorted;
         timed(&mut times.plugins, || self.runner.run(batch))?;
-        timed(&mut times.route, || self.targets.route(batch, digests));
+        timed(&mut times.route, || targets.route(batch, digests));
         let mut retries = timed(&mut times.plugins, || {
             self.decide_fates(batch, settled, &mut budget)
         })?;
@@ -161,7 +171,7 @@ impl Preparer {
             let done = std::mem::take(&mut batch.live);
             let attempts = self.decode_again(units, batch, retries);
             timed(&mut times.plugins, || self.runner.run(batch))?;
-            timed(&mut times.route, || self.targets.route(batch, digests));
+            timed(&mut times.route, || targets.route(batch, digests));
             batch.live.extend(done);
             batch.live.sort_unstable();
             for failure in &mut batch.failures {
@@ -189,6 +199,11 @@ impl Preparer {
         carry_out(failures, decisions, settled, budget)
     }
 
+    /// The decoder of rows of this kind.
+    fn decoder(&self, units: &Units) -> Option<&Decoder> {
+        self.decoders.get(units.kind())
+    }
+
     /// Decodes rows again; returns the number of failed attempts of each.
     fn decode_again(
         &self,
@@ -202,7 +217,9 @@ impl Preparer {
             let row = retry.failure.row;
             attempts.insert(row, retry.failure.attempt);
             batch.row_mut(row).fill(Value::Null);
-            self.decoder.decode_row(units, batch, row as usize);
+            if let Some(decoder) = self.decoder(units) {
+                decoder.decode_row(units, batch, row as usize);
+            }
         }
         batch.live.sort_unstable();
         attempts

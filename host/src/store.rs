@@ -19,6 +19,7 @@ pub mod dead_letter;
 mod digest;
 mod encode;
 mod error;
+pub mod format;
 mod halving;
 pub mod index;
 mod known;

@@ -13,6 +13,7 @@ mod builds;
 mod last_words;
 mod plugins;
 mod projects;
+mod protos;
 mod sample_servers;
 mod scaffold;
 mod typescript;

@@ -17,7 +17,7 @@ const DIMENSIONS: usize = 64;
 const CONFIG: &str = include_str!("../../examples/recruit/forebay.toml");
 
 /// The interpreter that `examples/setup.sh` makes, which takes a network the first time.
-static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
+pub(crate) static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
     let made = Command::new(root().join("examples/setup.sh"))
         .status()
         .unwrap();

@@ -12,10 +12,12 @@ use super::session;
 use super::table::{Column, Table};
 use super::words;
 use crate::config::Config;
+use crate::message::show;
 use crate::plugin::{head, shortened};
 use crate::printable::printable;
 use crate::proto;
 use crate::store::dead_letter::{Entry, Filter};
+use crate::store::format::LetterFormat;
 
 /// Stages at which a row can fail, as in `forebay.dead_letter`.
 const STAGES: [&str; 4] = ["decode", "transform", "validate", "write"];
@@ -91,15 +93,26 @@ impl Dlq {
                         UsageError(format!("no dead letter {id}; see `forebay dlq list`")).into(),
                     );
                 };
+                let format = database.store.letter_format(*id).await?;
+                let row = match &format {
+                    None => row_json(&wire),
+                    Some(format) => match show(&format.descriptors, &format.message, &wire) {
+                        Ok(row) => short_json(row),
+                        Err(error) => json!({ "undecodable": error }),
+                    },
+                };
                 if global.json {
                     let mut value = serde_json::to_value(&entry)?;
                     if let Value::Object(members) = &mut value {
-                        members.insert("row".into(), row_json(&wire));
+                        members.insert("row".into(), row);
+                        if let Some(format) = format {
+                            members.insert("message".into(), format.message.into());
+                        }
                         members.insert("wire_hex".into(), hex::encode(&wire).into());
                     }
                     print_json(&value)?;
                 } else {
-                    print_entry(&entry, &wire)?;
+                    print_entry(&entry, &wire, format.as_ref(), &row)?;
                 }
             }
         }
@@ -217,7 +230,12 @@ fn whole(text: &str) -> String {
     printable(head(text, MAX_SHOWN)).into_owned()
 }
 
-fn print_entry(entry: &Entry, wire: &[u8]) -> anyhow::Result<()> {
+fn print_entry(
+    entry: &Entry,
+    wire: &[u8],
+    format: Option<&LetterFormat>,
+    row: &Value,
+) -> anyhow::Result<()> {
     let plugin = match (&entry.plugin, &entry.plugin_digest) {
         (Some(name), Some(digest)) => format!("{name} (sha256 {digest})"),
         _ => "(none)".into(),
@@ -246,8 +264,9 @@ fn print_entry(entry: &Entry, wire: &[u8]) -> anyhow::Result<()> {
         entry.seen, entry.first_seen, entry.last_seen
     );
     println!("  attempts   {}", entry.attempts);
-    println!("  row        {} bytes as received", wire.len());
-    println!("{}", indented_json(&row_json(wire))?);
+    let message = format.map_or_else(String::new, |it| format!(", a {}", it.message));
+    println!("  row        {} bytes as received{message}", wire.len());
+    println!("{}", indented_json(row)?);
     Ok(())
 }
 
@@ -291,6 +310,24 @@ fn field_json(value: proto::Value) -> Value {
         Some(Kind::Timestamp(time)) => json!({ "seconds": time.seconds, "nanos": time.nanos }),
         Some(Kind::Texts(texts)) => texts.values.into(),
         Some(Kind::Json(text)) => serde_json::from_str(&text).unwrap_or_else(|_| text.into()),
+    }
+}
+
+/// A message to read: long texts, and lists of numbers, by their beginning.
+fn short_json(value: Value) -> Value {
+    match value {
+        Value::String(text) => text_json(&text),
+        Value::Array(items) if items.len() > 8 && items.iter().all(Value::is_number) => {
+            let first: Vec<&Value> = items.iter().take(4).collect();
+            json!({ "elements": items.len(), "first": first })
+        }
+        Value::Array(items) => items.into_iter().map(short_json).collect(),
+        Value::Object(members) => members
+            .into_iter()
+            .map(|(name, value)| (name, short_json(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        other => other,
     }
 }
 

@@ -163,7 +163,7 @@ impl Load {
         }
         let kind = match &dataset.format {
             Format::File(format) => format.key_kind,
-            Format::Row => KeyKind::default(),
+            Format::Row | Format::Messages(_) => KeyKind::default(),
         };
         let rename: BTreeMap<String, String> = self.rename.iter().cloned().collect();
         let table = NewTable {

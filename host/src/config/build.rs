@@ -8,7 +8,7 @@ use super::database::DatabaseUrl;
 use super::file::File;
 use super::format::{duration, parse_duration, parse_percent, size};
 use super::secret::secret;
-use super::{auth, database, defaults, file, key, missing, plugins, roll_over, source};
+use super::{auth, database, defaults, file, key, method, missing, plugins, roll_over, source};
 
 /// The file with its defaults. The schema has accepted every text that is parsed here.
 pub(super) fn build(path: &Path, file: File) -> Config {
@@ -61,11 +61,13 @@ fn pipeline(directory: &Path, name: String, raw: file::Pipeline) -> Pipeline {
         .or(raw.writers)
         .unwrap_or(defaults::MAX_WRITERS);
     let key = key::key(raw.key);
+    let tables = raw.tables.or_else(|| method::tables(&raw.source));
+    let tables = tables.unwrap_or_default();
     Pipeline {
         name,
         source: source::source(directory, raw.source, &key),
         plugins: raw.plugins,
-        tables: raw.tables,
+        tables,
         rename: raw.rename,
         key,
         writers: writers as usize..=max_writers as usize,

@@ -77,6 +77,7 @@ fn check_relations(document: &Value, problems: &mut Problems<'_>) {
     database::check_url(document, problems);
     let pipelines = document.get("pipelines").and_then(Value::as_object);
     for (name, pipeline) in pipelines.into_iter().flatten() {
+        check_tables(name, pipeline, problems);
         missing::check_limit(name, pipeline, problems);
         key::check_tables(name, pipeline, problems);
         check_bounds(name, pipeline, problems);
@@ -84,6 +85,17 @@ fn check_relations(document: &Value, problems: &mut Problems<'_>) {
         auth::check(name, pipeline, problems);
         plugins::check_names(name, pipeline, problems);
         plugins::check_settings(name, pipeline, problems);
+    }
+}
+
+/// Checks that a pipeline has tables.
+fn check_tables(name: &str, pipeline: &Value, problems: &mut Problems<'_>) {
+    let kinds = pipeline
+        .pointer("/source/rows")
+        .is_some_and(Value::is_object);
+    if pipeline.is_object() && pipeline.get("tables").is_none() && !kinds {
+        let path = ["pipelines", name, "tables"];
+        problems.add(&path, "missing", Some("add this key".into()));
     }
 }
 

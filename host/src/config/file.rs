@@ -243,9 +243,9 @@ pub(super) struct Pipeline {
     pub source: Source,
     /// Plugins by name, in this order. Default: all in the directory, in name order.
     pub plugins: Option<Vec<String>>,
-    /// Target tables; the order does not matter.
+    /// Target tables; the order does not matter. Left out where `source.rows` names them.
     #[schemars(length(min = 1))]
-    pub tables: Vec<String>,
+    pub tables: Option<Vec<String>>,
     /// Maps the name of a field or embedding to the name of its column, where they differ, or to `table.column`; the name of a list also to the name of its table.
     #[serde(default)]
     pub rename: BTreeMap<String, String>,
@@ -342,20 +342,46 @@ pub(super) struct MissingFlag {
 pub(super) struct Source {
     /// Files to read, such as `"data/*.parquet"`, or a list of these; relative to this file. Parquet, Arrow, JSON lines or CSV, by their endings.
     pub files: Option<Files>,
-    /// Column of the files that identifies a row. Default: the `key` of the pipeline if that is one column, or else `id`.
-    #[schemars(length(min = 1))]
-    pub key: Option<String>,
-    /// Types of fields of the files, by name, where the files do not say them right: `"boolean"`, `"integer"`, `"real"`, `"text"`, `"binary"`, `"timestamp"`, `"texts"` or `"json"`.
-    #[serde(default)]
-    pub fields: BTreeMap<String, FieldType>,
-    /// Dimensions of embeddings of the files, by name, where the files do not say them right.
-    #[serde(default)]
-    pub embeddings: BTreeMap<String, u32>,
     /// Address of the embedding server: `http://host:port`, `https://host:port` or `unix:/path`.
     #[schemars(extend("format" = "grpc-address"))]
     pub grpc: Option<String>,
-    /// Name of the dataset on that server.
+    /// Name of the dataset on that server, if it speaks `forebay.v1`.
     pub dataset: Option<String>,
+    /// Method to call on a server with a proto of its own, such as `"search.v1.Documents/List"`; the package, and a service that is the only one, may be left out. It streams messages, or returns pages.
+    pub method: Option<String>,
+    /// The `.proto` files that declare it, relative to this file.
+    pub proto: Option<Paths>,
+    /// Directories that the imports of `proto` are relative to. Default: those of the files.
+    pub proto_path: Option<Paths>,
+    /// A file with their descriptors (`protoc --include_imports --descriptor_set_out`), in place of `proto`.
+    pub descriptors: Option<String>,
+    #[expect(
+        dead_code,
+        reason = "where it is the only one, `method` needs no look at it"
+    )]
+    /// Whether the server is asked for its descriptors, in place of `proto`.
+    pub reflection: Option<bool>,
+    /// Field of the response whose messages are the rows, or `{ FIELD = "TABLE" }` for each kind of row where a response has several. Default: the only one of the response.
+    pub rows: Option<Rows>,
+    /// Field or column of a row that is its key. With `method` also a list of fields that are it together, and `{ KIND = … }` for each kind of row. Default: the `key` of the pipeline if that is one column and there are `files`, or else `id`.
+    pub key: Option<MessageKey>,
+    /// With `method`, further fields by path, such as `{ lang = "meta.lang" }`: all fields of the row itself are there under their names. With `files`, types of fields where the files do not say them right: `"boolean"`, `"integer"`, `"real"`, `"text"`, `"binary"`, `"timestamp"`, `"texts"` or `"json"`.
+    #[serde(default)]
+    pub fields: BTreeMap<String, String>,
+    /// Dimensions of embeddings, by name, where neither a column nor the files say them right. With `method` also embeddings by path, such as `{ vector = "embedding.values" }`: all `repeated float` and `repeated double` of the row itself are there under their names.
+    #[serde(default)]
+    pub embeddings: BTreeMap<String, Embedding>,
+    /// Field that marks a row as deleted: a `bool` that is true, or `"FIELD=VALUE"` for an enum or a text.
+    pub deleted: Option<String>,
+    /// What the position after a message is, and how the server is told to go on after it.
+    pub position: Option<MessagePosition>,
+    /// Field of the request that gets `chunk_rows`.
+    pub chunk_size: Option<String>,
+    /// Further fields of the request, by path.
+    #[serde(default)]
+    pub request: BTreeMap<String, RequestValue>,
+    /// What a new run reads after an earlier one came to the end: `"snapshot"`, everything again (the default), or `"changes"`, what has come since.
+    pub delivery: Option<Delivery>,
     /// Maximum number of rows in a chunk that the server is asked to send, 1 to 10,000.
     #[schemars(extend("default" = defaults::CHUNK_ROWS), range(min = 1, max = 10_000))]
     pub chunk_rows: Option<u32>,
@@ -381,17 +407,57 @@ pub(super) enum Files {
     Several(#[schemars(length(min = 1))] Vec<String>),
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Embedding {
+    Dimensions(u32),
+    Path(String),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Paths {
+    One(String),
+    Several(Vec<String>),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Rows {
+    Field(String),
+    Kinds(BTreeMap<String, Paths>),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum MessageKey {
+    Fields(Paths),
+    Kinds(BTreeMap<String, Paths>),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum RequestValue {
+    Boolean(bool),
+    Integer(i64),
+    Real(f64),
+    Text(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum FieldType {
-    Boolean,
-    Integer,
-    Real,
-    Text,
-    Binary,
-    Timestamp,
-    Texts,
-    Json,
+pub(super) enum Delivery {
+    Snapshot,
+    Changes,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MessagePosition {
+    /// Field of the response that holds the position after it, such as `"next_page_token"`. Default: the key of its last row.
+    pub field: Option<String>,
+    /// Field of the request that gets the position to go on after; empty at the beginning.
+    pub request: String,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

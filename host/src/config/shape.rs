@@ -8,7 +8,7 @@ use super::format::FORMATS;
 use super::problems::Problems;
 use super::schema::schema;
 use super::suggestion::closest;
-use super::{key, missing};
+use super::{key, method, missing};
 
 /// Checks a document against the schema.
 pub(super) fn check_shape(document: &Value, problems: &mut Problems<'_>) {
@@ -65,6 +65,11 @@ fn report(schema: &Value, path: &[&str], error: &ValidationError<'_>, problems: 
         } => {
             let (wanted, hint) = described(expected.as_str());
             problems.add(path, format!("is not {wanted}"), Some(hint.into()));
+        }
+        ValidationErrorKind::AnyOf { .. }
+            if matches!(path, [.., "source", _] | [.., "source", _, _]) =>
+        {
+            method::report_invalid(path, problems);
         }
         ValidationErrorKind::AnyOf { .. } if path.last() == Some(&"missing") => {
             missing::report_invalid(path, problems);

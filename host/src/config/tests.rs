@@ -653,7 +653,11 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     pipelines.*.source.auth.token
     pipelines.*.source.auth.token_file
     pipelines.*.source.chunk_rows
+    pipelines.*.source.chunk_size
     pipelines.*.source.dataset
+    pipelines.*.source.deleted
+    pipelines.*.source.delivery
+    pipelines.*.source.descriptors
     pipelines.*.source.embeddings
     pipelines.*.source.embeddings.*
     pipelines.*.source.fields
@@ -663,6 +667,16 @@ fn the_schema_names_every_key_and_accepts_the_example() {
     pipelines.*.source.idle_timeout
     pipelines.*.source.key
     pipelines.*.source.max_chunk_rows
+    pipelines.*.source.method
+    pipelines.*.source.position
+    pipelines.*.source.position.field
+    pipelines.*.source.position.request
+    pipelines.*.source.proto
+    pipelines.*.source.proto_path
+    pipelines.*.source.reflection
+    pipelines.*.source.request
+    pipelines.*.source.request.*
+    pipelines.*.source.rows
     pipelines.*.tables
     pipelines.*.writers
     plugins

@@ -11,3 +11,9 @@ pub(super) fn fault(
 ) -> Fault {
     Box::new((code, message.into(), field))
 }
+
+#[cold]
+pub(super) fn wrong_type(number: u32) -> Fault {
+    let message = format!("field {number} has the wrong wire type");
+    fault("ROW_MALFORMED", message, None)
+}

@@ -42,7 +42,7 @@ pub(super) fn value(row: &Bytes, mut bytes: &[u8], items: &mut usize) -> Result<
 }
 
 /// Decodes a `google.protobuf.Timestamp`, in whole microseconds.
-fn timestamp(mut bytes: &[u8]) -> Result<Value, Fault> {
+pub(super) fn timestamp(mut bytes: &[u8]) -> Result<Value, Fault> {
     let (mut seconds, mut nanoseconds) = (0i64, 0i64);
     while bytes.has_remaining() {
         let (tag, wire_type) = member(&mut bytes)?;
@@ -77,7 +77,7 @@ fn texts(row: &Bytes, mut bytes: &[u8], items: &mut usize) -> Result<Value, Faul
 }
 
 #[cold]
-fn too_many_items() -> Fault {
+pub(super) fn too_many_items() -> Fault {
     let message = "the row's lists have more items than `limits.row` has room for, 32 bytes each";
     fault("ROW_TOO_LARGE", message, None)
 }
@@ -141,6 +141,6 @@ fn first<const WIDTH: usize>(bytes: &[u8], bad: impl Fn([u8; WIDTH]) -> bool) ->
     }
 }
 
-fn zigzag(value: u64) -> i64 {
+pub(super) fn zigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
 }

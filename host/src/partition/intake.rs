@@ -240,9 +240,14 @@ impl Stream {
         while chunk.units.len() < rows && bytes < self.bytes {
             match self.chunks.next().now_or_never() {
                 Some(Ok(Some(more))) if chunk.units.len() + more.units.len() <= rows => {
-                    bytes += cost(&more);
-                    chunk.units.append(more.units);
-                    chunk.position = more.position;
+                    let more_bytes = cost(&more);
+                    let Chunk { units, position } = more;
+                    if let Err(units) = chunk.units.append(units) {
+                        self.ended = Some(Ok(Some(Chunk { units, position })));
+                        break;
+                    }
+                    bytes += more_bytes;
+                    chunk.position = position;
                 }
                 Some(ended) => {
                     self.ended = Some(ended);

@@ -119,7 +119,11 @@ impl Pipeline {
                 let Some(last) = letters.ids.last().copied() else {
                     return Ok(None);
                 };
-                let rows = Units::Messages(rows);
+                let kind = letters.kind.as_deref();
+                let Some(rows) = self.dataset.format.letters(kind, rows) else {
+                    // What the source sends now is something else.
+                    return Ok(Some((last, 0)));
+                };
                 let prepared = self.prepare_again(workers, rows, "").await?;
                 let writer = self.open_writer(run, checkpoint, NO_LIMIT).await?;
                 let committed = writer.commit_again(&prepared, letters, workers).await?;

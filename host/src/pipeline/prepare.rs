@@ -55,7 +55,7 @@ impl Pipeline {
         lost: Losses,
     ) -> Result<Self, PipelineError> {
         let source = Source::new(&config.source, host.config.limits);
-        let dataset = host.retrying(|| source.dataset()).await?;
+        let mut dataset = host.retrying(|| source.dataset()).await?;
         let known = host
             .retrying(|| host.store.plugin_versions(&config.name))
             .await?;
@@ -68,7 +68,7 @@ impl Pipeline {
             tables,
             targets,
             mut unfit,
-        } = bound(host, config, &dataset, transforms).await?;
+        } = bound(host, config, &mut dataset, transforms).await?;
         let fed = targets.as_ref().ok();
         let judged = judge(host, config, &dataset, &tables, fed, lost).await?;
         unfit.extend(judged.unfit);
@@ -139,7 +139,7 @@ struct Bound {
 async fn bound(
     host: &Host,
     config: &config::Pipeline,
-    dataset: &Dataset,
+    dataset: &mut Dataset,
     transforms: bool,
 ) -> Result<Bound, PipelineError> {
     let (pool, names) = (host.store.pool(), &config.tables);
@@ -148,7 +148,7 @@ async fn bound(
         .retrying(|| catalog::meant(pool, names, &tables))
         .await?;
     let (missing, unfit) = absent::bind(config, dataset, &mut tables);
-    let targets = route::bind(Binding {
+    let binding = Binding {
         schema: &dataset.schema,
         names,
         tables: &tables,
@@ -156,8 +156,12 @@ async fn bound(
         key: &config.key,
         meant: &meant,
         transforms,
-    })
-    .map(|targets| targets.with_missing(missing));
+        key_is_apart: false,
+    };
+    let targets = route::bind_kinds(binding, &dataset.kinds).map(|(targets, schema)| {
+        dataset.schema = schema;
+        targets.with_missing(missing)
+    });
     Ok(Bound {
         tables,
         targets,

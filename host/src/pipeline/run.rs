@@ -143,6 +143,7 @@ impl Pipeline {
 
     /// Starts the workers with the plugins of the moment.
     async fn get_ready(&self, run: &Run, progress: &Progress) -> Result<Workers, PipelineError> {
+        self.keep_formats().await?;
         self.remember_mapping().await?;
         let (plugins, rollout) = (Arc::clone(&self.host.plugins), Arc::clone(&self.rollout));
         blocking(move || plugins.enter(&rollout)).await;
@@ -215,13 +216,22 @@ impl Pipeline {
         }
     }
 
+    /// Keeps the formats that dead letters may name.
+    pub(super) async fn keep_formats(&self) -> Result<(), PipelineError> {
+        let (store, format) = (&self.host.store, &self.dataset.format);
+        self.host
+            .retrying(|| store.keep_formats(format.encodings()))
+            .await
+    }
+
     pub(super) fn start_workers(&self) -> Result<Workers, PipelineError> {
         let preparers = (0..workers::count())
             .map(|_| {
-                let format = self.dataset.format.clone();
-                let decoder = self.targets.decoder(format, self.host.config.limits.row);
+                let (format, most) = (&self.dataset.format, self.host.config.limits.row);
+                let kinds = self.targets.all_kinds();
+                let decoders = kinds.map(|targets| targets.decoder(format.clone(), most));
                 Preparer::new(
-                    decoder,
+                    decoders.collect(),
                     Arc::clone(&self.targets),
                     Arc::clone(&self.rollout),
                 )

@@ -59,6 +59,7 @@ impl Pipeline {
     ) -> Result<Option<Verification>, PipelineError> {
         if repair == Repair::Yes {
             self.refuse_unfinished().await?;
+            self.keep_formats().await?;
         }
         let workers = Arc::new(self.start_workers()?);
         let comparer = Comparer::new(&self.host.store, &self.targets);
@@ -179,7 +180,9 @@ async fn compare(
     let counts = |row: &u32| last.as_ref().is_none_or(|last| last.contains(row));
     let key = |row: u32| batch.keys.get(row as usize).map_or("", |key| key.as_ref());
     let rows: Vec<u32> = batch.live.iter().copied().filter(counts).collect();
-    let compared = comparer.compare(batch, &rows).await?;
+    let compared = comparer
+        .compare(batch, &rows, prepared.units.kind())
+        .await?;
     for row in &rows {
         findings.equal(key(*row));
     }

@@ -64,6 +64,7 @@ pub fn bind(binding: Binding<'_>) -> Result<Targets, Vec<Misfit>> {
         key_type,
         missing: Missing::default(),
         layout,
+        kinds: Vec::new(),
     })
 }
 

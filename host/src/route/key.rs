@@ -17,7 +17,8 @@ impl Binder<'_> {
     /// The columns by which a row is found again, with their feeds.
     pub(super) fn key(&mut self, table: &Table) -> Option<Vec<TargetColumn>> {
         let columns = self.key_columns(table)?;
-        let single = columns.len() == 1;
+        let apart = self.binding.key_is_apart;
+        let single = columns.len() == 1 && !apart;
         let feeds: Vec<Option<Feed>> = columns
             .iter()
             // The row's key comes first. Further columns of a key need a field.
@@ -26,7 +27,7 @@ impl Binder<'_> {
                     .filter(|feed| !single && matches!(feed, Feed::Field(_)))
             })
             .collect();
-        if feeds.iter().filter(|feed| feed.is_none()).count() > 1 {
+        if feeds.iter().filter(|feed| feed.is_none()).count() > usize::from(!apart) {
             let unfed = columns.iter().zip(&feeds);
             let unfed = unfed.filter(|(_, feed)| feed.is_none());
             let names = names(unfed.map(|(column, _)| column.name.as_str()), " and ");

@@ -103,6 +103,8 @@ pub struct Targets {
     pub missing: Missing,
     /// Changes whenever the same row would be written differently.
     pub(super) layout: u64,
+    /// What concerns each kind of rows, if the dataset has several: see [`Targets::of`].
+    pub kinds: Vec<Arc<Targets>>,
 }
 
 /// Columns of a list's table, besides the key of the row that has the list.
@@ -154,6 +156,8 @@ pub struct Binding<'a> {
     pub meant: &'a BTreeMap<String, String>,
     /// True if plugins may set fields that the source does not have.
     pub transforms: bool,
+    /// True if the row's key feeds no column: fields feed the keys of tables.
+    pub key_is_apart: bool,
 }
 
 impl Targets {

@@ -138,6 +138,7 @@ fn bound_with(
         key: &Default::default(),
         meant: &Default::default(),
         transforms,
+        key_is_apart: false,
     })
 }
 
@@ -323,6 +324,7 @@ fn a_table_that_is_not_there_is_named() {
         key: &Default::default(),
         meant: &Default::default(),
         transforms: false,
+        key_is_apart: false,
     })
     .unwrap_err();
     let places: Vec<_> = misfits
@@ -661,6 +663,7 @@ fn with_lists(
         key: &Default::default(),
         meant: &Default::default(),
         transforms,
+        key_is_apart: false,
     })
 }
 

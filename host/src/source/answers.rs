@@ -5,6 +5,8 @@
 //! piece into one buffer, which cost a tenth of a run. Format: the gRPC project,
 //! "gRPC over HTTP2" (`PROTOCOL-HTTP2.md`).
 
+use std::sync::Arc;
+
 use bytes::buf::Take;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use bytes_utils::SegmentedBuf;
@@ -41,10 +43,10 @@ pub(super) struct Answers {
 }
 
 /// What is called, and how much it may answer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Call {
     /// Path of the method.
-    pub path: &'static str,
+    pub path: Arc<str>,
     /// The server's table in the configuration, for hints.
     pub key: &'static str,
     /// Maximum size of a message of the response, in bytes.
@@ -68,7 +70,7 @@ impl Answers {
         encoded.put_u8(0);
         encoded.put_u32(u32::try_from(question.len()).unwrap_or(u32::MAX));
         encoded.put(question);
-        let mut request = http::Request::post(call.path)
+        let mut request = http::Request::post(&*call.path)
             .version(Version::HTTP_2)
             .header(header::TE, "trailers")
             .header(header::CONTENT_TYPE, "application/grpc");
@@ -153,8 +155,8 @@ impl Answers {
                 let length = self.pieces.get_u32() as usize;
                 let Call {
                     max_bytes, limit, ..
-                } = self.call;
-                if length > max_bytes {
+                } = &self.call;
+                if length > *max_bytes {
                     return Err(Failure::fatal(format!(
                         "a message has {length} bytes; `{limit}` allows {max_bytes}"
                     )));
@@ -178,7 +180,7 @@ impl Call {
         };
         match status {
             Some(status) if status.code() != Code::Ok => {
-                Err(Failure::of_status(&status, self.key, self.path))
+                Err(Failure::of_status(&status, self.key, &self.path))
             }
             status => Ok(status.is_some()),
         }
@@ -214,12 +216,14 @@ mod tests {
 
     type Frame = hyper::body::Frame<Bytes>;
 
-    const CALL: Call = Call {
-        path: "/forebay.v1.EmbeddingSourceService/StreamChunks",
-        key: "source",
-        max_bytes: 1_000,
-        limit: "limits.chunk",
-    };
+    fn call() -> Call {
+        Call {
+            path: "/forebay.v1.EmbeddingSourceService/StreamChunks".into(),
+            key: "source",
+            max_bytes: 1_000,
+            limit: "limits.chunk",
+        }
+    }
 
     fn answer(sequence: u64, rows: &[&'static [u8]]) -> StreamChunksResponse {
         let rows = rows.iter().map(|row| Bytes::from_static(row)).collect();
@@ -257,7 +261,7 @@ mod tests {
             body: Body::new(body),
             pieces: SegmentedBuf::new(),
             length: None,
-            call: CALL,
+            call: call(),
             ended: false,
         };
         let mut read = Vec::new();

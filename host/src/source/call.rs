@@ -23,7 +23,7 @@ pub async fn call<M: Message + Default>(
     most: Duration,
 ) -> Result<M, Failure> {
     let call = Call {
-        path,
+        path: path.into(),
         key: peer.key,
         max_bytes: MAX_BYTES,
         limit: "the size of an answer",

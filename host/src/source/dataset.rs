@@ -1,10 +1,15 @@
 //! A dataset as its source describes it.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
+use super::units::Units;
 use crate::config::Limits;
 use crate::files::KeyKind;
+use crate::message::{Encoding, Plan};
 use crate::printable::printable;
 use crate::proto;
 use crate::row::{Column, EmbeddingColumn, FieldType, MAX_DIMENSIONS, Schema};
@@ -17,6 +22,44 @@ pub enum Format {
     Row,
     /// The columns or lines of files.
     File(Arc<FileFormat>),
+    /// Messages of a proto of its own.
+    Messages(Arc<Plan>),
+}
+
+impl Format {
+    /// What a dead letter says of the encoding of a row of this kind; `None` if it is kept as a
+    /// `forebay.v1.Row`.
+    #[must_use]
+    pub fn encoding(&self, kind: usize) -> Option<&Arc<Encoding>> {
+        match self {
+            Self::Row | Self::File(_) => None,
+            Self::Messages(plan) => plan.kinds.get(kind).map(|kind| &kind.encoding),
+        }
+    }
+
+    /// What dead letters say of the encoding of any row.
+    pub fn encodings(&self) -> impl Iterator<Item = &Encoding> {
+        let kinds: &[crate::message::Kind] = match self {
+            Self::Row | Self::File(_) => &[],
+            Self::Messages(plan) => &plan.kinds,
+        };
+        kinds.iter().map(|kind| &*kind.encoding)
+    }
+
+    /// The rows of dead letters, whose format has a kind of this name. `None` if they are of another
+    /// format than rows are today.
+    #[must_use]
+    pub fn letters(&self, kind: Option<&str>, rows: Vec<Bytes>) -> Option<Units> {
+        match (self, kind) {
+            (Self::Row | Self::File(_), None) => Some(Units::Messages(rows)),
+            (Self::Row | Self::File(_), Some(_)) | (Self::Messages(_), None) => None,
+            (Self::Messages(_), Some("")) => Some(Units::Messages(rows)),
+            (Self::Messages(plan), Some(name)) => {
+                let kind = plan.kinds.iter().position(|kind| kind.name == name)?;
+                Some(Units::OfKind(kind, rows))
+            }
+        }
+    }
 }
 
 /// What is known of the rows of files.
@@ -30,11 +73,26 @@ pub struct FileFormat {
     pub key_kind: KeyKind,
 }
 
+/// A kind of rows among several.
+#[derive(Debug, Clone)]
+pub struct Kind {
+    /// Stands with a dot before the names of its columns and embeddings.
+    pub name: String,
+    /// The tables that take its rows.
+    pub tables: Vec<String>,
+    /// Its columns in the schema.
+    pub columns: Range<usize>,
+    /// Its embeddings in the schema.
+    pub embeddings: Range<usize>,
+}
+
 /// A dataset, as its source describes it.
 #[derive(Debug, Clone, Default)]
 pub struct Dataset {
     /// Its fields and embeddings.
     pub schema: Schema,
+    /// The kinds of its rows, if it has several that go to tables of their own.
+    pub kinds: Vec<Kind>,
     /// The encoding of its rows.
     pub format: Format,
     /// At least one; the empty string if the dataset has no partitions.
@@ -91,6 +149,7 @@ pub(super) fn describe(dataset: proto::Dataset, limits: &Limits) -> Result<Datas
     }
     Ok(Dataset {
         schema,
+        kinds: Vec::new(),
         format: Format::Row,
         partitions,
         row_count: dataset.row_count,

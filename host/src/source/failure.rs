@@ -92,6 +92,14 @@ impl Failure {
         }
     }
 
+    /// The same with this hint, unless it has one.
+    pub(super) fn or_hint(self, hint: &str) -> Self {
+        match self.hint {
+            Some(_) => self,
+            None => self.hint(hint),
+        }
+    }
+
     /// True if it says more than the error it was made of.
     pub(super) fn is_explained(&self) -> bool {
         self.hint.is_some()

@@ -109,6 +109,7 @@ impl Files {
                 key_kind,
             })),
             schema,
+            kinds: Vec::new(),
             partitions,
             row_count,
             continues: false,
@@ -150,7 +151,7 @@ impl Files {
             Some(format) => Arc::clone(format),
             None => match self.dataset().await?.format {
                 Format::File(format) => format,
-                Format::Row => Arc::default(),
+                Format::Row | Format::Messages(_) => Arc::default(),
             },
         };
         let after = parse(partition, position)?;

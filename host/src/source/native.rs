@@ -59,7 +59,7 @@ impl Native {
     pub(super) async fn dataset(&self) -> Result<Dataset, SourceError> {
         let name = &self.dataset;
         let call = Call {
-            path: "/forebay.v1.EmbeddingSourceService/ListDatasets",
+            path: "/forebay.v1.EmbeddingSourceService/ListDatasets".into(),
             key: self.server.key(),
             max_bytes: MAX_LIST_BYTES,
             limit: "forebay.v1.ListDatasetsResponse",
@@ -98,7 +98,7 @@ impl Native {
             max_chunk_rows,
         };
         let call = Call {
-            path: "/forebay.v1.EmbeddingSourceService/StreamChunks",
+            path: "/forebay.v1.EmbeddingSourceService/StreamChunks".into(),
             key: self.server.key(),
             max_bytes: self.limits.chunk,
             limit: "limits.chunk",

@@ -45,17 +45,22 @@ impl Server {
         self.peer.key
     }
 
-    /// Sends an encoded request; connects first, unless there is a connection.
-    pub(super) async fn call(&self, call: Call, request: Bytes) -> Result<Answers, Failure> {
+    /// A connection to the server; made unless there is one.
+    pub(super) async fn connect(&self) -> Result<Channel, Failure> {
         let known = self.channel.lock().await.clone();
-        let channel = match known {
-            Some(channel) => channel,
+        match known {
+            Some(channel) => Ok(channel),
             // Not under the lock: each partition has to learn by itself that the server is away.
             None => {
                 let new = self.peer.connect().await?;
-                self.channel.lock().await.get_or_insert(new).clone()
+                Ok(self.channel.lock().await.get_or_insert(new).clone())
             }
-        };
+        }
+    }
+
+    /// Sends an encoded request; connects first, unless there is a connection.
+    pub(super) async fn call(&self, call: Call, request: Bytes) -> Result<Answers, Failure> {
+        let channel = self.connect().await?;
         // A server may send its headers only with the first message.
         self.within(
             "an answer",

@@ -5,11 +5,11 @@
 
 use super::Dataset;
 use super::error::SourceError;
-use super::files;
 use super::files::Files;
-use super::native;
+use super::method::Method;
 use super::native::Native;
 use super::units::Chunk;
+use super::{files, method, native};
 use crate::config;
 
 /// The source of a pipeline.
@@ -19,6 +19,8 @@ pub enum Source {
     Native(Native),
     /// Files.
     Files(Files),
+    /// A server with a proto of its own.
+    Method(Box<Method>),
 }
 
 /// The chunks of a partition, in order.
@@ -28,6 +30,8 @@ pub enum Chunks {
     Native(Box<native::Chunks>),
     /// From a file.
     File(files::Chunks),
+    /// From a server with a proto of its own.
+    Method(Box<method::Chunks>),
 }
 
 impl Source {
@@ -35,9 +39,10 @@ impl Source {
     #[must_use]
     pub fn new(source: &config::Source, limits: config::Limits) -> Self {
         match &source.transport {
-            config::Transport::Grpc(grpc) => {
-                Self::Native(Native::new(grpc, &source.dataset, limits))
-            }
+            config::Transport::Grpc(grpc) => match &grpc.method {
+                None => Self::Native(Native::new(grpc, &source.dataset, limits)),
+                Some(method) => Self::Method(Box::new(Method::new(grpc, method, limits))),
+            },
             config::Transport::Files(files) => Self::Files(Files::new(files, limits)),
         }
     }
@@ -49,6 +54,7 @@ impl Source {
     pub async fn dataset(&self) -> Result<Dataset, SourceError> {
         match self {
             Self::Native(native) => native.dataset().await,
+            Self::Method(method) => method.dataset().await,
             Self::Files(files) => files.dataset().await,
         }
     }
@@ -57,7 +63,7 @@ impl Source {
     #[must_use]
     pub fn side_by_side(&self) -> usize {
         match self {
-            Self::Native(_) => usize::MAX,
+            Self::Native(_) | Self::Method(_) => usize::MAX,
             Self::Files(_) => files::SIDE_BY_SIDE,
         }
     }
@@ -81,6 +87,10 @@ impl Source {
                 let chunks = files.open(partition, position, max_chunk_rows);
                 chunks.await.map(Chunks::File)
             }
+            Self::Method(method) => {
+                let chunks = method.open(position, max_chunk_rows);
+                Ok(Chunks::Method(Box::new(chunks.await?)))
+            }
         }
     }
 }
@@ -95,6 +105,7 @@ impl Chunks {
         match self {
             Self::Native(chunks) => chunks.next().await,
             Self::File(chunks) => chunks.next().await,
+            Self::Method(chunks) => chunks.next().await,
         }
     }
 }

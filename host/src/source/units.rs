@@ -18,6 +18,8 @@ pub struct Chunk {
 pub enum Units {
     /// Encoded messages, a row each, as slices of the received buffer.
     Messages(Vec<Bytes>),
+    /// The same, all of one kind among several, by its index.
+    OfKind(usize, Vec<Bytes>),
     /// Rows of a file.
     File(FileRows),
 }
@@ -33,7 +35,7 @@ impl Units {
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
-            Self::Messages(rows) => rows.len(),
+            Self::Messages(rows) | Self::OfKind(_, rows) => rows.len(),
             Self::File(rows) => rows.units().len(),
         }
     }
@@ -48,31 +50,48 @@ impl Units {
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Messages(rows) => rows.iter().map(Bytes::len).sum(),
+            Self::Messages(rows) | Self::OfKind(_, rows) => rows.iter().map(Bytes::len).sum(),
             Self::File(rows) => rows.units().bytes(),
         }
     }
 
-    /// Appends the rows of another chunk of the same stream.
-    pub fn append(&mut self, more: Self) {
+    /// Index of their kind, where a dataset has several.
+    #[must_use]
+    pub fn kind(&self) -> usize {
+        match self {
+            Self::Messages(_) | Self::File(_) => 0,
+            Self::OfKind(kind, _) => *kind,
+        }
+    }
+
+    /// Appends the rows of another chunk of the same stream, or gives them back if the two cannot be
+    /// one.
+    ///
+    /// # Errors
+    /// With these rows.
+    pub fn append(&mut self, more: Self) -> Result<(), Self> {
         match (self, more) {
             (Self::Messages(rows), Self::Messages(more)) => rows.extend(more),
             (Self::File(rows), Self::File(more)) => rows.append(more),
-            (Self::Messages(_), Self::File(_)) | (Self::File(_), Self::Messages(_)) => {
-                unreachable!("the chunks of a stream are of one kind")
+            (Self::OfKind(kind, rows), Self::OfKind(other, more)) if *kind == other => {
+                rows.extend(more);
             }
+            (_, more) => return Err(more),
         }
+        Ok(())
     }
 
     /// Some of the rows, in this order. Indices that do not exist are left out.
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {
+        let some = |all: &[Bytes]| {
+            rows.iter()
+                .filter_map(|row| all.get(*row).cloned())
+                .collect()
+        };
         match self {
-            Self::Messages(all) => Self::Messages(
-                rows.iter()
-                    .filter_map(|row| all.get(*row).cloned())
-                    .collect(),
-            ),
+            Self::Messages(all) => Self::Messages(some(all)),
+            Self::OfKind(kind, all) => Self::OfKind(*kind, some(all)),
             Self::File(all) => Self::File(all.select(rows)),
         }
     }
@@ -82,7 +101,9 @@ impl Units {
     #[must_use]
     pub fn encoded(&self, row: usize) -> Bytes {
         match self {
-            Self::Messages(rows) => rows.get(row).cloned().unwrap_or_default(),
+            Self::Messages(rows) | Self::OfKind(_, rows) => {
+                rows.get(row).cloned().unwrap_or_default()
+            }
             Self::File(rows) => rows.encoded(row),
         }
     }
@@ -91,7 +112,7 @@ impl Units {
     #[must_use]
     pub fn place(&self, row: usize) -> Option<String> {
         match self {
-            Self::Messages(_) => None,
+            Self::Messages(_) | Self::OfKind(..) => None,
             Self::File(rows) => rows.units().place(row),
         }
     }

@@ -64,6 +64,8 @@ pub struct Letters {
     pub origin: Origin,
     /// Numbers of the entries, one for each row.
     pub ids: Vec<i64>,
+    /// The kind of all these rows in their format, if they are no `forebay.v1.Row`.
+    pub kind: Option<String>,
 }
 
 /// Number of rows that may succeed at the end of the run.
@@ -264,9 +266,9 @@ impl Store {
         // The sizes are added up only for as many as are taken at most.
         let statement = match direction {
             Direction::Forward => concat!(
-                "select id, wire from (
+                "select id, wire, (select kind from forebay.format where digest = format) from (
                      select n.*, sum(octet_length(wire)) over w as bytes, row_number() over w as number from (
-                         select d.id, d.wire from forebay.dead_letter d where d.pipeline = $1 and ",
+                         select d.id, d.wire, d.format from forebay.dead_letter d where d.pipeline = $1 and ",
                 may_succeed!(),
                 "     and (d.run is not distinct from $2) = $3 and d.id > coalesce($4, 0)
                          order by d.id limit $5) n
@@ -274,9 +276,9 @@ impl Store {
                  where bytes <= $6 or number = 1 order by id"
             ),
             Direction::Backward => concat!(
-                "select id, wire from (
+                "select id, wire, (select kind from forebay.format where digest = format) from (
                      select n.*, sum(octet_length(wire)) over w as bytes, row_number() over w as number from (
-                         select d.id, d.wire from forebay.dead_letter d where d.pipeline = $1 and ",
+                         select d.id, d.wire, d.format from forebay.dead_letter d where d.pipeline = $1 and ",
                 may_succeed!(),
                 "     and (d.run is not distinct from $2) = $3 and d.id < coalesce($4, 9223372036854775807)
                          order by d.id desc limit $5) n
@@ -284,7 +286,7 @@ impl Store {
                  where bytes <= $6 or number = 1 order by id desc"
             ),
         };
-        let found: Vec<(i64, Vec<u8>)> = sqlx::query_as(statement)
+        let found: Vec<(i64, Vec<u8>, Option<String>)> = sqlx::query_as(statement)
             .bind(run.pipeline)
             .bind(run.id)
             .bind(origin == Origin::ThisRun)
@@ -293,7 +295,9 @@ impl Store {
             .bind(BYTES)
             .fetch_all(&self.pool)
             .await?;
-        let (ids, rows) = found.into_iter().map(|(id, row)| (id, row.into())).unzip();
-        Ok((Letters { origin, ids }, rows))
+        let kind = found.first().and_then(|(_, _, kind)| kind.clone());
+        let alike = found.into_iter().take_while(|(_, _, it)| *it == kind);
+        let (ids, rows) = alike.map(|(id, row, _)| (id, row.into())).unzip();
+        Ok((Letters { origin, ids, kind }, rows))
     }
 }

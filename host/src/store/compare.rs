@@ -21,6 +21,8 @@ pub struct Comparer {
     store: Store,
     begin: SqlStr,
     comparisons: Vec<Comparison>,
+    /// The tables that each kind of rows concerns, if there are several.
+    kinds: Vec<Vec<bool>>,
     find: ByKey,
 }
 
@@ -46,6 +48,13 @@ pub struct Compared {
     pub refused: Vec<u32>,
 }
 
+/// For each table of a pipeline, whether a kind of rows concerns it.
+fn tables_of(all: &Targets, kind: &Targets) -> Vec<bool> {
+    let tables = all.tables.iter().map(|target| &target.table.quoted);
+    let concerns = |table: &String| kind.tables.iter().any(|it| it.table.quoted == *table);
+    tables.map(concerns).collect()
+}
+
 impl Comparer {
     /// Makes the statements for these tables.
     #[must_use]
@@ -54,6 +63,11 @@ impl Comparer {
             store: store.clone(),
             begin: settings::begin(store, targets),
             comparisons: comparisons(targets),
+            kinds: targets
+                .kinds
+                .iter()
+                .map(|kind| tables_of(targets, kind))
+                .collect(),
             find: ByKey::find(targets),
         }
     }
@@ -69,16 +83,21 @@ impl Comparer {
     ///
     /// # Errors
     /// If a query fails for another reason.
-    pub async fn compare(&self, batch: &Batch, rows: &[u32]) -> Result<Compared, StoreError> {
+    pub async fn compare(
+        &self,
+        batch: &Batch,
+        rows: &[u32],
+        kind: usize,
+    ) -> Result<Compared, StoreError> {
         let mut compared = Compared::default();
         let mut parts = vec![rows];
         while let Some(part) = parts.pop().filter(|_| !rows.is_empty()) {
-            match self.compare_part(batch, part).await {
+            match self.compare_part(batch, part, kind).await {
                 Ok(differences) => compared.differences.extend(differences),
                 Err(error) if blame(&error) == Blame::Refusal => {
                     if part.len() == rows.len() {
                         // What is refused without a row as well is refused for any.
-                        self.compare_part(batch, &[]).await?;
+                        self.compare_part(batch, &[], kind).await?;
                     }
                     match part {
                         [row] => compared.refused.push(*row),
@@ -98,10 +117,14 @@ impl Comparer {
         &self,
         batch: &Batch,
         rows: &[u32],
+        kind: usize,
     ) -> Result<Vec<Difference>, sqlx::Error> {
         let mut transaction = self.store.pool.begin_with(self.begin.clone()).await?;
         let mut differences = Vec::new();
-        for (table, comparison) in self.comparisons.iter().enumerate() {
+        let concerned = self.kinds.get(kind);
+        let concerns = |table| concerned.is_none_or(|it| it.get(table) == Some(&true));
+        let comparisons = self.comparisons.iter().enumerate();
+        for (table, comparison) in comparisons.filter(|(table, _)| concerns(*table)) {
             let statement = AssertSqlSafe(Arc::clone(&comparison.statement));
             let mut query = sqlx::query_as(statement);
             for column in &comparison.parameters {

@@ -86,14 +86,14 @@ async fn insert(
     let wire: Vec<&[u8]> = wire.iter().map(AsRef::as_ref).collect();
     sqlx::query(
         "insert into forebay.dead_letter as d (pipeline, partition, run, identity, seen, queue, key, stage, code,
-             message, field, plugin, plugin_digest, wire, attempts, content, rule)
-         select $1, $2, $3, * from unnest($4::uuid[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],
+             message, field, plugin, plugin_digest, wire, attempts, content, rule, format)
+         select $1, $2, $3, n.*, $18 from unnest($4::uuid[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],
              $10::text[], $11::text[], $12::text[], $13::text[], $14::bytea[], $15::int[],
-             $16::uuid[], $17::bigint[])
+             $16::uuid[], $17::bigint[]) n
          on conflict (pipeline, partition, identity) do update set
              run = excluded.run, seen = d.seen + excluded.seen, queue = excluded.queue, message = excluded.message,
              field = excluded.field, plugin_digest = excluded.plugin_digest, wire = excluded.wire,
-             attempts = excluded.attempts, content = excluded.content, rule = excluded.rule,
+             attempts = excluded.attempts, content = excluded.content, rule = excluded.rule, format = excluded.format,
              last_seen = now(), latest = true,
              status = case d.status when 'discarded' then d.status else 'open' end",
     )
@@ -114,6 +114,7 @@ async fn insert(
     .bind(failures().map(|failure| i32::try_from(failure.attempt).unwrap_or(i32::MAX)).collect::<Vec<_>>())
     .bind(failures().map(|failure| content(prepared, failure)).collect::<Vec<_>>())
     .bind(failures().map(|failure| rule(rules, failure)).collect::<Vec<_>>())
+    .bind(prepared.encoding.as_ref().map(|it| it.digest))
     .execute(connection)
     .await?;
     Ok(())

@@ -120,7 +120,8 @@ pub struct Writer {
     begin: SqlStr,
     copies: bool,
     buffer: Vec<u8>,
-    statements: Statements,
+    /// One for each kind of rows.
+    statements: Vec<Statements>,
     recorder: Recorder,
     evidence: Evidence,
 }
@@ -139,8 +140,8 @@ impl Writer {
         limit: Arc<DeadLetterLimit>,
         evidence: Evidence,
     ) -> Result<Self, StoreError> {
-        let statements = Statements::new(targets);
-        let rules = statements.rules.clone();
+        let statements: Vec<Statements> = targets.all_kinds().map(Statements::new).collect();
+        let rules = statements.iter().flat_map(|it| it.rules.clone()).collect();
         Ok(Self {
             connection: store.pool.acquire().await?,
             begin: begin(store, targets),
@@ -242,6 +243,10 @@ impl Writer {
         turn: &mut Turn,
         mode: WriteMode,
     ) -> Result<Committed, Rollback> {
+        let kind = prepared.units.kind();
+        let statements = self.statements.get(kind).ok_or_else(|| {
+            StoreError::Failed("a chunk has rows of a kind that has no tables".into())
+        })?;
         let started = Instant::now();
         let begin = self.connection.begin_with(mode.begin(&self.begin));
         let transaction = begin.await?;
@@ -250,12 +255,12 @@ impl Writer {
             transaction,
             copies: self.copies,
             buffer: &mut self.buffer,
-            statements: &self.statements,
+            statements,
             pipeline: self.recorder.pipeline(),
             refused: self.recorder.refused().clone(),
             evidence: &self.evidence,
             believed: Believed::new(),
-            outcomes: Outcomes::new(self.statements.tables.len(), prepared.batch.keys.len()),
+            outcomes: Outcomes::new(statements.tables.len(), prepared.batch.keys.len()),
             indexes: HashMap::new(),
             is_begun: mode != WriteMode::Trusting,
             in_turn: turn.has_come(),

@@ -19,7 +19,7 @@ use crate::config;
 use crate::error::PipelineError;
 use crate::pipeline::{Host, Pipeline};
 use crate::plugin::Plugin;
-use crate::source::{Source, Units};
+use crate::source::{Format, Source};
 use crate::store::dead_letter::Filter;
 
 #[derive(Debug, clap::Args)]
@@ -90,7 +90,8 @@ impl Record {
         };
         let path = PathToPlugin::to(&self.plugin, host, config, &pipeline)?;
         let found = if self.dead_letters || !self.id.is_empty() || self.code.is_some() {
-            self.letters(host, config, &path.plugin).await?
+            self.letters(host, config, &path.plugin, &pipeline.dataset().format)
+                .await?
         } else {
             self.rows(host, config, &pipeline).await?
         };
@@ -106,7 +107,7 @@ impl Record {
         let new = if cases.is_empty() {
             0
         } else {
-            record::append(&output, &path.decoder.schema.columns, &cases)?
+            record::append(&output, &path.schema.columns, &cases)?
         };
         // Some of the first rows may not reach the plugin, but a row that was named must.
         let exit = if !skipped.is_empty() && (cases.is_empty() || !self.id.is_empty()) {
@@ -138,6 +139,7 @@ impl Record {
         host: &Host,
         config: &config::Pipeline,
         plugin: &Plugin,
+        of_today: &Format,
     ) -> anyhow::Result<Vec<Found>> {
         let roles = plugin.roles();
         let filter = Filter {
@@ -176,7 +178,16 @@ impl Record {
             let (key, code) = (entry.key.as_deref().unwrap_or("without a key"), &entry.code);
             found.push(Found {
                 name: format!("dead letter {id} of {}, row {key}: {code}", config.name),
-                row: Units::Messages(vec![wire.into()]),
+                row: {
+                    let format = host.store.letter_format(id).await?;
+                    let kind = format.as_ref().map(|it| it.kind.as_str());
+                    let row = of_today.letters(kind, vec![wire.into()]);
+                    row.ok_or_else(|| {
+                        UsageError(format!(
+                            "dead letter {id} has another format than rows today"
+                        ))
+                    })?
+                },
                 entry: Some(entry),
             });
         }

@@ -33,6 +33,7 @@ fn bound_by(tables: &[Table], key: &KeyChoice) -> String {
         key,
         meant: &Default::default(),
         transforms: false,
+        key_is_apart: false,
     });
     match bound {
         Ok(targets) => {

@@ -83,6 +83,7 @@ fn statements(tables: &[Table]) -> Statements {
         key: &Default::default(),
         meant: &Default::default(),
         transforms: false,
+        key_is_apart: false,
     });
     Statements::new(&targets.unwrap())
 }

@@ -9,7 +9,7 @@ use crate::config;
 use crate::decode::Decoder;
 use crate::pipeline::{Host, Pipeline};
 use crate::plugin::{Chain, Plugin, Settings, apart, codes};
-use crate::row::{Batch, Failure, Stage};
+use crate::row::{Batch, Failure, Schema, Stage};
 use crate::source::Units;
 use crate::store::dead_letter::Entry;
 
@@ -26,7 +26,9 @@ pub(super) struct PathToPlugin {
     settings: Settings,
     /// The plugins before it.
     before: Arc<Chain>,
-    pub(super) decoder: Decoder,
+    /// One for each kind of rows.
+    decoders: Vec<Decoder>,
+    pub(super) schema: Arc<Schema>,
 }
 
 impl PathToPlugin {
@@ -59,18 +61,26 @@ impl PathToPlugin {
             let messages: Vec<_> = errors.iter().map(ToString::to_string).collect();
             anyhow::anyhow!(messages.join("\n"))
         })?;
-        let targets = pipeline.targets();
+        let (targets, format) = (pipeline.targets(), &pipeline.dataset().format);
         Ok(Self {
             plugin,
             settings,
             before,
-            decoder: targets.decoder(pipeline.dataset().format.clone(), host.config.limits.row),
+            decoders: targets
+                .all_kinds()
+                .map(|targets| targets.decoder(format.clone(), host.config.limits.row))
+                .collect(),
+            schema: Arc::clone(&targets.schema),
         })
     }
 
     /// A row as a case, or the reason why it cannot be one.
     pub(super) fn case(&self, found: &Found) -> anyhow::Result<Result<NewCase, String>> {
-        let batch = self.decoder.decode(&found.row);
+        let batch = self
+            .decoders
+            .get(found.row.kind())
+            .map(|it| it.decode(&found.row))
+            .unwrap_or_default();
         let entry = found.entry.as_ref();
         let case = NewCase {
             name: found.name.clone(),
