@@ -13,6 +13,7 @@ mod needs;
 mod order;
 mod row;
 mod scalar;
+mod scratch;
 mod wire;
 
 use std::sync::Arc;
@@ -22,9 +23,9 @@ use bytestring::ByteString;
 use uuid::Uuid;
 
 use self::fault::{Fault, fault};
-use self::message::Scratch;
 pub use self::needs::{Need, Needs};
 use self::order::Orders;
+use self::scratch::Scratch;
 use crate::plugin::head;
 use crate::row::{Batch, EmbeddingColumn, Embeddings, Failure, Schema, Stage, Value, Vector};
 use crate::source::{Format, Units};

@@ -8,6 +8,7 @@
 mod compile;
 mod descriptors;
 mod json;
+mod path;
 mod plan;
 mod problem;
 mod request;

@@ -168,6 +168,11 @@ pub(super) fn tables(source: &file::Source) -> Option<Vec<String>> {
     }
 }
 
+/// True for a key of `source`, or one in a table of it.
+pub(super) fn is_of_source(path: &[&str]) -> bool {
+    matches!(path, [.., "source", _] | [.., "source", _, _])
+}
+
 /// Reports a value that has none of its forms.
 pub(super) fn report_invalid(path: &[&str], problems: &mut Problems<'_>) {
     let at = |key: &str| path.get(3) == Some(&key);
@@ -180,6 +185,11 @@ pub(super) fn report_invalid(path: &[&str], problems: &mut Problems<'_>) {
         (
             "is neither a field nor a list of fields",
             "write \"FIELD\", [\"FIELD\", …], or { KIND = \"FIELD\", … }",
+        )
+    } else if at("files") {
+        (
+            "is neither a path nor a list of paths",
+            "write \"data/*.parquet\", or a list of such texts",
         )
     } else if at("embeddings") {
         (

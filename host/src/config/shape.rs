@@ -66,21 +66,11 @@ fn report(schema: &Value, path: &[&str], error: &ValidationError<'_>, problems: 
             let (wanted, hint) = described(expected.as_str());
             problems.add(path, format!("is not {wanted}"), Some(hint.into()));
         }
-        ValidationErrorKind::AnyOf { .. }
-            if matches!(path, [.., "source", _] | [.., "source", _, _]) =>
-        {
+        ValidationErrorKind::AnyOf { .. } if method::is_of_source(path) => {
             method::report_invalid(path, problems);
         }
         ValidationErrorKind::AnyOf { .. } if path.last() == Some(&"missing") => {
             missing::report_invalid(path, problems);
-        }
-        ValidationErrorKind::AnyOf { .. } if path.last() == Some(&"files") => {
-            let hint = "write \"data/*.parquet\", or a list of such texts";
-            problems.add(
-                path,
-                "is neither a path nor a list of paths",
-                Some(hint.into()),
-            );
         }
         ValidationErrorKind::AnyOf { .. } if path.last() == Some(&"key") => {
             key::report_invalid(path, problems);

@@ -3,12 +3,12 @@
 use prost_reflect::{FieldDescriptor, MessageDescriptor};
 
 use super::descriptors::{Pool, find, full_name};
+use super::path::resolve;
 use super::plan::Plan;
 use super::problem::Problem;
 use super::request::Request;
 use super::response::{PositionFrom, Response};
 use super::row;
-use super::row::resolve;
 use crate::config::{Method, Rows};
 use crate::row::Schema;
 

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 
+use super::path::resolve;
 use super::problem::Problem;
-use super::row::resolve;
 use crate::config::Method;
 
 /// The request of a method, and its fields for position and number of rows.

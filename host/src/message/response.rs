@@ -8,8 +8,8 @@ use prost::DecodeError;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use prost_reflect::{FieldDescriptor, MessageDescriptor};
 
+use super::path::resolve;
 use super::problem::Problem;
-use super::row::resolve;
 use super::scalar::Scalar;
 use crate::config::Method;
 

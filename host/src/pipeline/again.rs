@@ -120,7 +120,7 @@ impl Pipeline {
                     return Ok(None);
                 };
                 let kind = letters.kind.as_deref();
-                let Some(rows) = self.dataset.format.letters(kind, rows) else {
+                let Some(rows) = Units::of_letters(&self.dataset.format, kind, rows) else {
                     // What the source sends now is something else.
                     return Ok(Some((last, 0)));
                 };

@@ -157,14 +157,20 @@ impl Places {
     }
 }
 
-fn merged(schema: &Schema, bound: Vec<(&RowKind, (Targets, Schema))>) -> (Targets, Schema) {
-    let mut dataset = schema.clone();
-    for (kind, (_, own)) in &bound {
-        let slots = dataset.embeddings.iter_mut().skip(kind.embeddings.start);
+/// The schema with the dimensions that its kinds have learned.
+fn with_dimensions(schema: &Schema, bound: &[(&RowKind, (Targets, Schema))]) -> Schema {
+    let mut schema = schema.clone();
+    for (kind, (_, own)) in bound {
+        let slots = schema.embeddings.iter_mut().skip(kind.embeddings.start);
         for (slot, own) in slots.zip(&own.embeddings) {
             slot.dimensions = own.dimensions;
         }
     }
+    schema
+}
+
+fn merged(schema: &Schema, bound: Vec<(&RowKind, (Targets, Schema))>) -> (Targets, Schema) {
+    let dataset = with_dimensions(schema, &bound);
     // The columns that only plugins can fill come after those of the dataset.
     let mut all = dataset.clone();
     let mut places = Vec::new();

@@ -4,9 +4,6 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::units::Units;
 use crate::config::Limits;
 use crate::files::KeyKind;
 use crate::message::{Encoding, Plan};
@@ -44,21 +41,6 @@ impl Format {
             Self::Messages(plan) => &plan.kinds,
         };
         kinds.iter().map(|kind| &*kind.encoding)
-    }
-
-    /// The rows of dead letters, whose format has a kind of this name. `None` if they are of another
-    /// format than rows are today.
-    #[must_use]
-    pub fn letters(&self, kind: Option<&str>, rows: Vec<Bytes>) -> Option<Units> {
-        match (self, kind) {
-            (Self::Row | Self::File(_), None) => Some(Units::Messages(rows)),
-            (Self::Row | Self::File(_), Some(_)) | (Self::Messages(_), None) => None,
-            (Self::Messages(_), Some("")) => Some(Units::Messages(rows)),
-            (Self::Messages(plan), Some(name)) => {
-                let kind = plan.kinds.iter().position(|kind| kind.name == name)?;
-                Some(Units::OfKind(kind, rows))
-            }
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::dataset::Format;
 use super::file_rows::FileRows;
 
 /// A chunk as it came from its source.
@@ -31,6 +32,21 @@ impl Default for Units {
 }
 
 impl Units {
+    /// The rows of dead letters, whose format has a kind of this name. `None` if they are of another
+    /// format than rows are today.
+    #[must_use]
+    pub fn of_letters(format: &Format, kind: Option<&str>, rows: Vec<Bytes>) -> Option<Self> {
+        match (format, kind) {
+            (Format::Row | Format::File(_), None) => Some(Self::Messages(rows)),
+            (Format::Row | Format::File(_), Some(_)) | (Format::Messages(_), None) => None,
+            (Format::Messages(_), Some("")) => Some(Self::Messages(rows)),
+            (Format::Messages(plan), Some(name)) => {
+                let kind = plan.kinds.iter().position(|kind| kind.name == name)?;
+                Some(Self::OfKind(kind, rows))
+            }
+        }
+    }
+
     /// Number of rows.
     #[must_use]
     pub fn len(&self) -> usize {

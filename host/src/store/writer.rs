@@ -243,11 +243,7 @@ impl Writer {
         turn: &mut Turn,
         mode: WriteMode,
     ) -> Result<Committed, Rollback> {
-        let kind = prepared.units.kind();
-        let statements = self.statements.get(kind).ok_or_else(|| {
-            StoreError::Failed("a chunk has rows of a kind that has no tables".into())
-        })?;
-        let started = Instant::now();
+        let (statements, started) = (of_kind(&self.statements, prepared)?, Instant::now());
         let begin = self.connection.begin_with(mode.begin(&self.begin));
         let transaction = begin.await?;
         let beginning = started.elapsed();
@@ -300,6 +296,13 @@ impl Writer {
             comparisons: fates.comparisons,
         })
     }
+}
+
+/// The statements for the kind of a chunk's rows.
+fn of_kind<'s>(all: &'s [Statements], prepared: &Prepared) -> Result<&'s Statements, StoreError> {
+    let error = "a chunk has rows of a kind that has no tables";
+    let found = all.get(prepared.units.kind());
+    found.ok_or_else(|| StoreError::Failed(error.into()))
 }
 
 impl ChunkWriter<'_> {

@@ -19,7 +19,7 @@ use crate::config;
 use crate::error::PipelineError;
 use crate::pipeline::{Host, Pipeline};
 use crate::plugin::Plugin;
-use crate::source::{Format, Source};
+use crate::source::{Format, Source, Units};
 use crate::store::dead_letter::Filter;
 
 #[derive(Debug, clap::Args)]
@@ -181,7 +181,7 @@ impl Record {
                 row: {
                     let format = host.store.letter_format(id).await?;
                     let kind = format.as_ref().map(|it| it.kind.as_str());
-                    let row = of_today.letters(kind, vec![wire.into()]);
+                    let row = Units::of_letters(of_today, kind, vec![wire.into()]);
                     row.ok_or_else(|| {
                         UsageError(format!(
                             "dead letter {id} has another format than rows today"
