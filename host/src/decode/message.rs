@@ -156,11 +156,15 @@ impl Reader<'_> {
             }
             Target::Messages(node, pushes) => {
                 let inner = message(number, wire_type, bytes)?;
-                let before: Vec<usize> = pushes.iter().map(|it| self.texts(*it)).collect();
+                let before: Vec<usize> = pushes.iter().map(|(it, _)| self.texts(*it)).collect();
                 self.message(node, inner)?;
-                for (column, before) in pushes.iter().zip(before) {
-                    if self.texts(*column) == before {
-                        self.push(*column, Value::Text(ByteString::new()))?;
+                for ((column, has_default), before) in pushes.iter().zip(before) {
+                    match self.texts(*column).saturating_sub(before) {
+                        0 if *has_default => {
+                            self.push(*column, Value::Text(ByteString::new()))?;
+                        }
+                        0 | 1 => {}
+                        _ => self.keep_last(*column, before),
                     }
                 }
             }
@@ -240,6 +244,14 @@ impl Reader<'_> {
         match self.values.get(column) {
             Some(Value::Texts(list)) => list.len(),
             _ => 0,
+        }
+    }
+
+    /// Of a field that comes twice in a message, the last one counts.
+    fn keep_last(&mut self, column: usize, before: usize) {
+        if let Some(Value::Texts(list)) = self.values.get_mut(column) {
+            let last = list.len() - 1;
+            list.drain(before..last);
         }
     }
 

@@ -165,8 +165,9 @@ pub enum Target {
     Vector(usize, Width),
     /// What the fields of its message feed.
     Message(Box<Node>),
-    /// What the fields of each of its messages feed: lists of texts, in these columns.
-    Messages(Box<Node>, Vec<usize>),
+    /// What the fields of each of its messages feed: lists of texts. Named are the columns that get one
+    /// text of each message, and whether they get an empty one of a message that has none.
+    Messages(Box<Node>, Vec<(usize, bool)>),
 }
 
 impl Kind {

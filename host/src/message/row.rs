@@ -335,8 +335,8 @@ impl Compiler<'_> {
             member.target = Target::Messages(Box::default(), Vec::new());
         }
         if let Target::Messages(node, pushes) = &mut member.target {
-            if !last.is_list() && !last.supports_presence() {
-                pushes.push(column);
+            if !last.is_list() {
+                pushes.push((column, !last.supports_presence()));
             }
             node.at(last.number()).target = Target::Texts(column, scalar);
         }
@@ -467,9 +467,9 @@ fn clears(node: &mut Node, message: &MessageDescriptor) {
             continue;
         };
         if node.get(field.number()).is_some() {
-            match &mut node.at(field.number()).target {
-                Target::Message(node) | Target::Messages(node, _) => clears(node, &inner),
-                _ => {}
+            // A message of a list empties nothing that another one has added.
+            if let Target::Message(node) = &mut node.at(field.number()).target {
+                clears(node, &inner);
             }
         }
     }
