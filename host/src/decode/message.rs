@@ -156,17 +156,7 @@ impl Reader<'_> {
             }
             Target::Messages(node, pushes) => {
                 let inner = message(number, wire_type, bytes)?;
-                let before: Vec<usize> = pushes.iter().map(|(it, _)| self.texts(*it)).collect();
-                self.message(node, inner)?;
-                for ((column, has_default), before) in pushes.iter().zip(before) {
-                    match self.texts(*column).saturating_sub(before) {
-                        0 if *has_default => {
-                            self.push(*column, Value::Text(ByteString::new()))?;
-                        }
-                        0 | 1 => {}
-                        _ => self.keep_last(*column, before),
-                    }
-                }
+                self.element(node, inner, pushes)?;
             }
         }
         Ok(())
@@ -245,6 +235,27 @@ impl Reader<'_> {
             Some(Value::Texts(list)) => list.len(),
             _ => 0,
         }
+    }
+
+    /// Reads a message of a list.
+    fn element(
+        &mut self,
+        node: &Node,
+        bytes: &[u8],
+        pushes: &[(usize, bool)],
+    ) -> Result<(), Fault> {
+        let before: Vec<usize> = pushes.iter().map(|(it, _)| self.texts(*it)).collect();
+        self.message(node, bytes)?;
+        for ((column, has_default), before) in pushes.iter().zip(before) {
+            match self.texts(*column).saturating_sub(before) {
+                0 if *has_default => {
+                    self.push(*column, Value::Text(ByteString::new()))?;
+                }
+                0 | 1 => {}
+                _ => self.keep_last(*column, before),
+            }
+        }
+        Ok(())
     }
 
     /// Of a field that comes twice in a message, the last one counts.
