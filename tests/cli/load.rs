@@ -71,16 +71,17 @@ fn two_commands_lead_from_a_file_to_a_query() {
       forebay db url
           the address of the database; `db start` keeps it running
     "#);
-    assert_shown!(place.done(&["nearest", "--table", "postings", "--of", "7", "--limit", "3"]), @r#"
-    nearest to 7:
+    // No two of these are as near as each other.
+    assert_shown!(place.done(&["nearest", "--table", "postings", "--of", "5", "--limit", "3"]), @r#"
+    nearest to 5:
       distance  key  row
-        0.0000  9    text: senior embedded engineer. You work with firmware…
-        0.0000  483  text: senior embedded engineer. You work with sensors…
-        0.0723  15   text: senior embedded engineer. You work with power…
+        0.0793  179  text: principal embedded engineer. You work with C…
+        0.0821  241  text: principal embedded engineer. You work with C, firmware…
+        0.0926  474  text: principal embedded engineer. You work with radio, C…
 
     the same in SQL:
-    select *, "embedding" <=> (select "embedding" from public.postings where "id" = '7') as distance
-    from public.postings where "id" <> '7' order by distance limit 3
+    select *, "embedding" <=> (select "embedding" from public.postings where "id" = '5') as distance
+    from public.postings where "id" <> '5' order by distance limit 3
     "#);
     // The query that it shows is the one that it has made.
     let again = place.json(&load(&["--json"]));

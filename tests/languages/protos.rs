@@ -243,9 +243,9 @@ async fn a_oneof_of_kinds_goes_to_a_table_each() {
             coalesce(years::text, '-') from candidate c join candidate_vectors using (id)
             join candidate_skill on candidate_id = c.id where c.id = 1 order by candidate_skill.name";
     assert_snapshot!(home.database.texts(query).await.join("\n"), @r#"
-    1 LEVEL_JUNIOR {"city": "Linz", "mail": "1@example.org"} [-0.3,-0.16,-0.02,0.12,0.26] 3
-    1 LEVEL_JUNIOR {"city": "Linz", "mail": "1@example.org"} [-0.3,-0.16,-0.02,0.12,0.26] -
-    1 LEVEL_JUNIOR {"city": "Linz", "mail": "1@example.org"} [-0.3,-0.16,-0.02,0.12,0.26] 5
+    1 LEVEL_JUNIOR {"city": "Berlin", "mail": "1@example.org"} [-0.3,-0.16,-0.02,0.12,0.26] 3
+    1 LEVEL_JUNIOR {"city": "Berlin", "mail": "1@example.org"} [-0.3,-0.16,-0.02,0.12,0.26] -
+    1 LEVEL_JUNIOR {"city": "Berlin", "mail": "1@example.org"} [-0.3,-0.16,-0.02,0.12,0.26] 5
     "#);
     let undisturbed = MARKET.state(&home).await;
     MARKET

@@ -83,7 +83,7 @@ def candidate(at):
         id=at,
         name=f"Candidate {at}" if at % 61 else "",
         level=at % 3,
-        contacts={"mail": f"{at}@example.org", "city": "Linz"},
+        contacts={"mail": f"{at}@example.org", "city": "Berlin"},
         profile=vector(at, 5, 4),
         wishes=vector(at, 3, 5),
     )

@@ -110,7 +110,7 @@ async fn grown(
     whole: &Source,
     rounds: Rounds,
 ) -> anyhow::Result<String> {
-    let known = shape.rows * 4 / 5;
+    let known = shape.rows * 3 / 4;
     let part = Source::start(Shape {
         rows: known,
         ..shape
@@ -124,7 +124,7 @@ async fn grown(
         },
         steps: vec![
             Step {
-                label: "four fifths".to_owned(),
+                label: "three quarters".to_owned(),
                 against: Vec::new(),
                 work: Work::Load(Load::new(plugins, &part)),
             },
