@@ -226,7 +226,7 @@ async fn partitions_that_share_keys_get_out_of_each_others_way() {
     // Room for the rows of a chunk without their bytes, so less than a chunk: then it is alone.
     home.configure_with(
         &guests("plugins"),
-        "limits.in_flight = \"36KiB\"",
+        "limits.in_flight = \"38KiB\"",
         &pipeline,
     );
     let report = home.run().done();

@@ -29,6 +29,8 @@ const TRAILER: [u8; 2] = (-1i16).to_be_bytes();
 pub(super) struct Copy {
     /// `copy … from stdin (format binary)`
     pub statement: String,
+    /// Name of the table as errors have it: without its schema, and not quoted.
+    pub relation: String,
     /// In the order in which the statement names them.
     pub columns: Vec<Column>,
     /// The list with an item for each tuple; if `None`, there is a tuple for each row.

@@ -308,6 +308,7 @@ fn copy(target: &Target, items: &Items) -> Option<Copy> {
             target,
             names.chain(items.columns.iter().map(|fed| &fed.column)),
         ),
+        relation: target.table.bare.clone(),
         columns: keys.chain(of_items).collect(),
         list: Some(List {
             column: items.list,

@@ -64,6 +64,7 @@ pub(super) fn copy(target: &Target) -> Option<Copy> {
     });
     Some(Copy {
         statement: copy_statement(target, target.fed().map(|column| &column.column)),
+        relation: target.table.bare.clone(),
         columns: columns.collect(),
         list: None,
     })

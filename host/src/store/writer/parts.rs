@@ -112,11 +112,14 @@ impl ChunkWriter<'_> {
     ) -> Result<Option<u32>, Rollback> {
         let statements = self.statements.tables.get(table);
         let copy = statements.and_then(|table| table.copy.as_ref());
-        let named = named_line(error).zip(copy);
-        let row = named.and_then(|(line, copy)| copy.row_of_line(line, &prepared.batch, rows));
-        let Some((row, server)) = row.zip(of_server(error)) else {
+        let Some((copy, server)) = copy.zip(of_server(error)) else {
             return Ok(None);
         };
+        let line = server
+            .r#where()
+            .and_then(|context| line_of(context, &copy.relation));
+        let row = line.and_then(|line| copy.row_of_line(line, &prepared.batch, rows));
+        let Some(row) = row else { return Ok(None) };
         let is_certain = match server.code() {
             // A row that was there already under its key is not refused.
             "23505" => {
@@ -131,10 +134,51 @@ impl ChunkWriter<'_> {
     }
 }
 
-/// The line of a `COPY` that an error is about, from 1 on; `None` if the server's messages are not
-/// in English.
-fn named_line(error: &sqlx::Error) -> Option<usize> {
-    let (_, line) = of_server(error)?.r#where()?.split_once(", line ")?;
+/// The line of a `COPY` that an error is about, from 1 on, by the context of the error; `None` if the
+/// server's messages are not in English. Inner contexts come first, and may have lines of their own:
+/// those of a function, or of a JSON document.
+fn line_of(context: &str, relation: &str) -> Option<usize> {
+    let copy = context.lines().last()?.strip_prefix("COPY ")?;
+    let line = copy.strip_prefix(relation)?.strip_prefix(", line ")?;
     let digits = line.split(|letter: char| !letter.is_ascii_digit()).next()?;
     digits.parse().ok().filter(|line| *line > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_is_that_of_the_copy() {
+        for (context, relation, line) in [
+            ("COPY docs, line 7", "docs", Some(7)),
+            (
+                "COPY docs, line 7, column body: \"a, line 9\"",
+                "docs",
+                Some(7),
+            ),
+            (
+                "JSON data, line 1: \"\\u0000\nCOPY docs, line 61, column body",
+                "docs",
+                Some(61),
+            ),
+            (
+                "PL/pgSQL function f() line 3 at RAISE\nCOPY docs, line 2",
+                "docs",
+                Some(2),
+            ),
+            ("COPY a, line 5, line 8", "a, line 5", Some(8)),
+            ("COPY others, line 2", "docs", None),
+            ("COPY docs, Zeile 7", "docs", None),
+            ("COPY docs, line 0", "docs", None),
+            (
+                "COPY docs, line 7\nSQL function \"f\" statement 1",
+                "docs",
+                None,
+            ),
+            ("", "docs", None),
+        ] {
+            assert_eq!(line_of(context, relation), line, "{context}");
+        }
+    }
 }
