@@ -2,7 +2,7 @@
 //!
 //! A [`Reader`] reads one file from a position on and yields [`Units`]: undecoded lines, or record
 //! batches. [`decode`] turns these into [`Rows`], in columns; what is wrong with a row is a [`Fault`]
-//! of that row. Texts and vectors stay slices of what was read. [`outline`] says what columns a file
+//! of that row. Texts and vectors stay slices of what was read. [`Outline`] says what columns a file
 //! has.
 //!
 //! Memory is bounded: a Parquet file is read page by page, and of lines only a block is held.
