@@ -31,7 +31,8 @@ from_row!(Owed {
 });
 
 impl Store {
-    /// Releases what a pipeline owes. Returns the notifications that are not delivered yet, oldest first.
+    /// Releases what a pipeline owes. Returns the released notifications that are not delivered yet,
+    /// oldest first. One that a chunk has begun meanwhile is left for the next time.
     ///
     /// # Errors
     /// If a query fails.
@@ -44,7 +45,8 @@ impl Store {
         .await?;
         Ok(sqlx::query_as(
             "select id, target, changed_rows, attempts from forebay.outbox
-             where pipeline = $1 and delivered_at is null order by created_at, id",
+             where pipeline = $1 and released_at is not null and delivered_at is null
+             order by created_at, id",
         )
         .bind(pipeline)
         .fetch_all(&self.pool)
